@@ -1,0 +1,58 @@
+//! Every bound of Huxiao in one place, with what it protects. Relations between them are checked when this crate is compiled.
+
+use crate::time::Span;
+
+/// Bytes of a [`Name`](crate::Name).
+pub const NAME_BYTES: usize = 64;
+/// Bytes of a free text in an event or a receipt (a note; 341 Chinese characters).
+pub const NOTE_BYTES: usize = 1_024;
+/// Bytes of an officer's number or name.
+pub const OFFICER_BYTES: usize = 64;
+/// Bytes of an `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 128;
+/// Bytes of one encoded event. Small enough for one black-box block with its trail.
+pub const EVENT_BYTES: usize = 2_048;
+/// Steps of a trail; later ones are dropped, since the early ones tell where the time went.
+pub const TRAIL_STEPS: usize = 16;
+/// Receipts kept for one event; the first of each stage and seat is kept, repeats are not.
+pub const RECEIPTS_PER_EVENT: usize = 32;
+/// Bytes of one frame on an express connection, header included.
+pub const EXPRESS_FRAME_BYTES: usize = 64 * 1_024;
+/// Bytes of one frame on a bulk connection, header included.
+pub const BULK_FRAME_BYTES: usize = 1_024 * 1_024;
+/// Ids or receipts in one message.
+pub const LIST_ITEMS: usize = 256;
+/// Bytes of one value in a store: sled never syncs the files into which it would put larger ones.
+pub const STORE_VALUE_BYTES: usize = 8 * 1_024;
+/// Bytes of one block of the black box: one P0 event each.
+pub const BLACK_BOX_BLOCK_BYTES: usize = 4 * 1_024;
+
+/// Events that a relay holds before it refuses all but P0.
+pub const RELAY_OPEN_EVENTS: usize = 20_000;
+/// Slots of [`RELAY_OPEN_EVENTS`] that only P0 may use.
+pub const RELAY_RESERVED_FOR_P0: usize = 2_000;
+/// Finished events that a relay can still show.
+pub const RELAY_FINISHED_EVENTS: usize = 1_000;
+/// Events that one broker node's record holds; the oldest finished ones leave first.
+pub const RECORD_EVENTS: usize = 100_000;
+/// Events that a station's inbox holds; the oldest acknowledged ones leave first.
+pub const INBOX_EVENTS: usize = 50_000;
+/// Events under way at once on one path below P0. P0 is never held back.
+pub const COURIER_WINDOW: usize = 64;
+/// Sessions that a broker node takes: a region's schools, each over two uplinks and two lanes, and room to spare.
+pub const BROKER_SESSIONS: usize = 65_536;
+/// Inputs that may wait before one machine; a producer beyond it waits in turn.
+pub const INPUT_QUEUE: usize = 4_096;
+/// SSE streams that one node serves at once.
+pub const SSE_STREAMS: usize = 64;
+
+/// After this long without a screen, the presser is told to dial 110.
+pub const DIAL_110_AFTER: Span = Span::from_secs(10);
+/// How long a station waits for its disk before it shows an event without it.
+pub const SHOW_WITHOUT_DISK_AFTER: Span = Span::from_millis(150);
+/// QUIC keep-alive.
+pub const KEEP_ALIVE: Span = Span::from_secs(10);
+/// QUIC idle time-out.
+pub const IDLE_TIMEOUT: Span = Span::from_secs(30);
+/// How long a handshake may take before its connection is given up.
+pub const HANDSHAKE_TIMEOUT: Span = Span::from_secs(10);

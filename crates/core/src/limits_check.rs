@@ -1,0 +1,17 @@
+//! The relations between the bounds of [`limits`](crate::limits), checked at compile time.
+
+use crate::limits::*;
+
+const _: () = assert!(
+    EVENT_BYTES + NOTE_BYTES + TRAIL_STEPS * 32 < BLACK_BOX_BLOCK_BYTES,
+    "a P0 event with its trail must fit one black-box block"
+);
+const _: () = assert!(BLACK_BOX_BLOCK_BYTES <= STORE_VALUE_BYTES, "what fits the black box must fit the store");
+const _: () = assert!(EVENT_BYTES > NOTE_BYTES + 6 * NAME_BYTES, "an event at its limits must be encodable");
+const _: () = assert!(EXPRESS_FRAME_BYTES < BULK_FRAME_BYTES);
+const _: () = assert!(STORE_VALUE_BYTES < EXPRESS_FRAME_BYTES, "what is stored can be sent");
+const _: () = assert!(LIST_ITEMS * 48 < EXPRESS_FRAME_BYTES, "a full list of ids fits one frame");
+const _: () = assert!(RELAY_RESERVED_FOR_P0 < RELAY_OPEN_EVENTS);
+const _: () =
+    assert!(KEEP_ALIVE.as_millis() * 2 < IDLE_TIMEOUT.as_millis(), "one lost keep-alive must not end a session");
+const _: () = assert!(SHOW_WITHOUT_DISK_AFTER.as_millis() * 10 < DIAL_110_AFTER.as_millis());

@@ -1,0 +1,93 @@
+//! What nodes say to each other, in domain types. Wire types stop at the border.
+//!
+//! Invariant: every message stands for itself. Messages of one session may arrive in any order and more than once.
+
+use crate::event::Sealed;
+use crate::id::{EventId, RecordId};
+use crate::receipt::{Receipt, Stage, Trail};
+
+/// One message of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// The first thing that each side says.
+    Hello(Hello),
+    /// Relay to broker, broker to station: one copy of an event.
+    Event(EventCopy),
+    /// Broker to relay, station to broker, broker to station: stages that events have reached.
+    Receipts(Vec<Receipt>),
+    /// Broker to station: these statements of yours are in the record; keep them no longer.
+    Confirmed(Vec<(EventId, Stage)>),
+    /// Relay to broker: how far are these? Answered by `Receipts` and `Unknown`.
+    Inquire(Vec<EventId>),
+    /// Broker to relay: these are not in the record; send them (again).
+    Unknown(Vec<EventId>),
+    /// Broker to relay: this event is not taken.
+    Refused(EventId, Refusal),
+    /// Broker to station: whatever the record holds for you up to this index, you have.
+    Mark(Resume),
+}
+
+/// How a session begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The sender's software, for logs.
+    pub software: String,
+    /// The minor version of `huxiao.v1` that the sender speaks.
+    pub wire_minor: u32,
+    /// From a station: how much of which record it has.
+    pub resume: Option<Resume>,
+}
+
+/// A point in one life of a region's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resume {
+    /// Which record.
+    pub record: RecordId,
+    /// All up to and with this index.
+    pub index: u64,
+}
+
+/// One copy of an event on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventCopy {
+    /// The event.
+    pub sealed: Sealed,
+    /// Where this copy has been.
+    pub trail: Trail,
+    /// Broker to station: what was known of the event when this copy was sent.
+    pub receipts: Vec<Receipt>,
+}
+
+/// Why an event is not taken. Its relay keeps it and says so; asking again is allowed, but slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// A relay raises for its own school only.
+    #[error("the event is for another school than the relay's certificate")]
+    OtherSchool,
+    /// The event names another relay than the certificate.
+    #[error("the event names another relay than the certificate")]
+    OtherRelay,
+    /// With an expired certificate, only P0 is taken.
+    #[error("the relay's certificate has expired; only P0 is taken from it")]
+    Expired,
+    /// The node has no room but for P0.
+    #[error("the broker's disk is nearly full; only P0 is taken")]
+    NoRoom,
+    /// Something this version has no name for.
+    #[error("refused for a reason that this version does not know")]
+    Other,
+}
+
+impl Refusal {
+    /// Its name in metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Refusal::OtherSchool => "other_school",
+            Refusal::OtherRelay => "other_relay",
+            Refusal::Expired => "expired",
+            Refusal::NoRoom => "no_room",
+            Refusal::Other => "other",
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Receipts: who says that an event reached which stage, and when. And the trail that tells where its time went.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::event::Text;
+use crate::id::{EventId, Name, NodeName};
+use crate::limits;
+use crate::time::WallTime;
+
+/// How far an event has come. Ordered: a later stage is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// On the relay's disk.
+    Kept,
+    /// Put on the wire by the relay.
+    Sent,
+    /// In a broker node's memory.
+    Received,
+    /// On stable storage of the region.
+    Stored,
+    /// On a station's disk.
+    Delivered,
+    /// On a screen.
+    Displayed,
+    /// Taken by an officer.
+    Acknowledged,
+}
+
+impl Stage {
+    /// All stages in order.
+    pub const ALL: [Stage; 7] = [
+        Stage::Kept,
+        Stage::Sent,
+        Stage::Received,
+        Stage::Stored,
+        Stage::Delivered,
+        Stage::Displayed,
+        Stage::Acknowledged,
+    ];
+
+    /// Its name in APIs, metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        ["kept", "sent", "received", "stored", "delivered", "displayed", "acknowledged"][self as usize]
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Stage {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|stage| stage.as_str() == text).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.iter().map(|stage| stage.as_str()).collect();
+            format!("{text:?} is not a stage; stages are {}", known.join(", "))
+        })
+    }
+}
+
+/// The statement that an event reached a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The event.
+    pub event: EventId,
+    /// The stage.
+    pub stage: Stage,
+    /// When, by the clock of the node that says so.
+    pub at: WallTime,
+    /// Who says so.
+    pub by: NodeName,
+    /// The officer, from [`Stage::Acknowledged`] on.
+    pub officer: Option<Name>,
+    /// What the officer noted; may be empty.
+    pub note: Text,
+}
+
+/// One step of a trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The node.
+    pub node: NodeName,
+    /// When the event came to it (or was raised there), by its clock.
+    pub arrived: WallTime,
+    /// When it sent this copy on; `None` while it has not.
+    pub left: Option<WallTime>,
+}
+
+/// The nodes that one copy of an event passed, at most [`limits::TRAIL_STEPS`] of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trail(Vec<Step>);
+
+impl Trail {
+    /// A trail from steps; those beyond the limit are dropped.
+    #[must_use]
+    pub fn new(mut steps: Vec<Step>) -> Self {
+        steps.truncate(limits::TRAIL_STEPS);
+        Self(steps)
+    }
+
+    /// The steps so far, in order.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.0
+    }
+
+    /// This trail with the copy having come to `node` at `arrived`.
+    #[must_use]
+    pub fn arrived(mut self, node: &NodeName, arrived: WallTime) -> Self {
+        if self.0.len() < limits::TRAIL_STEPS {
+            self.0.push(Step { node: node.clone(), arrived, left: None });
+        }
+        self
+    }
+
+    /// This trail with the copy leaving its last node at `at`.
+    #[must_use]
+    pub fn leaving(mut self, at: WallTime) -> Self {
+        if let Some(last) = self.0.last_mut() {
+            last.left = Some(at);
+        }
+        self
+    }
+}

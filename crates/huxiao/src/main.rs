@@ -1,0 +1,2 @@
+//! huxiao
+fn main() {}

@@ -84,6 +84,13 @@ pub struct SeatId {
     pub seat: Name,
 }
 
+impl SeatId {
+    /// Sorts before every seat of `station`, and after every seat of the stations before it.
+    pub(crate) fn first_of(station: &StationId) -> Self {
+        Self { station: station.clone(), seat: Name(Arc::from("")) }
+    }
+}
+
 /// One relay of a school.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelayId {

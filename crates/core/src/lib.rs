@@ -14,11 +14,12 @@
 //! 4. After outputs are drained, [`Machine::poll_timeout`] says when the machine wants to be woken at the latest.
 //! 5. [`Machine::check`] holds the invariants. Tests and the simulator call it after each step.
 //!
-//! The order of modules follows the way of one alarm: an [`Event`] is raised at the [`Relay`], carried by a [`Courier`], routed
-//! by the [`Broker`] with its [`Plan`], shown by the [`Station`], and answered by [`Receipt`]s that end at a [`Lamp`].
+//! The way of one alarm: an [`Event`] is raised at the [`relay`], carried by a [`courier`], routed by the [`broker`] along the
+//! [`plan`], put into the [`record`], shown by the [`station`], and answered by [`Receipt`]s that end at a [`lamp`].
 
 mod event;
 mod id;
+mod lane;
 mod limits_check;
 mod message;
 mod receipt;
@@ -32,7 +33,8 @@ pub use id::{
     EventId, Identity, IdentityError, Name, NameError, NodeName, PathId, PersistSeq, RecordId, RelayId, Role, SchoolId,
     SeatId, StationId,
 };
-pub use message::{EventCopy, Hello, Message, Refusal, Resume};
+pub use lane::Lane;
+pub use message::{EventCopy, Hello, Message, Refusal, Resume, WIRE_MINOR};
 pub use receipt::{Receipt, Stage, Step, Trail};
 pub use rng::Rng;
 pub use time::{Now, Span, Timestamp, WallTime};

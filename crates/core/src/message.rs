@@ -6,6 +6,9 @@ use crate::event::Sealed;
 use crate::id::{EventId, RecordId};
 use crate::receipt::{Receipt, Stage, Trail};
 
+/// The minor version of `huxiao.v1` that this version speaks. Rises when messages or fields are added.
+pub const WIRE_MINOR: u32 = 1;
+
 /// One message of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {

@@ -1,0 +1,20 @@
+//! The relay's machine: takes presses, keeps them, sends them, and tells the presser how far they came.
+//!
+//! Invariants:
+//! * An event is answered "kept" only after its row is on disk; it is put on the wire without waiting for that.
+//! * It leaves the outbox only when it is finished: taken by an officer, or, where nobody need take it, on a station's disk.
+//! * What the region says it does not know is sent again, as long as it is not finished.
+
+mod machine;
+mod raise;
+mod row;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) mod tests_support;
+mod view;
+
+pub use machine::{Input, Output, Relay, RelayConfig, Report, Write};
+pub use raise::{Press, RaiseError, Raised, Ticket};
+pub use row::RelayRow;
+pub use view::EventView;

@@ -1,0 +1,60 @@
+//! What a presser asks for and what it is told.
+
+use crate::event::{Kind, Mode, Text};
+use crate::id::{EventId, Name};
+
+/// By which an answer finds its asker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// A press, or whatever else an intake saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Press {
+    /// What happened; one that this version knows.
+    pub kind: Kind,
+    /// Whether it is meant.
+    pub mode: Mode,
+    /// The button or sensor.
+    pub device: Option<Name>,
+    /// The part of the school.
+    pub zone: Option<Name>,
+    /// Free text; may be empty.
+    pub note: Text,
+}
+
+/// The event is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Raised {
+    /// Its id.
+    pub id: EventId,
+    /// Whether an earlier request with the same key had raised it.
+    pub repeated: bool,
+}
+
+/// Why an event is not (surely) kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RaiseError {
+    /// It is on its way all the same; only this node's disk does not hold it.
+    #[error("event {id} is being sent, but could not be kept here: {why}; if no screen shows it, dial 110")]
+    NotKept {
+        /// The event.
+        id: EventId,
+        /// What the disk said.
+        why: String,
+    },
+    /// The outbox has no room for its class. P0 has room of its own.
+    #[error("the outbox holds {open} events that no station has yet; only P0 is taken until it drains")]
+    Full {
+        /// Unfinished events in it.
+        open: usize,
+    },
+    /// Use a new key for a new event.
+    #[error("this Idempotency-Key was used for another event ({id}); use a new key for a new event")]
+    KeyReused {
+        /// That event.
+        id: EventId,
+    },
+    /// A kind that this version cannot class.
+    #[error("{0} is not a kind that this relay can raise")]
+    UnknownKind(Kind),
+}

@@ -1,0 +1,17 @@
+//! A station's machine: takes events from the region, keeps them, shows them once, and carries the officers' answers back.
+//!
+//! Invariants:
+//! * An event has one place in the inbox, whatever was repeated underneath.
+//! * `DELIVERED` is said only after the event's row is on disk. A screen does not wait for a slow disk for longer than
+//!   [`crate::limits::SHOW_WITHOUT_DISK_AFTER`].
+//! * What officers did is carried to the region until its record confirms it.
+
+mod machine;
+mod row;
+#[cfg(test)]
+mod tests;
+
+pub use machine::{
+    Acknowledged, AckError, AckTicket, Input, Output, Report, Station, StationConfig, Write,
+};
+pub use row::InboxRow;

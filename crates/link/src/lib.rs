@@ -1,1 +1,39 @@
-//! link
+//! Sessions between nodes: QUIC connections with proven identities, over which messages go each on its own.
+//!
+//! Invariants:
+//!
+//! * Nobody's message is believed or delivered before a certificate of our authority has said whose it is, and every
+//!   [`LinkEvent::Message`] of a path lies between its [`LinkEvent::Up`] and its [`LinkEvent::Down`].
+//! * Every message is one unidirectional stream with one frame. A lost packet holds back the message it was part of and
+//!   no other; messages arrive in any order and, after a rejected or repeated 0-RTT, more than once.
+//! * [`Link::send`] never waits. Each class has a queue of its own and P0 has room of its own on the wire, so no amount
+//!   of lower traffic makes an alarm wait or fail.
+//! * Whatever a peer sends costs that peer only: a bad frame its stream, many bad frames its session, an unfinished
+//!   handshake one of a bounded number of places from which newer ones push it out.
+//!
+//! Express and bulk are two connections to the same port, told apart by ALPN. A dialler keeps redialling, every time
+//! from a new local port, because the mapping of the old one in a NAT or a conntrack table may be what is broken.
+
+mod backoff;
+mod codes;
+mod config;
+mod congestion;
+mod counters;
+mod dial;
+mod event;
+mod link;
+mod listen;
+mod outgoing;
+mod path;
+mod registry;
+mod transport;
+
+#[cfg(test)]
+mod tests;
+
+pub use backoff::Backoff;
+pub use config::{Accept, Expect, LinkConfig, Target};
+pub use counters::Counters;
+pub use dial::DialHandle;
+pub use event::{DownReason, LinkError, LinkEvent, PathStats};
+pub use link::Link;

@@ -1,1 +1,32 @@
-//! wire
+//! The border between bytes and the domain: frames, messages and disk rows, in Protocol Buffers.
+//!
+//! Invariants:
+//! * What comes out of a decoder is within `huxiao_core::limits`, whatever went in; a decoder never panics and never
+//!   allocates more than a small multiple of its input.
+//! * An event's bytes are made once, by [`seal`]. Decoding keeps them as they came, so a field that this version does not
+//!   know passes through it.
+//! * Encoding is deterministic: the same value gives the same bytes, in every process and version of this crate. Golden
+//!   files hold them.
+//!
+//! Generated types stay inside this crate; its callers see those of `huxiao_core` only. The contract itself is in
+//! `proto/huxiao/v1`.
+
+mod error;
+mod event;
+mod field;
+mod frame;
+mod message;
+mod proto;
+#[cfg(any())]
+mod row;
+
+pub use error::WireError;
+pub use event::{seal, unseal};
+pub use frame::{HEADER_BYTES, VERSION, decode_frame, encode, encode_within, frame_len};
+#[cfg(any())]
+pub use row::{
+    ROW_VERSION, decode_command, decode_inbox_row, decode_relay_row, encode_command, encode_inbox_row, encode_relay_row,
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! Keeping sessions up towards one target: dial, live, wait, dial again.
+//!
+//! Invariants:
+//!
+//! * Every dial has a new socket, so a new local port. What held the last one back (a NAT mapping, a conntrack entry that
+//!   points at a pod that is gone) does not hold back the next.
+//! * Nothing depends on 0-RTT: a session is taken up early only towards a node whose last session was proven, and after
+//!   one that came to nothing the next is dialled in full.
+
+use std::collections::hash_map::{DefaultHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use huxiao_core::{Lane, Span};
+use huxiao_pki::Peer;
+use quinn::{Connection, ZeroRttAccepted};
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, warn};
+
+use crate::backoff::{Backoff, PROVEN_AFTER};
+use crate::codes;
+use crate::config::Target;
+use crate::event::{DownReason, LinkError};
+use crate::path::{self, Path, peer_of};
+use crate::registry::Shared;
+use crate::transport;
+
+/// A dial that has had no answer for this long is begun anew, from a new port, if somebody is in a hurry.
+const HURRY_AFTER: Span = Span::from_secs(1);
+
+/// Keeps dialling one target until it is dropped, which also ends the sessions.
+#[derive(Debug)]
+#[must_use = "dropping it ends the sessions"]
+pub struct DialHandle {
+    lanes: Vec<Arc<Lifeline>>,
+    _stop: watch::Sender<()>,
+}
+
+/// One lane's dialler, seen from outside.
+#[derive(Debug)]
+struct Lifeline {
+    lane: Lane,
+    hurry: Notify,
+    problem: Mutex<Option<String>>,
+}
+
+impl DialHandle {
+    /// An alarm is waiting: dial now instead of at the end of a delay, and give up a dial that has had no answer for a second.
+    pub fn hurry(&self) {
+        for lane in &self.lanes {
+            lane.hurry.notify_one();
+        }
+    }
+
+    /// Why the last dial of each lane came to nothing, for those lanes that have no session now. For people.
+    #[must_use]
+    pub fn problems(&self) -> Vec<(Lane, String)> {
+        self.lanes.iter().filter_map(|lane| Some((lane.lane, lane.problem()?))).collect()
+    }
+}
+
+impl Lifeline {
+    fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, problem: Option<String>) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+}
+
+/// Starts one dialler a lane.
+pub(crate) fn start(shared: &Arc<Shared>, target: &Target) -> DialHandle {
+    let (stop, stopped) = watch::channel(());
+    let mut lanes = Vec::new();
+    for lane in &target.lanes {
+        let life = Arc::new(Lifeline { lane: *lane, hurry: Notify::new(), problem: Mutex::default() });
+        lanes.push(Arc::clone(&life));
+        tokio::spawn(keep(Arc::clone(shared), target.clone(), life, stopped.clone()));
+    }
+    DialHandle { lanes, _stop: stop }
+}
+
+/// Ends when the handle is dropped or the link closes.
+async fn stopping(shared: &Shared, mut stopped: watch::Receiver<()>) {
+    let mut closing = shared.closing.subscribe();
+    tokio::select! {
+        // Nothing is ever sent; the handle's end is what ends the wait.
+        _ = stopped.wait_for(|()| false) => {}
+        _ = closing.wait_for(|closing| *closing) => {}
+    }
+}
+
+async fn keep(shared: Arc<Shared>, target: Target, life: Arc<Lifeline>, stopped: watch::Receiver<()>) {
+    let mut stop = std::pin::pin!(stopping(&shared, stopped));
+    let mut backoff = Backoff::new(RandomState::new().hash_one(&target.addr));
+    let mut known = None;
+    for attempt in 0_usize.. {
+        let began = Instant::now();
+        let established = tokio::select! {
+            biased;
+            () = &mut stop => return,
+            () = impatience(&life) => None,
+            established = establish(&shared, &target, life.lane, attempt, known.take()) => Some(established),
+        };
+        match established {
+            Some(Ok((path, confirm))) => {
+                life.note(None);
+                let mut session = std::pin::pin!(path::run(Arc::clone(&shared), Arc::clone(&path), confirm));
+                let why = tokio::select! {
+                    why = &mut session => why,
+                    () = &mut stop => {
+                        if !*shared.closing.borrow() {
+                            path.close(DownReason::Shutdown);
+                        }
+                        session.await;
+                        return;
+                    }
+                };
+                life.note(Some(why.to_string()));
+                known = (!path.is_early()).then(|| path.peer.clone());
+                if known.is_some() && began.elapsed() >= PROVEN_AFTER {
+                    backoff.reset();
+                }
+            }
+            Some(Err(error)) => {
+                shared.tally.dials_failed.add();
+                // The first failures of a series are news, the rest is noise.
+                if attempt < 3 || life.problem() != Some(error.to_string()) {
+                    warn!(target = target.addr, lane = life.lane.as_str(), "cannot dial: {error}");
+                }
+                life.note(Some(error.to_string()));
+            }
+            None => {
+                shared.tally.dials_failed.add();
+                debug!(target = target.addr, "no answer yet and no time to wait: dialling anew");
+                continue;
+            }
+        }
+        tokio::select! {
+            () = &mut stop => return,
+            () = life.hurry.notified() => {}
+            () = sleep(backoff.delay()) => {}
+        }
+    }
+}
+
+/// Ends once a dial has had its time and somebody is in a hurry.
+async fn impatience(life: &Lifeline) {
+    sleep(HURRY_AFTER).await;
+    life.hurry.notified().await;
+}
+
+/// One dial. `known` is who answered there last, if that session was proven.
+async fn establish(
+    shared: &Arc<Shared>,
+    target: &Target,
+    lane: Lane,
+    attempt: usize,
+    known: Option<Peer>,
+) -> Result<(Arc<Path>, Option<ZeroRttAccepted>), LinkError> {
+    shared.tally.dials.add();
+    let patience = shared.config.handshake_timeout;
+    let addr = timeout(patience, resolve(target, attempt)).await.unwrap_or_else(|_| {
+        Err(LinkError::Resolve { addr: target.addr.clone(), why: "the resolver does not answer".to_owned() })
+    })?;
+    let endpoint = transport::dialler(target.local, addr)?;
+    let connecting = endpoint.connect_with(shared.client(lane), addr, &server_name(&target.addr))?;
+    let (connection, confirm) = match connecting.into_0rtt() {
+        Ok((connection, confirm)) => match known {
+            Some(peer) if target.expect.admits(&peer.identity) && shared.welcome(&peer) => {
+                return early(shared, connection, confirm, peer, lane);
+            }
+            _ => (connection, Some(confirm)),
+        },
+        Err(connecting) => {
+            let connection = timeout(patience, connecting).await.map_err(|_| LinkError::NoAnswer(addr))?;
+            (connection.map_err(|error| handshake_error(addr, error))?, None)
+        }
+    };
+    if let Some(confirm) = confirm {
+        timeout(patience, confirm).await.map_err(|_| LinkError::NoAnswer(addr))?;
+    }
+    if let Some(error) = connection.close_reason() {
+        return Err(handshake_error(addr, error));
+    }
+    let peer = peer_of(&connection);
+    let Some(peer) = peer.as_ref().ok().filter(|peer| target.expect.admits(&peer.identity) && shared.welcome(peer)) else {
+        connection.close(codes::NOT_ACCEPTED, &[]);
+        shared.tally.peers_refused.add();
+        let found = peer.map_or_else(|error| error.to_string(), |peer| peer.identity.to_string());
+        return Err(LinkError::Unexpected { addr, found });
+    };
+    transport::set_lane(&connection, lane);
+    let path = Path::new(shared, connection, peer.clone(), lane, true, false);
+    shared.enter(&path)?;
+    Ok((path, None))
+}
+
+/// A session that begins on the ticket of the last one.
+fn early(
+    shared: &Arc<Shared>,
+    connection: Connection,
+    confirm: ZeroRttAccepted,
+    mut peer: Peer,
+    lane: Lane,
+) -> Result<(Arc<Path>, Option<ZeroRttAccepted>), LinkError> {
+    shared.tally.early_offered.add();
+    transport::set_lane(&connection, lane);
+    let now = crate::registry::wall_now();
+    if now > peer.not_after {
+        peer.validity = huxiao_pki::Validity::Expired;
+    }
+    let path = Path::new(shared, connection, peer, lane, true, true);
+    shared.enter(&path)?;
+    Ok((path, Some(confirm)))
+}
+
+fn handshake_error(addr: SocketAddr, error: quinn::ConnectionError) -> LinkError {
+    match error {
+        quinn::ConnectionError::TimedOut => LinkError::NoAnswer(addr),
+        error => LinkError::Handshake { addr, why: error.into() },
+    }
+}
+
+/// The target's address of this attempt: each of a name's addresses has its turn.
+async fn resolve(target: &Target, attempt: usize) -> Result<SocketAddr, LinkError> {
+    let fail = |why: String| LinkError::Resolve { addr: target.addr.clone(), why };
+    let found = tokio::net::lookup_host(&target.addr).await.map_err(|error| fail(error.to_string()))?;
+    let usable = |addr: &SocketAddr| target.local.is_none_or(|local| local.is_ipv4() == addr.is_ipv4());
+    let addrs: Vec<_> = found.filter(usable).collect();
+    let turn = attempt.checked_rem(addrs.len()).and_then(|turn| addrs.get(turn));
+    turn.copied().ok_or_else(|| fail("it has no address that can be reached from the local one".to_owned()))
+}
+
+/// The name under which TLS keeps the tickets of a target. Identities are what is verified; a name only has to tell
+/// targets apart, also two ports of one address, because a ticket is good only for the process that gave it.
+fn server_name(addr: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    addr.hash(&mut hasher);
+    format!("t{:016x}.huxiao.invalid", hasher.finish())
+}

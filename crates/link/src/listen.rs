@@ -1,0 +1,198 @@
+//! Taking sessions in, and keeping those who never finish a handshake from keeping out those who do.
+//!
+//! Invariants:
+//!
+//! * Unfinished handshakes are bounded, and a newcomer pushes out the oldest. An honest handshake lasts two round trips,
+//!   so it is the oldest only against an attacker who completes address validation thousands of times a second.
+//! * Nothing is delivered for a connection before its certificate was verified, in this handshake or, with a ticket that
+//!   this very process issued, in the one it resumes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use quinn::{Connection, Endpoint, Incoming, ZeroRttAccepted};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::codes;
+use crate::path::{self, Path, peer_of};
+use crate::registry::Shared;
+use crate::transport::settle_lane;
+
+/// After this many arrivals in a row, others get a turn.
+const ARRIVALS_PER_TURN: u32 = 64;
+
+/// The handshakes under way.
+#[derive(Default)]
+struct Pending(Mutex<Places>);
+
+#[derive(Default)]
+struct Places {
+    next: u64,
+    taken: BTreeMap<u64, AbortHandle>,
+}
+
+/// Takes sessions in until the link closes.
+pub(crate) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
+    let pending = Arc::new(Pending::default());
+    let mut closing = shared.closing.subscribe();
+    let mut arrivals = 0_u32;
+    loop {
+        let incoming = tokio::select! {
+            incoming = endpoint.accept() => incoming,
+            _ = closing.wait_for(|closing| *closing) => break,
+        };
+        let Some(incoming) = incoming else { break };
+        arrive(&shared, &pending, incoming);
+        arrivals += 1;
+        if arrivals.is_multiple_of(ARRIVALS_PER_TURN) {
+            tokio::task::yield_now().await;
+        }
+    }
+    pending.clear();
+}
+
+/// Decides what becomes of one connection attempt.
+fn arrive(shared: &Arc<Shared>, pending: &Arc<Pending>, incoming: Incoming) {
+    shared.tally.handshakes.add();
+    let remote = incoming.remote_address();
+    if !shared.has_room() {
+        shared.tally.sessions_refused.add();
+        shared.complain(|| format!("no room for a session with {remote}: there are {}", shared.config.sessions));
+        return incoming.refuse();
+    }
+    if pending.len() >= shared.config.retry_above && !incoming.remote_address_validated() {
+        shared.tally.handshakes_retried.add();
+        if let Err(error) = incoming.retry() {
+            error.into_incoming().ignore();
+        }
+        return;
+    }
+    let evicted = pending.enter(shared.config.handshakes, |place| {
+        let (shared, pending) = (Arc::clone(shared), Arc::clone(pending));
+        tokio::spawn(async move { greet(shared, pending, place, incoming).await }).abort_handle()
+    });
+    if evicted {
+        shared.tally.handshakes_evicted.add();
+        shared.complain(|| format!("{} handshakes under way, the oldest was given up", shared.config.handshakes));
+    }
+}
+
+/// Finds out who is there and lives the session.
+async fn greet(shared: Arc<Shared>, pending: Arc<Pending>, place: u64, incoming: Incoming) {
+    let remote = incoming.remote_address();
+    let proven = prove(&shared, incoming).await;
+    if !pending.leave(place) {
+        // Pushed out at this very instant.
+        return;
+    }
+    match proven {
+        Ok((path, confirm)) => {
+            path::run(shared, path, confirm).await;
+        }
+        Err(why) => {
+            debug!(%remote, why, "no session");
+            shared.complain(|| format!("no session with {remote}: {why}"));
+        }
+    }
+}
+
+/// The path of a connection whose peer is known and welcome, and what is left of its handshake.
+async fn prove(shared: &Arc<Shared>, incoming: Incoming) -> Result<(Arc<Path>, Option<ZeroRttAccepted>), String> {
+    let (connection, confirm) = shake(shared, incoming).await.inspect_err(|_| shared.tally.handshakes_failed.add())?;
+    let refuse = |code, why: String| {
+        connection.close(code, &[]);
+        why
+    };
+    let Some(lane) = settle_lane(&connection) else {
+        shared.tally.handshakes_failed.add();
+        return Err(refuse(codes::NOT_ACCEPTED, "it speaks no protocol of ours".to_owned()));
+    };
+    let peer = peer_of(&connection).map_err(|error| {
+        shared.tally.handshakes_failed.add();
+        refuse(codes::NOT_ACCEPTED, error.to_string())
+    })?;
+    if !shared.welcome(&peer) {
+        shared.tally.peers_refused.add();
+        return Err(refuse(codes::NOT_ACCEPTED, format!("{} is not accepted here", peer.identity)));
+    }
+    let path = Path::new(shared, connection.clone(), peer, lane, false, confirm.is_some());
+    shared.enter(&path).map_err(|error| refuse(codes::FULL, error.to_string()))?;
+    Ok((path, confirm))
+}
+
+/// Goes as far into the handshake as is needed to know the peer: to the first flight if it resumes, else to the end.
+async fn shake(shared: &Shared, incoming: Incoming) -> Result<(Connection, Option<ZeroRttAccepted>), String> {
+    let connecting = incoming.accept().map_err(|error| error.to_string())?;
+    let (connection, confirm) = match connecting.into_0rtt() {
+        Ok(both) => both,
+        // Never so on this side, says quinn; if it were, there would just be no early path.
+        Err(connecting) => {
+            let connection = timeout(shared.config.handshake_timeout, connecting).await.map_err(|_| too_late())?;
+            return Ok((connection.map_err(|error| error.to_string())?, None));
+        }
+    };
+    // A verified identity that is there before the handshake is over comes out of a ticket.
+    if connection.peer_identity().is_some() {
+        return Ok((connection, Some(confirm)));
+    }
+    if timeout(shared.config.handshake_timeout, confirm).await.is_err() {
+        connection.close(codes::HANDSHAKE_TIMEOUT, &[]);
+        return Err(too_late());
+    }
+    match connection.close_reason() {
+        Some(error) => Err(error.to_string()),
+        None => Ok((connection, None)),
+    }
+}
+
+fn too_late() -> String {
+    "the handshake took too long".to_owned()
+}
+
+impl Pending {
+    fn len(&self) -> usize {
+        self.lock().taken.len()
+    }
+
+    /// Starts a handshake in a place of its own; true if the oldest one had to go for it.
+    fn enter(&self, limit: usize, start: impl FnOnce(u64) -> AbortHandle) -> bool {
+        let mut places = self.lock();
+        let evicted = if places.taken.len() >= limit { places.taken.pop_first() } else { None };
+        if let Some((_, oldest)) = &evicted {
+            oldest.abort();
+        }
+        let place = places.next;
+        places.next += 1;
+        // The lock is held, so the new task cannot leave its place before it has it.
+        let task = start(place);
+        places.taken.insert(place, task);
+        evicted.is_some()
+    }
+
+    /// Gives a place back; false if it was taken away before.
+    fn leave(&self, place: u64) -> bool {
+        self.lock().taken.remove(&place).is_some()
+    }
+
+    fn clear(&self) {
+        for (_, task) in std::mem::take(&mut self.lock().taken) {
+            task.abort();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Places> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Opens a listener and says where it listens.
+pub(crate) fn open(shared: &Arc<Shared>, addr: SocketAddr) -> Result<SocketAddr, crate::LinkError> {
+    let endpoint = crate::transport::listener(&shared.credentials, shared.server()?, addr)?;
+    let local = endpoint.local_addr().map_err(|error| crate::LinkError::Bind { addr, error })?;
+    shared.keep(endpoint.clone());
+    tokio::spawn(accept(Arc::clone(shared), endpoint));
+    Ok(local)
+}

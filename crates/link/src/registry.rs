@@ -1,0 +1,205 @@
+//! What all tasks of a link share: its sessions, its counters, and its driver's ear.
+//!
+//! Invariant: a path is in the table exactly while it may be sent on; it is announced before and mourned after that.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use huxiao_core::{Identity, Lane, PathId, Span, WallTime};
+use huxiao_pki::{Credentials, Peer, Validity};
+use quinn::{ClientConfig, Endpoint, ServerConfig};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info, warn};
+
+use crate::config::LinkConfig;
+use crate::counters::Tally;
+use crate::event::{DownReason, LinkError, LinkEvent};
+use crate::path::Path;
+use crate::transport;
+
+/// Paths of a process are numbered together, so that drivers of several links cannot confuse them.
+static NEXT_PATH: AtomicU64 = AtomicU64::new(1);
+
+/// Between two warnings about what others do wrong. The rest is counted, and logged for debugging.
+const COMPLAIN_EVERY: Span = Span::from_secs(1);
+
+/// The common ground of a link's tasks.
+pub(crate) struct Shared {
+    pub(crate) credentials: Credentials,
+    pub(crate) config: LinkConfig,
+    pub(crate) tally: Tally,
+    /// Turns true once: everything is to end.
+    pub(crate) closing: watch::Sender<bool>,
+    events: mpsc::Sender<LinkEvent>,
+    clients: [ClientConfig; 2],
+    server: Mutex<Option<ServerConfig>>,
+    endpoints: Mutex<Vec<Endpoint>>,
+    table: Mutex<Table>,
+    complained: Mutex<Option<Instant>>,
+}
+
+#[derive(Default)]
+struct Table {
+    paths: HashMap<PathId, Arc<Path>>,
+    /// The accepted paths of each peer, oldest first.
+    accepted: HashMap<(Identity, Lane), VecDeque<PathId>>,
+}
+
+/// Now, on the wall clock.
+pub(crate) fn wall_now() -> WallTime {
+    let micros = |span: Span| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(after) => WallTime(micros(after)),
+        Err(before) => WallTime(-micros(before.duration())),
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        credentials: Credentials,
+        config: LinkConfig,
+        events: mpsc::Sender<LinkEvent>,
+    ) -> Result<Arc<Self>, LinkError> {
+        let express = transport::client_config(&credentials, Lane::Express)?;
+        let bulk = transport::client_config(&credentials, Lane::Bulk)?;
+        Ok(Arc::new(Self {
+            credentials,
+            config,
+            tally: Tally::default(),
+            closing: watch::channel(false).0,
+            events,
+            clients: [express, bulk],
+            server: Mutex::default(),
+            endpoints: Mutex::default(),
+            table: Mutex::default(),
+            complained: Mutex::default(),
+        }))
+    }
+
+    /// A number that no path of this process has had.
+    #[expect(clippy::unused_self, reason = "whoever makes a path belongs to a link")]
+    pub(crate) fn next_path(&self) -> PathId {
+        PathId(NEXT_PATH.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The configuration to dial a lane with, always the same one.
+    pub(crate) fn client(&self, lane: Lane) -> ClientConfig {
+        self.clients[usize::from(lane == Lane::Bulk)].clone()
+    }
+
+    /// The configuration to listen with, made at its first use, then always the same one.
+    pub(crate) fn server(&self) -> Result<ServerConfig, LinkError> {
+        let mut server = lock(&self.server);
+        if let Some(config) = &*server {
+            return Ok(config.clone());
+        }
+        Ok(server.insert(transport::server_config(&self.credentials)?).clone())
+    }
+
+    /// Whether this node may have a session with `peer` at all.
+    pub(crate) fn welcome(&self, peer: &Peer) -> bool {
+        peer.identity != *self.credentials.identity() && (self.config.accept)(&peer.identity)
+    }
+
+    /// Enters a path into the table. Closes the oldest of an accepted peer's sessions if these are too many.
+    pub(crate) fn enter(&self, path: &Arc<Path>) -> Result<(), LinkError> {
+        let mut table = lock(&self.table);
+        if *self.closing.borrow() {
+            return Err(LinkError::ShutDown);
+        }
+        if table.paths.len() >= self.config.sessions {
+            self.tally.sessions_refused.add();
+            return Err(LinkError::Full);
+        }
+        table.paths.insert(path.id, Arc::clone(path));
+        if path.dialled {
+            return Ok(());
+        }
+        let own = table.accepted.entry((path.peer.identity.clone(), path.lane)).or_default();
+        own.push_back(path.id);
+        let surplus = if own.len() > self.config.sessions_per_identity { own.pop_front() } else { None };
+        if let Some(oldest) = surplus.and_then(|id| table.paths.get(&id).cloned()) {
+            self.tally.sessions_superseded.add();
+            oldest.close(DownReason::Superseded);
+        }
+        Ok(())
+    }
+
+    /// Announces a path.
+    pub(crate) async fn up(&self, path: &Path) {
+        self.tally.sessions_up.add();
+        let (peer, remote, early) = (path.peer.clone(), path.remote(), path.is_early());
+        info!(path = path.id.0, peer = %peer.identity, lane = path.lane.as_str(), %remote, early, "session up");
+        if peer.validity != Validity::Valid {
+            warn!(path = path.id.0, peer = %peer.identity, validity = %peer.validity, "the peer's certificate is not valid now");
+        }
+        self.tell(LinkEvent::Up { path: path.id, peer, lane: path.lane, remote, early }).await;
+    }
+
+    /// Removes a path from the table and says so.
+    pub(crate) async fn down(&self, path: &Path, why: &DownReason) {
+        {
+            let mut table = lock(&self.table);
+            table.paths.remove(&path.id);
+            let key = (path.peer.identity.clone(), path.lane);
+            if let Some(own) = table.accepted.get_mut(&key) {
+                own.retain(|id| *id != path.id);
+                if own.is_empty() {
+                    table.accepted.remove(&key);
+                }
+            }
+        }
+        self.tally.sessions_down.add();
+        info!(path = path.id.0, peer = %path.peer.identity, lane = path.lane.as_str(), %why, "session down");
+        self.tell(LinkEvent::Down { path: path.id, why: why.clone() }).await;
+    }
+
+    /// Tells the driver, when it has room. A driver that is gone hears nothing, and its link ends.
+    pub(crate) async fn tell(&self, event: LinkEvent) {
+        if self.events.send(event).await.is_err() {
+            self.closing.send_replace(true);
+        }
+    }
+
+    /// Warns of what somebody else does wrong, once a second at most.
+    pub(crate) fn complain(&self, text: impl FnOnce() -> String) {
+        let mut last = lock(&self.complained);
+        if last.is_some_and(|last| last.elapsed() < COMPLAIN_EVERY) {
+            debug!("{}", text());
+        } else {
+            *last = Some(Instant::now());
+            warn!("{}", text());
+        }
+    }
+
+    /// The path of this number, while it lives.
+    pub(crate) fn path(&self, id: PathId) -> Option<Arc<Path>> {
+        lock(&self.table).paths.get(&id).cloned()
+    }
+
+    /// All paths.
+    pub(crate) fn paths(&self) -> Vec<Arc<Path>> {
+        lock(&self.table).paths.values().cloned().collect()
+    }
+
+    /// Whether there is room for one more session.
+    pub(crate) fn has_room(&self) -> bool {
+        lock(&self.table).paths.len() < self.config.sessions
+    }
+
+    /// Keeps a listening endpoint for the end.
+    pub(crate) fn keep(&self, endpoint: Endpoint) {
+        lock(&self.endpoints).push(endpoint);
+    }
+
+    /// The listening endpoints.
+    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
+        lock(&self.endpoints).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,153 @@
+//! QUIC as this system wants it: time-outs, windows, sockets, and how a lane is named.
+//!
+//! Invariant: nothing here can be different on the two sides of a session but by version, and nothing depends on what a peer
+//! has not yet proven: a connection has the small windows of express until its ALPN says bulk.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use huxiao_core::limits::{BULK_FRAME_BYTES, EXPRESS_FRAME_BYTES, IDLE_TIMEOUT, KEEP_ALIVE};
+use huxiao_core::{Lane, Span};
+use huxiao_pki::Credentials;
+use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
+use quinn::{
+    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
+};
+use quinn_proto::HashedConnectionIdGenerator;
+use ring::hmac;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::congestion::{self, Modes};
+use crate::event::LinkError;
+
+/// Streams that a peer may have open at once; also more than a node ever opens, see [`crate::outgoing`].
+pub(crate) const STREAMS: u32 = 256;
+/// The round-trip time that is assumed before one was measured. The first repeat of a lost packet comes after three of
+/// these. RFC 9002's 333 ms would make the loss of a ClientHello cost a second; a needless repeat costs 1,200 bytes.
+const INITIAL_RTT: Span = Span::from_millis(150);
+/// Unread bytes that a peer may have in flight on one express connection; likewise bytes sent and not acknowledged.
+const EXPRESS_WINDOW: u32 = 16 * EXPRESS_FRAME_BYTES as u32;
+/// The same on bulk.
+const BULK_WINDOW: u32 = 4 * BULK_FRAME_BYTES as u32;
+/// What a listener asks of the kernel for bursts of datagrams: when a fleet reconnects, first packets come all at once.
+const LISTENER_BUFFER_BYTES: usize = 4 * 1_024 * 1_024;
+/// Bytes kept for connections that are not accepted yet: their first packet and some 0-RTT, for one and for all together.
+const UNACCEPTED_BYTES: (u64, u64) = (64 * 1_024, 16 * 1_024 * 1_024);
+/// Between two stateless resets. Each answers a longer packet, so it amplifies nothing, and a restarted node has one for
+/// each of thousands of sessions.
+const RESET_INTERVAL: Span = Span::from_millis(1);
+
+/// The protocol of a lane. A frame format that is not compatible would be another number.
+pub(crate) fn alpn(lane: Lane) -> &'static [u8] {
+    match lane {
+        Lane::Express => b"huxiao/1",
+        Lane::Bulk => b"huxiao-bulk/1",
+    }
+}
+
+/// The longest frame that is read on a lane.
+pub(crate) fn frame_bytes(lane: Lane) -> usize {
+    match lane {
+        Lane::Express => EXPRESS_FRAME_BYTES,
+        Lane::Bulk => BULK_FRAME_BYTES,
+    }
+}
+
+/// The lane that a connection's ALPN names, with the settings of that lane put in force.
+pub(crate) fn settle_lane(connection: &Connection) -> Option<Lane> {
+    let data = connection.handshake_data()?.downcast::<HandshakeData>().ok()?;
+    let protocol = data.protocol?;
+    let lane = [Lane::Express, Lane::Bulk].into_iter().find(|lane| alpn(*lane) == protocol)?;
+    set_lane(connection, lane);
+    Some(lane)
+}
+
+/// Puts the settings of a lane in force.
+pub(crate) fn set_lane(connection: &Connection, lane: Lane) {
+    congestion::choose(connection, lane);
+    if lane == Lane::Bulk {
+        connection.set_receive_window(BULK_WINDOW.into());
+        connection.set_send_window(BULK_WINDOW.into());
+    }
+}
+
+/// The one configuration with which a lane is dialled, for as long as the process lives.
+pub(crate) fn client_config(credentials: &Credentials, lane: Lane) -> Result<ClientConfig, LinkError> {
+    let setup = |error: String| LinkError::Setup(error);
+    let tls = credentials.client_tls(alpn(lane)).map_err(|error| setup(error.to_string()))?;
+    let crypto = QuicClientConfig::try_from(tls).map_err(|error| setup(error.to_string()))?;
+    let mut config = ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport()?));
+    Ok(config)
+}
+
+/// The one configuration with which a process listens.
+pub(crate) fn server_config(credentials: &Credentials) -> Result<ServerConfig, LinkError> {
+    let setup = |error: String| LinkError::Setup(error);
+    let protocols = [alpn(Lane::Express), alpn(Lane::Bulk)];
+    let tls = credentials.server_tls(&protocols).map_err(|error| setup(error.to_string()))?;
+    let crypto = QuicServerConfig::try_from(tls).map_err(|error| setup(error.to_string()))?;
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    config.transport_config(Arc::new(transport()?));
+    config.incoming_buffer_size(UNACCEPTED_BYTES.0).incoming_buffer_size_total(UNACCEPTED_BYTES.1);
+    Ok(config)
+}
+
+/// A socket and endpoint to listen on `addr`. An IPv6 wildcard takes IPv4 too.
+///
+/// Its connection ids and reset tokens follow from the node's private key. So after a restart it can tell a peer that speaks
+/// of a session of its former life that this session is gone, and the peer redials at once instead of after its idle time-out.
+pub(crate) fn listener(credentials: &Credentials, config: ServerConfig, addr: SocketAddr) -> Result<Endpoint, LinkError> {
+    let fail = |error| LinkError::Bind { addr, error };
+    let socket = socket(addr).map_err(fail)?;
+    // The kernel grants as much as its limits allow and does not say no.
+    let _ = socket.set_recv_buffer_size(LISTENER_BUFFER_BYTES);
+    let reset = hmac::Key::new(hmac::HMAC_SHA256, &credentials.derive("huxiao quic stateless reset"));
+    let [a, b, c, d, e, f, g, h, ..] = credentials.derive("huxiao quic connection id");
+    let ids = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    let mut endpoint = EndpointConfig::new(Arc::new(reset));
+    endpoint.min_reset_interval(RESET_INTERVAL);
+    endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    Endpoint::new(endpoint, Some(config), UdpSocket::from(socket), Arc::new(TokioRuntime)).map_err(fail)
+}
+
+/// A new socket and endpoint to dial `remote` from, on a port that the system has not just used.
+pub(crate) fn dialler(local: Option<IpAddr>, remote: SocketAddr) -> Result<Endpoint, LinkError> {
+    let wildcard = if remote.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let addr = SocketAddr::new(local.unwrap_or(wildcard), 0);
+    let fail = |error| LinkError::Bind { addr, error };
+    let socket = socket(addr).map_err(fail)?;
+    Endpoint::new(EndpointConfig::default(), None, UdpSocket::from(socket), Arc::new(TokioRuntime)).map_err(fail)
+}
+
+fn socket(addr: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    Ok(socket)
+}
+
+fn transport() -> Result<TransportConfig, LinkError> {
+    let idle = IdleTimeout::try_from(IDLE_TIMEOUT).map_err(|error| LinkError::Setup(error.to_string()))?;
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .initial_rtt(INITIAL_RTT)
+        // What every IPv6 path carries; more is found out by probing and never assumed.
+        .initial_mtu(1_200)
+        .mtu_discovery_config(Some(MtuDiscoveryConfig::default()))
+        .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(BULK_FRAME_BYTES as u32))
+        .receive_window(VarInt::from_u32(EXPRESS_WINDOW))
+        .send_window(EXPRESS_WINDOW.into())
+        .datagram_receive_buffer_size(None)
+        .congestion_controller_factory(Arc::new(Modes::default()));
+    Ok(transport)
+}

@@ -1,0 +1,154 @@
+//! Carries out what the machine decides: writes, sends, answers, and tells people.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use huxiao_core::relay::{Input, Output, RaiseError, Raised, Relay, Report, Ticket};
+use huxiao_core::{Class, EventId, Sealed, Stage};
+use huxiao_link::Link;
+use huxiao_runtime::drive::{Handle, Shell};
+use huxiao_runtime::metric::{self, Counter, Histogram};
+use huxiao_store::Store;
+use tokio::sync::{broadcast, oneshot};
+
+use crate::outbox;
+use crate::view::{Change, EventJson};
+
+/// Changes that a slow reader of the stream may fall behind before it is cut.
+const CHANGES: usize = 1_024;
+
+/// Those who wait for an answer.
+#[derive(Clone, Default)]
+pub(crate) struct Answers {
+    waiting: Arc<Mutex<HashMap<Ticket, oneshot::Sender<Result<Raised, RaiseError>>>>>,
+    next: Arc<AtomicU64>,
+}
+
+impl Answers {
+    /// A ticket and where its answer will come.
+    pub(crate) fn ask(&self) -> (Ticket, oneshot::Receiver<Result<Raised, RaiseError>>) {
+        let ticket = Ticket(self.next.fetch_add(1, Ordering::Relaxed));
+        let (answer, answered) = oneshot::channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(ticket, answer);
+        (ticket, answered)
+    }
+
+    fn give(&self, ticket: Ticket, answer: Result<Raised, RaiseError>) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
+        if let Some(waiting) = waiting {
+            // Whoever asked may have hung up; the event is raised all the same.
+            let _ = waiting.send(answer);
+        }
+    }
+}
+
+/// The relay's shell.
+pub(crate) struct RelayShell {
+    link: Link,
+    store: Store,
+    handle: Handle<Relay>,
+    answers: Answers,
+    changes: broadcast::Sender<Arc<Change>>,
+    /// Changes of this step; their events are looked up once the machine is at rest.
+    told: Vec<(&'static str, EventId, Option<huxiao_core::Receipt>)>,
+}
+
+impl RelayShell {
+    pub(crate) fn new(link: Link, store: Store, handle: Handle<Relay>) -> (Self, broadcast::Sender<Arc<Change>>, Answers) {
+        let (changes, _) = broadcast::channel(CHANGES);
+        let answers = Answers::default();
+        let shell =
+            Self { link, store, handle, answers: answers.clone(), changes: changes.clone(), told: Vec::new() };
+        (shell, changes, answers)
+    }
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::Raised(sealed) => {
+                count(&sealed);
+                tracing::info!(alarm_id = %sealed.event.id, kind = %sealed.event.kind, class = %sealed.event.class, "raised");
+                self.told.push(("raised", sealed.event.id, None));
+            }
+            Report::Stage(sealed, receipt, lamp) => {
+                let id = sealed.event.id;
+                if sealed.event.class <= Class::P1 {
+                    let took = receipt.at - sealed.event.raised_at;
+                    metric::observe(Histogram::AlarmStage, &[receipt.stage.as_str()], seconds(took));
+                }
+                tracing::info!(alarm_id = %id, stage = %receipt.stage, by = %receipt.by, lamp = lamp.as_str(), "stage");
+                if receipt.stage == Stage::Acknowledged {
+                    let officer = receipt.officer.as_ref().map_or("", huxiao_core::Name::as_str);
+                    tracing::info!(alarm_id = %id, officer, "an officer has it");
+                }
+                self.told.push(("stage", id, Some(receipt)));
+            }
+            Report::Lamp(sealed, lamp) => {
+                tracing::warn!(alarm_id = %sealed.event.id, lamp = lamp.as_str(), "no screen has it: {}", lamp.words().1);
+                self.told.push(("lamp", sealed.event.id, None));
+            }
+            Report::Refused(sealed, refusal) => {
+                metric::increment(Counter::Refused, &[refusal.as_str()]);
+                tracing::error!(alarm_id = %sealed.event.id, %refusal, "the region does not take it; it is kept and offered again");
+                self.told.push(("refused", sealed.event.id, None));
+            }
+            Report::NotKept(sealed, why) => {
+                tracing::error!(alarm_id = %sealed.event.id, why, "it is being sent but could not be kept here");
+                self.told.push(("not_kept", sealed.event.id, None));
+            }
+        }
+    }
+}
+
+impl Shell<Relay> for RelayShell {
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Persist(seq, write) => {
+                let handle = self.handle.clone();
+                self.store.commit(outbox::batch(&write), move |done| {
+                    let input = match done {
+                        Ok(()) => Input::Persisted(seq),
+                        Err(error) => Input::PersistFailed(seq, error.to_string()),
+                    };
+                    // A loop that has ended needs no answer.
+                    let _ = handle.urgent(input);
+                });
+            }
+            Output::Send(path, class, message) => {
+                if matches!(message, huxiao_core::Message::Event(_)) {
+                    metric::increment(Counter::CourierTransmissions, &[class.as_str()]);
+                }
+                if !self.link.send(path, class, &message) {
+                    // The path is gone or choked; the courier sends again.
+                    tracing::debug!(?path, %class, "not sent");
+                }
+            }
+            Output::Answer(ticket, answer) => self.answers.give(ticket, answer),
+            Output::Report(report) => self.report(report),
+        }
+    }
+
+    fn after_step(&mut self, machine: &Relay) {
+        for (name, id, receipt) in self.told.drain(..) {
+            if self.changes.receiver_count() == 0 {
+                continue;
+            }
+            if let Some(view) = machine.get(&id) {
+                // Nobody listens any more: then nobody misses it.
+                let _ = self.changes.send(Arc::new(Change { name, id, event: EventJson::new(view), receipt }));
+            }
+        }
+    }
+}
+
+fn count(sealed: &Sealed) {
+    if sealed.event.class <= Class::P1 {
+        let mode = crate::view::mode(sealed.event.mode);
+        metric::increment(Counter::AlarmsReceived, &[sealed.event.kind.as_str(), mode]);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of a human span are exact in an f64")]
+fn seconds(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}

@@ -1,0 +1,102 @@
+//! How the relay is: for its status page, its gauges and its health.
+
+use huxiao_core::relay::Relay;
+use huxiao_core::{Class, Span, WallTime};
+use huxiao_link::Link;
+use huxiao_runtime::clock::Clock;
+use huxiao_runtime::drive::Handle;
+use huxiao_runtime::health::Check;
+use huxiao_runtime::http::ApiError;
+use huxiao_runtime::link_hooks::{PathJson, paths};
+use huxiao_runtime::metric::{self, Gauge};
+use huxiao_runtime::shutdown::Shutdown;
+use huxiao_runtime::store_hooks::StoreJson;
+use huxiao_store::{Loss, Store};
+use serde::Serialize;
+
+/// How often gauges and health are brought up to date.
+const EVERY: Span = Span::from_secs(1);
+
+/// What does not change while the relay runs, and where to ask for the rest.
+pub(crate) struct Context {
+    pub(crate) me: String,
+    pub(crate) epoch: u64,
+    pub(crate) losses: Vec<Loss>,
+    pub(crate) link: Link,
+    pub(crate) store: Store,
+}
+
+/// `GET /v1/status`.
+#[derive(Debug, Serialize)]
+pub(crate) struct StatusJson {
+    relay: String,
+    epoch: u64,
+    connected: bool,
+    paths: Vec<PathJson>,
+    pending: std::collections::BTreeMap<&'static str, usize>,
+    oldest_unstored_seconds: Option<f64>,
+    store: StoreJson,
+    losses: Vec<Loss>,
+}
+
+impl StatusJson {
+    pub(crate) async fn read(handle: &Handle<Relay>, context: &Context) -> Result<Self, ApiError> {
+        let figures = handle.inspect(Figures::of).await?;
+        let now = Clock::system().wall();
+        Ok(Self {
+            relay: context.me.clone(),
+            epoch: context.epoch,
+            connected: figures.connected,
+            paths: paths(&context.link),
+            pending: Class::ALL.iter().map(|class| (class.as_str(), figures.pending[*class as usize])).collect(),
+            oldest_unstored_seconds: figures.oldest_unstored.map(|raised| seconds(now, raised)),
+            store: StoreJson::new(&context.store.health()),
+            losses: context.losses.clone(),
+        })
+    }
+}
+
+struct Figures {
+    connected: bool,
+    pending: [usize; Class::ALL.len()],
+    oldest_unstored: Option<WallTime>,
+}
+
+impl Figures {
+    fn of(relay: &Relay) -> Self {
+        Self {
+            connected: relay.has_path(),
+            pending: relay.pending(),
+            oldest_unstored: relay.oldest_unstored().map(|view| view.sealed().event.raised_at),
+        }
+    }
+}
+
+/// Keeps gauges and the `upstream` check true until the node stops.
+pub(crate) async fn watch(handle: Handle<Relay>, upstream: Check, clock: Clock, shutdown: Shutdown) {
+    let mut tick = tokio::time::interval(EVERY);
+    loop {
+        tokio::select! {
+            () = shutdown.wait() => return,
+            _ = tick.tick() => {}
+        }
+        let Ok(figures) = handle.inspect(Figures::of).await else { return };
+        for class in Class::ALL {
+            let count = u32::try_from(figures.pending[class as usize]).unwrap_or(u32::MAX);
+            metric::set(Gauge::EventsPending, &[class.as_str()], f64::from(count));
+        }
+        let age = figures.oldest_unstored.map_or(0.0, |raised| seconds(clock.wall(), raised));
+        metric::set(Gauge::OldestUnstoredAge, &[], age);
+        let waiting: usize = figures.pending.iter().sum();
+        match figures.connected {
+            true if age > 10.0 => upstream.degraded(format!("{waiting} events wait for the region, the oldest for {age:.0} s")),
+            true => upstream.ok(format!("a broker node is reached; {waiting} events on their way")),
+            false => upstream.failed(format!("no broker node is reached; {waiting} events wait")),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of a human span are exact in an f64")]
+fn seconds(now: WallTime, raised: WallTime) -> f64 {
+    ((now - raised) as f64 / 1e6).max(0.0)
+}

@@ -1,0 +1,243 @@
+//! The one loop that drives a [`Machine`]: select → handle → carry out.
+//!
+//! Invariants: the machine has one owner, the loop. After every input all outputs are drained and carried out in order before the
+//! next input is looked at. A timer that is due goes before any input. Urgent inputs go before the others, but 256
+//! of them in a row let one of the others through.
+//!
+//! ```text
+//!   urgent ───────────────┐ never full; P0 presses, completed writes
+//!   inspect ──────────────┤ reads the machine between two steps
+//!   input (bounded) ──────┤ back-pressure on whoever sends
+//!   poll_timeout ─────────┴─► handle ─► poll_output* ─► Shell::carry_out ─► after_step
+//! ```
+
+use huxiao_core::{Machine, Now, Timestamp, limits};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::metric::{self, Counter};
+use crate::shutdown::Shutdown;
+
+/// Steps that may go before a waiting normal input, one after another.
+const URGENT_IN_A_ROW: u32 = 256;
+/// Requests to read the machine that may wait.
+const INSPECT_QUEUE: usize = 64;
+
+/// What does the machine's bidding: the only place where its decisions touch the world.
+pub trait Shell<M: Machine>: Send + 'static {
+    /// Does one thing. Must not block: work that takes time is handed on, and its end comes back as an input.
+    fn carry_out(&mut self, output: M::Output);
+
+    /// Called after each step with the machine at rest: gauges and the like. Must be cheap.
+    fn after_step(&mut self, _machine: &M) {}
+}
+
+/// The loop has ended; nothing sent to it will be handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the node is stopping and takes nothing more")]
+pub struct Stopped;
+
+type Inspect<M> = Box<dyn FnOnce(&M) + Send>;
+
+/// The way to a driven machine. The loop ends when the last one is dropped.
+pub struct Handle<M: Machine> {
+    normal: mpsc::Sender<M::Input>,
+    urgent: mpsc::UnboundedSender<M::Input>,
+    inspect: mpsc::Sender<Inspect<M>>,
+}
+
+impl<M: Machine> Clone for Handle<M> {
+    fn clone(&self) -> Self {
+        Self { normal: self.normal.clone(), urgent: self.urgent.clone(), inspect: self.inspect.clone() }
+    }
+}
+
+impl<M: Machine> std::fmt::Debug for Handle<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("free_slots", &self.normal.capacity()).finish_non_exhaustive()
+    }
+}
+
+impl<M: Machine> Handle<M> {
+    /// Hands one input over; waits while [`limits::INPUT_QUEUE`] others wait. Once this returns `Ok`, the input is handled even
+    /// if the node stops, as long as the time for draining lasts.
+    ///
+    /// # Errors
+    /// [`Stopped`]
+    pub async fn input(&self, input: M::Input) -> Result<(), Stopped> {
+        self.normal.send(input).await.map_err(|_| Stopped)
+    }
+
+    /// Hands one input over at once, before all that waits in [`Handle::input`].
+    ///
+    /// The queue behind it has no bound of its own. It is for inputs whose number is bounded where they are made: P0 presses
+    /// (admitted by the API that takes them) and completions of writes (at most one for each `Persist` of the machine).
+    ///
+    /// # Errors
+    /// [`Stopped`]
+    pub fn urgent(&self, input: M::Input) -> Result<(), Stopped> {
+        self.urgent.send(input).map_err(|_| Stopped)
+    }
+
+    /// Runs `read` on the machine between two steps and brings its answer back. `read` must be quick and must not panic: it
+    /// runs in the loop.
+    ///
+    /// # Errors
+    /// [`Stopped`]
+    pub async fn inspect<R, F>(&self, read: F) -> Result<R, Stopped>
+    where
+        F: FnOnce(&M) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job: Inspect<M> = Box::new(move |machine| {
+            // Whoever asked may have gone away.
+            let _ = answer.send(read(machine));
+        });
+        self.inspect.send(job).await.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)
+    }
+}
+
+/// What the loop reads: the other end of a [`Handle`].
+pub struct Inbox<M: Machine> {
+    normal: mpsc::Receiver<M::Input>,
+    urgent: mpsc::UnboundedReceiver<M::Input>,
+    inspect: mpsc::Receiver<Inspect<M>>,
+}
+
+impl<M: Machine> std::fmt::Debug for Inbox<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox")
+            .field("urgent", &self.urgent.len())
+            .field("normal", &self.normal.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Both ends of the way to a machine that [`drive`] will own.
+#[must_use]
+pub fn channel<M: Machine>() -> (Handle<M>, Inbox<M>) {
+    let (normal_in, normal) = mpsc::channel(limits::INPUT_QUEUE);
+    let (urgent_in, urgent) = mpsc::unbounded_channel();
+    let (inspect_in, inspect) = mpsc::channel(INSPECT_QUEUE);
+    (Handle { normal: normal_in, urgent: urgent_in, inspect: inspect_in }, Inbox { normal, urgent, inspect })
+}
+
+/// Drives `machine` until every [`Handle`] is dropped, or until a shutdown that was asked for is over; gives it back.
+///
+/// When a shutdown is asked for, [`Handle::input`] is closed at once. What it had taken, urgent inputs and timers go on being handled,
+/// so that writes under way can still be confirmed.
+pub async fn drive<M, S>(machine: M, shell: S, inbox: Inbox<M>, clock: Clock, shutdown: Shutdown) -> M
+where
+    M: Machine,
+    S: Shell<M>,
+{
+    let mut driver = Driver { machine, shell, clock, complaint: None };
+    driver.settle();
+    driver.run(inbox, &shutdown).await;
+    driver.machine
+}
+
+struct Driver<M: Machine, S> {
+    machine: M,
+    shell: S,
+    clock: Clock,
+    /// The last broken invariant that was logged, so that one defect does not fill the log.
+    complaint: Option<String>,
+}
+
+impl<M: Machine, S: Shell<M>> Driver<M, S> {
+    async fn run(&mut self, mut inbox: Inbox<M>, shutdown: &Shutdown) {
+        let (over, asked) = (shutdown.over(), shutdown.wait());
+        // Kept over all turns and moved only when the machine's own time-out moves: arming a timer takes a lock.
+        let timer = tokio::time::sleep_until(self.clock.instant(Timestamp(u64::MAX)));
+        tokio::pin!(over, asked, timer);
+        let mut armed_for = None;
+        let mut draining = false;
+        let mut in_a_row = 0;
+        loop {
+            let now = self.clock.now();
+            if self.machine.poll_timeout().is_some_and(|due| due <= now.mono) {
+                self.timeout(now);
+            }
+            if in_a_row >= URGENT_IN_A_ROW {
+                in_a_row = 0;
+                self.let_others_through(&mut inbox);
+            }
+            let due = self.machine.poll_timeout();
+            if due != armed_for {
+                armed_for = due;
+                timer.as_mut().reset(self.clock.instant(due.unwrap_or(Timestamp(u64::MAX))));
+            }
+            in_a_row += 1;
+            tokio::select! {
+                biased;
+                () = &mut over => return,
+                input = inbox.urgent.recv() => match input {
+                    Some(input) => self.step(input),
+                    // All handles are gone, and with them every other sender: handle what is left, then end.
+                    None => match inbox.normal.try_recv() {
+                        Ok(input) => self.step(input),
+                        Err(_) => return,
+                    },
+                },
+                () = &mut asked, if !draining => {
+                    draining = true;
+                    inbox.normal.close();
+                }
+                () = &mut timer, if due.is_some() => {}
+                Some(read) = inbox.inspect.recv() => read(&self.machine),
+                Some(input) = inbox.normal.recv() => {
+                    in_a_row = 0;
+                    self.step(input);
+                }
+            }
+        }
+    }
+
+    fn let_others_through(&mut self, inbox: &mut Inbox<M>) {
+        if let Ok(read) = inbox.inspect.try_recv() {
+            read(&self.machine);
+        }
+        if let Ok(input) = inbox.normal.try_recv() {
+            self.step(input);
+        }
+    }
+
+    fn step(&mut self, input: M::Input) {
+        let now = self.clock.now();
+        self.machine.handle(now, input);
+        self.settle();
+    }
+
+    fn timeout(&mut self, now: Now) {
+        self.machine.handle_timeout(now);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            self.shell.carry_out(output);
+        }
+        if cfg!(debug_assertions) {
+            self.hold_to_account();
+        }
+        self.shell.after_step(&self.machine);
+    }
+
+    /// A broken invariant is a defect of ours: it is said and counted. It does not stop a node that may still carry alarms.
+    fn hold_to_account(&mut self) {
+        let complaint = self.machine.check().err();
+        if let Some(text) = &complaint {
+            metric::increment(Counter::MachineViolations, &[]);
+            if self.complaint != complaint {
+                tracing::error!(violation = %text, "an invariant of the machine does not hold: report this defect");
+            }
+        }
+        self.complaint = complaint;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! A node at work, and how it comes to its end.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use huxiao_core::Span;
+use huxiao_link::Link;
+use huxiao_store::{State, Store};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::Host;
+use crate::config::{Address, Config};
+use crate::health::Check;
+use crate::shutdown::Shutdown;
+use crate::store_hooks;
+
+/// How often the store is asked how it is.
+const STORE_EVERY: Span = Span::from_secs(1);
+/// How long a node with a poisoned store may take to stop.
+const POISONED_DRAIN: Span = Span::from_secs(2);
+
+/// Takes over what is reloadable from a new configuration; on an error nothing has changed.
+pub type Reload = Box<dyn FnMut(&Config) -> Result<(), String> + Send>;
+
+/// Why a node did not end well.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StopError {
+    /// Start it again: what is on the disk can only be known by opening it anew.
+    #[error("the store failed and the node stopped so that its supervisor starts it again: {0}")]
+    Store(String),
+    /// A defect: see the log.
+    #[error("the node's loop ended by itself: {0}")]
+    Loop(String),
+}
+
+/// A node at work.
+pub struct Running {
+    http: Address,
+    quic: Option<SocketAddr>,
+    host: Host,
+    link: Link,
+    store: Store,
+    machine: JoinHandle<()>,
+    tasks: JoinSet<()>,
+    failed: Arc<OnceLock<String>>,
+    reload: Reload,
+}
+
+impl Running {
+    pub(super) fn new(
+        http: Address,
+        host: Host,
+        link: Link,
+        store: Store,
+        machine: JoinHandle<()>,
+        tasks: JoinSet<()>,
+        failed: Arc<OnceLock<String>>,
+    ) -> Self {
+        Self { http, quic: None, host, link, store, machine, tasks, failed, reload: Box::new(|_| Ok(())) }
+    }
+
+    /// The same, listening for sessions at `quic`.
+    #[must_use]
+    pub fn listening(mut self, quic: SocketAddr) -> Self {
+        self.quic = Some(quic);
+        self
+    }
+
+    /// The same, with what to do at a reload.
+    #[must_use]
+    pub fn reloading(mut self, reload: Reload) -> Self {
+        self.reload = reload;
+        self
+    }
+
+    /// Where its HTTP API is.
+    #[must_use]
+    pub fn http(&self) -> &Address {
+        &self.http
+    }
+
+    /// Where it listens for sessions; a broker does.
+    #[must_use]
+    pub fn quic(&self) -> Option<SocketAddr> {
+        self.quic
+    }
+
+    /// Takes the reload out, for whoever handles signals.
+    #[must_use]
+    pub fn take_reload(&mut self) -> Reload {
+        std::mem::replace(&mut self.reload, Box::new(|_| Ok(())))
+    }
+
+    /// Waits until the node has stopped, in the order that loses nothing.
+    ///
+    /// # Errors
+    /// [`StopError`]: the process should end with a status that its supervisor sees.
+    pub async fn finished(mut self) -> Result<(), StopError> {
+        let ended = self.machine.await;
+        let unasked = !self.host.shutdown.requested();
+        self.host.shutdown.request(Span::ZERO);
+        self.link.shutdown().await;
+        while self.tasks.join_next().await.is_some() {}
+        let store = self.store;
+        // Closing waits for the disk.
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        if let Some(why) = self.failed.get() {
+            return Err(StopError::Store(why.clone()));
+        }
+        match (ended, closed) {
+            (Err(error), _) | (_, Err(error)) => Err(StopError::Loop(error.to_string())),
+            _ if unasked => Err(StopError::Loop("nobody asked it to stop".to_owned())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Watches the store; a poisoned one stops the node.
+pub(super) fn watch_store(store: Store, check: Check, shutdown: Shutdown) -> Arc<OnceLock<String>> {
+    let failed = Arc::new(OnceLock::new());
+    let verdict = failed.clone();
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(STORE_EVERY);
+        loop {
+            tokio::select! {
+                () = shutdown.wait() => return,
+                _ = tick.tick() => {}
+            }
+            let health = store.health();
+            store_hooks::show(&check, &health);
+            if let State::Poisoned { why } = health.state {
+                tracing::error!(%why, "the store failed; the node stops, to be started again by its supervisor");
+                // The first reason stays.
+                let _ = verdict.set(why);
+                return shutdown.request(POISONED_DRAIN);
+            }
+        }
+    });
+    failed
+}

@@ -1,0 +1,99 @@
+//! What a link does, as metrics and lines of the status page.
+
+use std::collections::BTreeMap;
+
+use huxiao_core::{Lane, Role, Span};
+use huxiao_link::{Counters, Link, PathStats};
+use serde::Serialize;
+
+use crate::metric::{self, Counter, Gauge, Histogram};
+use crate::shutdown::Shutdown;
+
+/// How often the link's figures are read.
+const EVERY: Span = Span::from_secs(2);
+
+/// Keeps the link's metrics true until the node stops.
+pub async fn watch(link: Link, own_role: Role, shutdown: Shutdown) {
+    let mut tick = tokio::time::interval(EVERY);
+    let mut before = Counters::default();
+    loop {
+        tokio::select! {
+            () = shutdown.wait() => return,
+            _ = tick.tick() => {}
+        }
+        let now = link.counters();
+        count(&before, &now);
+        before = now;
+        show(&link.stats(), own_role);
+    }
+}
+
+/// Several nodes may share one process, so counters are raised by what is new and not set.
+fn count(before: &Counters, now: &Counters) {
+    let outcomes = [
+        ("failed", before.handshakes_failed, now.handshakes_failed),
+        ("retried", before.handshakes_retried, now.handshakes_retried),
+        ("evicted", before.handshakes_evicted, now.handshakes_evicted),
+        ("refused", before.peers_refused, now.peers_refused),
+        ("up", before.sessions_up, now.sessions_up),
+        ("dial_failed", before.dials_failed, now.dials_failed),
+        ("early_accepted", before.early_accepted, now.early_accepted),
+        ("early_rejected", before.early_rejected, now.early_rejected),
+    ];
+    for (outcome, before, now) in outcomes {
+        metric::add(Counter::Handshakes, &[outcome], now.saturating_sub(before));
+    }
+    for (code, total) in &now.bad_frames {
+        let new = total.saturating_sub(before.bad_frames.get(code).copied().unwrap_or(0));
+        metric::add(Counter::BadFrames, &[code], new);
+    }
+}
+
+fn show(stats: &[PathStats], own_role: Role) {
+    let mut open: BTreeMap<(Role, Lane), u32> = BTreeMap::new();
+    // Roles that this one never meets would only be noise at zero.
+    let peers: &[Role] = if own_role == Role::Broker { &[Role::Relay, Role::Station] } else { &[Role::Broker] };
+    for role in peers {
+        open.extend([Lane::Express, Lane::Bulk].map(|lane| ((*role, lane), 0)));
+    }
+    for path in stats {
+        *open.entry((path.peer.identity.node.role(), path.lane)).or_default() += 1;
+        metric::observe(Histogram::PathRtt, &[], path.rtt.as_secs_f64());
+    }
+    for ((role, lane), count) in open {
+        metric::set(Gauge::Sessions, &[role.as_str(), lane.as_str()], f64::from(count));
+    }
+}
+
+/// One session on the status page.
+#[derive(Debug, Clone, Serialize)]
+pub struct PathJson {
+    peer: String,
+    lane: &'static str,
+    remote: String,
+    early: bool,
+    certificate: &'static str,
+    rtt_seconds: f64,
+    since_seconds: f64,
+    sent_bytes: u64,
+    received_bytes: u64,
+    lost_packets: u64,
+}
+
+/// The link's sessions for the status page.
+#[must_use]
+pub fn paths(link: &Link) -> Vec<PathJson> {
+    let json = |path: PathStats| PathJson {
+        peer: path.peer.identity.node.to_string(),
+        lane: path.lane.as_str(),
+        remote: path.remote.to_string(),
+        early: path.early,
+        certificate: path.peer.validity.as_str(),
+        rtt_seconds: path.rtt.as_secs_f64(),
+        since_seconds: path.since.as_secs_f64(),
+        sent_bytes: path.sent_bytes,
+        received_bytes: path.received_bytes,
+        lost_packets: path.lost,
+    };
+    link.stats().into_iter().map(json).collect()
+}

@@ -1,0 +1,131 @@
+//! The table itself.
+
+use std::fmt::Write as _;
+
+/// What kind of figure a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// Only rises.
+    Counter,
+    /// Goes both ways.
+    Gauge,
+    /// Counts measurements by size.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name, unit included.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Type,
+    /// The names of its labels, in the order in which their values are given.
+    pub labels: &'static [&'static str],
+    /// One sentence for people.
+    pub help: &'static str,
+}
+
+impl Metric {
+    /// The unit that the name ends in (before `_total`), or nothing for a plain number.
+    #[must_use]
+    pub fn unit(&self) -> &'static str {
+        let stem = self.name.strip_suffix("_total").unwrap_or(self.name);
+        ["seconds", "bytes", "ratio"].into_iter().find(|unit| stem.ends_with(unit)).unwrap_or("")
+    }
+}
+
+macro_rules! metrics {
+    ($($(#[$doc:meta])* enum $type:ident { $($variant:ident $name:literal $labels:tt $help:literal;)* })*) => {
+        $($(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $type { $(#[doc = $help] $variant,)* }
+
+        impl $type {
+            const ALL: &'static [Metric] = &[$(
+                Metric { name: $name, kind: Type::$type, labels: &$labels, help: $help },
+            )*];
+
+            /// Its line of the table.
+            #[must_use]
+            pub fn metric(self) -> &'static Metric {
+                &Self::ALL[self as usize]
+            }
+        })*
+    };
+}
+
+metrics! {
+    /// The counters.
+    enum Counter {
+        AlarmsReceived "huxiao_alarms_received_total" ["kind", "mode"] "Events of class P0 and P1 taken in for the first time.";
+        Duplicates "huxiao_duplicates_total" ["role"] "Copies of events that were here already.";
+        Refused "huxiao_refused_total" ["reason"] "Events that were not taken; their relays keep them.";
+        BadFrames "huxiao_bad_frames_total" ["code"] "Frames that could not be understood; each closed its stream.";
+        Handshakes "huxiao_handshakes_total" ["outcome"] "Session handshakes that ended, by how.";
+        StoreLost "huxiao_store_lost_total" [] "Times that a store came back with less than it had promised to hold.";
+        CourierTransmissions "huxiao_courier_transmissions_total" ["class"] "Copies of events put on a path, the first ones included.";
+        HttpRequests "huxiao_http_requests_total" ["status"] "Answers to HTTP requests, by class of status (2xx, 4xx, 5xx).";
+        HttpOverload "huxiao_http_overload_total" ["what"] "HTTP connections or event streams turned away because the node serves as many as it can.";
+        Reloads "huxiao_reloads_total" ["outcome"] "Times that the configuration was read again, by outcome.";
+        MachineViolations "huxiao_machine_violations_total" [] "Steps after which an invariant of the machine did not hold: always a defect.";
+    }
+
+    /// The gauges.
+    enum Gauge {
+        BuildInfo "huxiao_build_info" ["version", "commit"] "Always 1; the labels say which program runs.";
+        AlarmsUnacknowledged "huxiao_alarms_unacknowledged" ["station"] "Alarms that no officer has taken yet.";
+        OldestUnacknowledgedAge "huxiao_oldest_unacknowledged_alarm_age_seconds" ["station"] "Age of the oldest alarm that no officer has taken; 0 if there is none.";
+        OldestUnstoredAge "huxiao_oldest_unstored_event_age_seconds" [] "Age of the oldest event not yet on stable storage upstream: the health of a node in one figure.";
+        RelaysConnected "huxiao_relays_connected" [] "Relays with at least one session to this node.";
+        StationsConnected "huxiao_stations_connected" [] "Stations with at least one session to this node.";
+        Sessions "huxiao_sessions" ["role", "lane"] "Open sessions, by the role of the peer and by lane.";
+        EventsPending "huxiao_events_pending" ["class"] "Events held here whose way is not finished.";
+        StoreBytes "huxiao_store_bytes" [] "Bytes that the store takes on disk.";
+        StoreFreeBytes "huxiao_store_free_bytes" [] "Bytes free on the store's file system.";
+        StoreState "huxiao_store_state" ["state"] "1 for the state that the store is in, 0 for the others.";
+        SseStreams "huxiao_sse_streams" [] "Event streams being served.";
+        HttpConnections "huxiao_http_connections" [] "Open HTTP connections.";
+        CertificateExpiry "huxiao_certificate_expiry_timestamp_seconds" [] "When this node's certificate expires, in seconds since 1970.";
+        ProcessResident "huxiao_process_resident_memory_bytes" [] "Memory of the process that is in RAM.";
+        ProcessOpenFiles "huxiao_process_open_files" [] "Open file descriptors of the process.";
+        ProcessThreads "huxiao_process_threads" [] "Threads of the process.";
+        ProcessUptime "huxiao_process_uptime_seconds" [] "Time since the process set its metrics up.";
+    }
+
+    /// The histograms.
+    enum Histogram {
+        AlarmStage "huxiao_alarm_stage_duration_seconds" ["stage"] "From the press to each stage of an alarm, by the clocks of the nodes involved.";
+        StoreFsync "huxiao_store_fsync_duration_seconds" [] "Time of one sync of the store.";
+        PathRtt "huxiao_quic_path_rtt_seconds" [] "Round-trip time of the sessions' paths.";
+    }
+}
+
+/// Every metric, in the order of the table.
+pub fn all() -> impl Iterator<Item = &'static Metric> {
+    Counter::ALL.iter().chain(Gauge::ALL).chain(Histogram::ALL)
+}
+
+/// The table as the Markdown of `docs/METRICS.md`.
+#[must_use]
+pub fn table_markdown() -> String {
+    let mut out = String::from("# Metrics\n\nServed at `/metrics` of every role, in Prometheus' text format.\n\n");
+    out.push_str("| name | type | unit | labels | meaning |\n| --- | --- | --- | --- | --- |\n");
+    for metric in all() {
+        let kind = match metric.kind {
+            Type::Counter => "counter",
+            Type::Gauge => "gauge",
+            Type::Histogram => "histogram",
+        };
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let _ = writeln!(
+            out,
+            "| `{}` | {kind} | {} | {} | {} |",
+            metric.name,
+            metric.unit(),
+            labels.join(", "),
+            metric.help.replace('|', "\\|"),
+        );
+    }
+    out
+}

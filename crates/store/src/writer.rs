@@ -1,0 +1,339 @@
+//! The one thread that writes: it takes what waits, makes one batch of it, syncs, and tells everybody.
+//!
+//! Invariant: database (batch, sync), then witness (black box and mark, one sync), then callbacks, in the order of the commits.
+//! Two syncs stand between a commit and its callback and cannot be made one: a mark that could reach the disk before the
+//! database would turn every power cut into a reported loss, and one synced after the callback would hide the loss of the
+//! last commit. A sync that fails is final.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use huxiao_core::Span;
+
+use crate::block::TOMBSTONES_PER_BLOCK;
+use crate::config::Observation;
+use crate::engine::{Engine, EngineError};
+use crate::error::{CommitError, StoreError};
+use crate::frame::{self, Frame};
+use crate::key::{Batch, Key};
+use crate::space::{self, Admission, Usage};
+use crate::store::{Done, Shared};
+use crate::tally::Tally;
+use crate::witness::Witness;
+
+/// Where the database keeps its own tally: a key that no [`Key`] encodes to.
+pub(crate) const TALLY_KEY: &[u8] = b"\0tally";
+/// A group that has this many bytes waits for no more.
+const GROUP_BYTES: u64 = 4 << 20;
+/// How often at most the ballast is put back.
+const BALLAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What the writer is asked to do.
+pub(crate) enum Job {
+    /// Make a batch durable.
+    Commit {
+        /// The batch.
+        batch: Batch,
+        /// Whom to tell.
+        done: Done,
+        /// What it counts in the queue.
+        bytes: u64,
+    },
+    /// Write, sync, read back.
+    Canary {
+        /// Whom to tell.
+        done: Box<dyn FnOnce(Result<Span, StoreError>) + Send>,
+    },
+    /// Put the ballast back if there is space.
+    Tend,
+    /// Stop after what came before.
+    Close,
+}
+
+/// One batch of a group, and what became of it.
+struct Member {
+    batch: Batch,
+    done: Done,
+    bytes: u64,
+    result: Result<(), CommitError>,
+}
+
+/// What was collected for one round.
+#[derive(Default)]
+struct Group {
+    members: Vec<Member>,
+    canaries: Vec<Box<dyn FnOnce(Result<Span, StoreError>) + Send>>,
+    bytes: u64,
+    boxed: u64,
+    tend: bool,
+    close: bool,
+}
+
+/// The state of the writer's thread.
+pub(crate) struct Writer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) witness: Witness,
+    pub(crate) tally: Tally,
+    pub(crate) jobs: Receiver<Job>,
+    /// Held for as long as the store is open.
+    pub(crate) lock: File,
+    pub(crate) ballast_tried: Option<Instant>,
+}
+
+impl Writer {
+    /// Serves until it is told to close or the last handle is gone.
+    pub(crate) fn run(mut self) {
+        let mut carried = None;
+        while let Some(first) = carried.take().or_else(|| self.jobs.recv().ok()) {
+            let (group, rest) = self.collect(first);
+            carried = rest;
+            let (close, tend) = (group.close, group.tend);
+            self.round(group);
+            if close {
+                break;
+            }
+            if tend || carried.is_none() {
+                self.tend_ballast();
+            }
+        }
+        self.finish();
+    }
+
+    /// Takes `first` and whatever else waits, up to the limits of a group. The second part did not fit.
+    fn collect(&self, first: Job) -> (Group, Option<Job>) {
+        let mut group = Group::default();
+        let blocks = self.witness.ring.group_blocks();
+        let budget = blocks.saturating_sub(blocks * 4 / TOMBSTONES_PER_BLOCK as u64 + 1);
+        let mut next = Some(first);
+        while let Some(job) = next {
+            match job {
+                Job::Commit { batch, done, bytes } => {
+                    let boxed = batch.puts.iter().filter(|put| put.black_box).count() as u64;
+                    let full = group.bytes + bytes > GROUP_BYTES || group.boxed + boxed > budget;
+                    if full && !group.members.is_empty() {
+                        return (group, Some(Job::Commit { batch, done, bytes }));
+                    }
+                    group.bytes += bytes;
+                    group.boxed += boxed;
+                    group.members.push(Member { batch, done, bytes, result: Ok(()) });
+                }
+                Job::Canary { done } => group.canaries.push(done),
+                Job::Tend => group.tend = true,
+                Job::Close => {
+                    group.close = true;
+                    return (group, None);
+                }
+            }
+            next = self.jobs.try_recv().ok();
+        }
+        (group, None)
+    }
+
+    /// Decides who may be written, writes, and tells everybody.
+    fn round(&mut self, mut group: Group) {
+        if group.members.is_empty() && group.canaries.is_empty() {
+            return;
+        }
+        let begun = Instant::now();
+        let refused = match self.shared.poison() {
+            Some(why) => Some(CommitError::Poisoned(why)),
+            None => self.admit(&mut group),
+        };
+        let outcome = match refused {
+            Some(error) => Err(error),
+            None => self.commit(&group, begun),
+        };
+        let canary = outcome.clone().map_err(StoreError::from).and_then(|()| {
+            if group.canaries.is_empty() { Ok(()) } else { self.read_back() }
+        });
+        for member in group.members {
+            self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
+            self.shared.waiting_bytes.fetch_sub(member.bytes, Ordering::AcqRel);
+            let result = member.result.and_then(|()| outcome.clone());
+            call(|| (member.done)(result));
+        }
+        let took = begun.elapsed();
+        for done in group.canaries {
+            let result = canary.clone().map(|()| took);
+            call(|| done(result));
+        }
+    }
+
+    /// Marks the members that there is no room for. The error is for all the others, if not even they fit.
+    fn admit(&self, group: &mut Group) -> Option<CommitError> {
+        let settings = &self.shared.settings;
+        let vital = |member: &Member| space::is_vital(member.batch.class, member.batch.only_deletes());
+        let vital_bytes = group.members.iter().filter(|member| vital(member)).map(|member| member.bytes).sum();
+        // A file system that does not answer is treated as one without space: the ballast is what is left then.
+        let usage = (settings.probe)(&settings.dir).unwrap_or(Usage { free: 0, total: 0 });
+        let low = space::is_low(usage, settings.low_space_bytes, self.shared.low.load(Ordering::Acquire));
+        self.shared.low.store(low, Ordering::Release);
+        let mut admission = space::admit(usage, low, settings.ballast.held(), group.bytes, vital_bytes);
+        let needs_room = group.members.iter().any(vital) || !group.canaries.is_empty();
+        if admission == Admission::VitalByBallast && needs_room {
+            settings.ballast.release();
+            settings.observe(Observation::Ballast(false));
+            let usage = (settings.probe)(&settings.dir).unwrap_or(usage);
+            admission = space::admit(usage, true, false, group.bytes, vital_bytes);
+        }
+        for member in group.members.iter_mut().filter(|_| admission != Admission::All) {
+            let class = member.batch.class;
+            if !vital(member) {
+                member.result = Err(CommitError::Shed(class));
+                settings.observe(Observation::Shed(class));
+            } else if admission == Admission::None {
+                settings.observe(Observation::DiskFull(class));
+            }
+        }
+        (admission == Admission::None).then_some(CommitError::DiskFull)
+    }
+
+    /// Makes the admitted members of a group durable.
+    fn commit(&mut self, group: &Group, begun: Instant) -> Result<(), CommitError> {
+        let batches: Vec<&Batch> =
+            group.members.iter().filter(|member| member.result.is_ok()).map(|member| &member.batch).collect();
+        if batches.is_empty() && group.canaries.is_empty() {
+            return Ok(());
+        }
+        let written = self.write(&batches, begun);
+        written.map_err(|error| {
+            CommitError::Poisoned(self.shared.set_poisoned(&format!("writing failed: {error}")))
+        })
+    }
+
+    fn write(&mut self, batches: &[&Batch], begun: Instant) -> Result<(), EngineError> {
+        let commit = self.tally.commit + 1;
+        let mut rows = Rows::default();
+        batches.iter().for_each(|batch| rows.add(commit, batch));
+        let mut tally = rows.settle(&self.engine, self.tally)?;
+        tally.commit = commit;
+        let bytes = rows.bytes;
+        let count = rows.changes.len() as u64;
+        let mut changes: Vec<_> = rows
+            .changes
+            .into_iter()
+            .map(|(key, row)| (key.encode().to_vec(), row.map(|(frame, _)| frame)))
+            .collect();
+        let puts = batches.iter().flat_map(|batch| &batch.puts).filter(|put| put.black_box);
+        let numbers = (commit, tally.epoch, tally.high);
+        let blocks = self.witness.ring.write(numbers, puts.map(|put| (put.key, put.value.as_slice())), &rows.removed);
+        tally.ring_next = self.witness.ring.next();
+        changes.push((TALLY_KEY.to_vec(), Some(tally.encode().to_vec())));
+        self.engine.apply(changes)?;
+        self.engine.sync(rows.largest)?;
+        let database = begun.elapsed();
+        self.witness.write(&blocks, &tally).map_err(EngineError::Io)?;
+        let took = begun.elapsed();
+        self.tally = tally;
+        self.shared.commit.store(commit, Ordering::Release);
+        self.shared.last_sync_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Release);
+        self.shared.settings.observe(Observation::Synced {
+            took,
+            database,
+            batches: batches.len() as u64,
+            rows: count,
+            bytes,
+        });
+        Ok(())
+    }
+
+    /// Whether what was just written can be read: the mark from the device, the tally from the database.
+    fn read_back(&self) -> Result<(), StoreError> {
+        let mark = self.witness.read_back().map_err(|error| self.unreadable(&format!("{error}")))?;
+        let row = self.engine.get(TALLY_KEY).map_err(|error| self.unreadable(&format!("{error}")))?;
+        if mark != Some(self.tally) || row.as_deref() != Some(&self.tally.encode()[..]) {
+            return Err(self.unreadable("it is not what was written"));
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self, why: &str) -> StoreError {
+        StoreError::Poisoned(self.shared.set_poisoned(&format!("the canary cannot be read back: {why}")))
+    }
+
+    fn tend_ballast(&mut self) {
+        let settings = &self.shared.settings;
+        if settings.ballast.held() || self.ballast_tried.is_some_and(|at| at.elapsed() < BALLAST_PAUSE) {
+            return;
+        }
+        self.ballast_tried = Some(Instant::now());
+        let Ok(usage) = (settings.probe)(&settings.dir) else {
+            return;
+        };
+        match settings.ballast.restore(usage, settings.low_space_bytes) {
+            Ok(true) => settings.observe(Observation::Ballast(true)),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "the ballast could not be put back; it is tried again later"),
+        }
+    }
+
+    /// Takes the database from the handles and closes it.
+    fn finish(self) {
+        self.shared.engine.write().unwrap_or_else(PoisonError::into_inner).take();
+        // A reader that is just scanning keeps the database open until it is done.
+        if let Some(engine) = Arc::into_inner(self.engine)
+            && let Err(error) = engine.close()
+        {
+            tracing::warn!(%error, "closing the database failed; what was committed is on the disk all the same");
+        }
+        drop(self.lock);
+    }
+}
+
+/// What a group comes to: the last word on each row.
+#[derive(Default)]
+struct Rows {
+    changes: BTreeMap<Key, Option<(Vec<u8>, u64)>>,
+    removed: BTreeSet<Key>,
+    high: u64,
+    largest: usize,
+    bytes: u64,
+}
+
+impl Rows {
+    fn add(&mut self, commit: u64, batch: &Batch) {
+        self.high = self.high.max(batch.high);
+        for key in &batch.deletes {
+            self.changes.insert(*key, None);
+            self.removed.insert(*key);
+        }
+        for put in &batch.puts {
+            let (frame, hash) = frame::encode(commit, put.key, put.black_box, &put.value);
+            self.largest = self.largest.max(frame.len());
+            self.bytes += frame.len() as u64;
+            self.removed.remove(&put.key);
+            self.changes.insert(put.key, Some((frame, hash)));
+        }
+    }
+
+    /// The tally after these changes.
+    fn settle(&self, engine: &Engine, mut tally: Tally) -> Result<Tally, EngineError> {
+        tally.high = tally.high.max(self.high);
+        for (key, row) in &self.changes {
+            if let Some(old) = engine.get(&key.encode())? {
+                // A damaged old row leaves its part in the sum, so the next opening finds what happened here.
+                let hash = Frame::of_row(*key, &old).map_or(0, |frame| frame.hash());
+                tally.live = tally.live.wrapping_sub(1);
+                tally.sum = tally.sum.wrapping_sub(hash);
+            }
+            if let Some((_, hash)) = row {
+                tally.live = tally.live.wrapping_add(1);
+                tally.sum = tally.sum.wrapping_add(*hash);
+            }
+        }
+        Ok(tally)
+    }
+}
+
+/// Calls a caller's closure; its panic must not cost the others their answers.
+fn call(run: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(run)).is_err() {
+        tracing::error!("a callback of a commit panicked; report this as a defect of the caller");
+    }
+}

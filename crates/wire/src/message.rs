@@ -1,0 +1,215 @@
+//! Messages of a session, from and to their Protocol Buffers form.
+
+use huxiao_core::{EventCopy, EventId, Hello, Message, Receipt, Refusal, Resume, Stage, Step, Trail, WallTime, limits};
+
+use crate::error::WireError;
+use crate::event::unseal;
+use crate::field;
+use crate::proto;
+use crate::proto::frame::Body;
+
+/// The frame body of a message.
+pub(crate) fn to_body(message: &Message) -> Body {
+    match message {
+        Message::Hello(hello) => Body::Hello(proto::Hello {
+            software: field::cut(&hello.software, limits::NAME_BYTES).to_owned(),
+            wire_minor: hello.wire_minor,
+            resume: hello.resume.as_ref().map(raw_resume),
+        }),
+        Message::Event(copy) => Body::Event(raw_copy(copy)),
+        Message::Receipts(list) => {
+            Body::Receipts(proto::ReceiptList { receipts: list.iter().map(raw_receipt).collect() })
+        }
+        Message::Confirmed(list) => {
+            Body::Confirmed(proto::ConfirmedList { confirmed: list.iter().map(raw_event_stage).collect() })
+        }
+        Message::Inquire(list) => Body::Inquire(proto::Inquire { events: raw_ids(list) }),
+        Message::Unknown(list) => Body::Unknown(proto::UnknownList { events: raw_ids(list) }),
+        Message::Refused(event, refusal) => {
+            Body::Refused(proto::Refused { event: event.as_bytes().to_vec(), reason: refusal_number(*refusal) })
+        }
+        Message::Mark(mark) => Body::Mark(raw_resume(mark)),
+    }
+}
+
+/// The message of a frame body, with every limit checked.
+pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
+    Ok(match body {
+        Body::Hello(raw) => Message::Hello(hello(raw)?),
+        Body::Event(raw) => Message::Event(copy(&raw)?),
+        Body::Receipts(raw) => Message::Receipts(receipts("receipts", &raw.receipts, limits::LIST_ITEMS)?),
+        Body::Confirmed(raw) => Message::Confirmed(event_stages("confirmed", &raw.confirmed, limits::LIST_ITEMS)?),
+        Body::Inquire(raw) => Message::Inquire(ids("inquire.events", &raw.events)?),
+        Body::Unknown(raw) => Message::Unknown(ids("unknown.events", &raw.events)?),
+        Body::Refused(raw) => Message::Refused(field::event_id("refused.event", &raw.event)?, refusal(raw.reason)?),
+        Body::Mark(raw) => Message::Mark(resume(&raw)?),
+    })
+}
+
+/// A copy of an event.
+fn raw_copy(copy: &EventCopy) -> proto::EventCopy {
+    proto::EventCopy {
+        event: copy.sealed.bytes.to_vec(),
+        trail: raw_trail(&copy.trail),
+        receipts: raw_receipts_of_event(&copy.receipts),
+    }
+}
+
+fn copy(raw: &proto::EventCopy) -> Result<EventCopy, WireError> {
+    Ok(EventCopy {
+        sealed: sealed("event", &raw.event)?,
+        trail: trail("event.trail", &raw.trail)?,
+        receipts: receipts("event.receipts", &raw.receipts, limits::RECEIPTS_PER_EVENT)?,
+    })
+}
+
+/// An event inside another message.
+pub(crate) fn sealed(field: &'static str, bytes: &[u8]) -> Result<huxiao_core::Sealed, WireError> {
+    if bytes.is_empty() { Err(WireError::Missing(field)) } else { unseal(bytes) }
+}
+
+pub(crate) fn raw_trail(trail: &Trail) -> Vec<proto::Step> {
+    trail.steps().iter().map(raw_step).collect()
+}
+
+pub(crate) fn trail(field: &'static str, raw: &[proto::Step]) -> Result<Trail, WireError> {
+    field::at_most(field, raw.len(), limits::TRAIL_STEPS)?;
+    raw.iter().map(step).collect::<Result<_, _>>().map(Trail::new)
+}
+
+fn raw_step(step: &Step) -> proto::Step {
+    proto::Step { node: step.node.to_string(), arrived_us: step.arrived.0, left_us: step.left.map(|at| at.0) }
+}
+
+fn step(raw: &proto::Step) -> Result<Step, WireError> {
+    Ok(Step {
+        node: field::node("step.node", &raw.node)?,
+        arrived: WallTime(raw.arrived_us),
+        left: raw.left_us.map(WallTime),
+    })
+}
+
+pub(crate) fn raw_receipt(receipt: &Receipt) -> proto::Receipt {
+    proto::Receipt {
+        event: receipt.event.as_bytes().to_vec(),
+        stage: field::stage_number(receipt.stage),
+        at_us: receipt.at.0,
+        by: receipt.by.to_string(),
+        officer: receipt.officer.as_ref().map(ToString::to_string).unwrap_or_default(),
+        note: receipt.note.as_str().to_owned(),
+    }
+}
+
+pub(crate) fn receipt(raw: &proto::Receipt) -> Result<Receipt, WireError> {
+    Ok(Receipt {
+        event: field::event_id("receipt.event", &raw.event)?,
+        stage: field::stage("receipt.stage", raw.stage)?,
+        at: WallTime(raw.at_us),
+        by: field::node("receipt.by", &raw.by)?,
+        officer: field::optional_name("receipt.officer", &raw.officer)?,
+        note: field::text("receipt.note", &raw.note)?,
+    })
+}
+
+pub(crate) fn receipts(field: &'static str, raw: &[proto::Receipt], limit: usize) -> Result<Vec<Receipt>, WireError> {
+    field::at_most(field, raw.len(), limit)?;
+    raw.iter().map(receipt).collect()
+}
+
+/// The receipts of one event. Too many would have the reader refuse the event for them, so those that repeat a stage are left
+/// out, the last first, until they are few enough: the first of each stage always stays.
+pub(crate) fn raw_receipts_of_event(receipts: &[Receipt]) -> Vec<proto::Receipt> {
+    let mut raw: Vec<_> = receipts.iter().map(raw_receipt).collect();
+    while raw.len() > limits::RECEIPTS_PER_EVENT && drop_repeat(&mut raw) {}
+    raw
+}
+
+/// Makes receipts of one event shorter by what matters least; false if nothing is left that may go.
+pub(crate) fn shorten(raw: &mut Vec<proto::Receipt>) -> bool {
+    match raw.iter_mut().rev().find(|receipt| !receipt.note.is_empty()) {
+        Some(receipt) => {
+            receipt.note.clear();
+            true
+        }
+        None => drop_repeat(raw),
+    }
+}
+
+/// Drops the last receipt whose stage an earlier one has too; false if there is none.
+fn drop_repeat(raw: &mut Vec<proto::Receipt>) -> bool {
+    let repeat = (0..raw.len()).rev().find(|&at| raw[..at].iter().any(|earlier| earlier.stage == raw[at].stage));
+    if let Some(at) = repeat {
+        raw.remove(at);
+    }
+    repeat.is_some()
+}
+
+fn raw_event_stage((event, stage): &(EventId, Stage)) -> proto::EventStage {
+    proto::EventStage { event: event.as_bytes().to_vec(), stage: field::stage_number(*stage) }
+}
+
+fn event_stages(
+    field: &'static str,
+    raw: &[proto::EventStage],
+    limit: usize,
+) -> Result<Vec<(EventId, Stage)>, WireError> {
+    field::at_most(field, raw.len(), limit)?;
+    raw.iter()
+        .map(|one| Ok((field::event_id("confirmed.event", &one.event)?, field::stage("confirmed.stage", one.stage)?)))
+        .collect()
+}
+
+fn raw_ids(list: &[EventId]) -> Vec<Vec<u8>> {
+    list.iter().map(|id| id.as_bytes().to_vec()).collect()
+}
+
+fn ids(field: &'static str, raw: &[Vec<u8>]) -> Result<Vec<EventId>, WireError> {
+    field::at_most(field, raw.len(), limits::LIST_ITEMS)?;
+    raw.iter().map(|bytes| field::event_id(field, bytes)).collect()
+}
+
+fn hello(raw: proto::Hello) -> Result<Hello, WireError> {
+    if raw.software.len() > limits::NAME_BYTES {
+        let (len, limit) = (raw.software.len(), limits::NAME_BYTES);
+        return Err(field::bad("hello.software", format_args!("at most {limit} bytes, this one has {len}")));
+    }
+    // It is meant for logs: a line break in it would let a peer write lines of its own there.
+    if let Some(found) = raw.software.chars().find(|c| c.is_control()) {
+        return Err(field::bad("hello.software", format_args!("no control characters; found {found:?}")));
+    }
+    Ok(Hello {
+        software: raw.software,
+        wire_minor: raw.wire_minor,
+        resume: raw.resume.as_ref().map(resume).transpose()?,
+    })
+}
+
+fn raw_resume(resume: &Resume) -> proto::Resume {
+    proto::Resume { record: resume.record.0.to_vec(), index: resume.index }
+}
+
+fn resume(raw: &proto::Resume) -> Result<Resume, WireError> {
+    Ok(Resume { record: field::record_id("resume.record", &raw.record)?, index: raw.index })
+}
+
+fn refusal_number(refusal: Refusal) -> i32 {
+    i32::from(match refusal {
+        Refusal::OtherSchool => proto::Refusal::OtherSchool,
+        Refusal::OtherRelay => proto::Refusal::OtherRelay,
+        Refusal::Expired => proto::Refusal::Expired,
+        Refusal::NoRoom => proto::Refusal::NoRoom,
+        Refusal::Other => proto::Refusal::Other,
+    })
+}
+
+/// A reason. One that this version does not know is still a refusal.
+fn refusal(number: i32) -> Result<Refusal, WireError> {
+    match proto::Refusal::try_from(number) {
+        Ok(proto::Refusal::Unspecified) => Err(WireError::Missing("refused.reason")),
+        Ok(proto::Refusal::OtherSchool) => Ok(Refusal::OtherSchool),
+        Ok(proto::Refusal::OtherRelay) => Ok(Refusal::OtherRelay),
+        Ok(proto::Refusal::Expired) => Ok(Refusal::Expired),
+        Ok(proto::Refusal::NoRoom) => Ok(Refusal::NoRoom),
+        Ok(proto::Refusal::Other) | Err(_) => Ok(Refusal::Other),
+    }
+}

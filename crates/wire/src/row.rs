@@ -1,0 +1,163 @@
+//! Rows of the stores: one byte of format version, then one Protocol Buffers message of `record.proto`.
+//!
+//! Invariant: what an encoder here makes, its decoder takes. Since a row too large for the store would be an alarm that is
+//! not kept, an encoder leaves out what matters least until a row fits [`limits::STORE_VALUE_BYTES`]: notes of receipts, the
+//! last first, then receipts that repeat a stage, the last first. It takes several notes of full length on one event to come
+//! to that.
+
+use huxiao_core::record::{Admission, Command};
+use huxiao_core::relay::RelayRow;
+use huxiao_core::station::InboxRow;
+use huxiao_core::{Stage, StationId, WallTime, limits};
+use prost::Message;
+
+use crate::error::WireError;
+use crate::field;
+use crate::message;
+use crate::proto;
+use crate::proto::record_command::Body;
+
+/// The format of rows that this version writes, and the only one so far.
+pub const ROW_VERSION: u8 = 1;
+
+/// A relay's row.
+#[must_use]
+pub fn encode_relay_row(row: &RelayRow) -> Vec<u8> {
+    // An over-long key is left out rather than written: the row would be refused when it is read, and the alarm with it.
+    let key = row.idempotency_key.as_ref().filter(|key| key.len() <= limits::IDEMPOTENCY_KEY_BYTES);
+    let mut raw = proto::RelayRow {
+        slot: row.slot,
+        event: row.sealed.bytes.to_vec(),
+        idempotency_key: key.cloned(),
+        receipts: message::raw_receipts_of_event(&row.receipts),
+    };
+    while raw.encoded_len() >= limits::STORE_VALUE_BYTES && message::shorten(&mut raw.receipts) {}
+    versioned(&raw)
+}
+
+/// The relay's row in `bytes`.
+///
+/// # Errors
+/// Any [`WireError`] but `UnknownBody`: the bytes are damaged, or written by a newer version.
+pub fn decode_relay_row(bytes: &[u8]) -> Result<RelayRow, WireError> {
+    let raw: proto::RelayRow = unversioned(bytes)?;
+    if let Some(key) = raw.idempotency_key.as_ref().filter(|key| key.len() > limits::IDEMPOTENCY_KEY_BYTES) {
+        let (len, limit) = (key.len(), limits::IDEMPOTENCY_KEY_BYTES);
+        return Err(field::bad("row.idempotency_key", format_args!("at most {limit} bytes, this one has {len}")));
+    }
+    Ok(RelayRow {
+        slot: raw.slot,
+        sealed: message::sealed("row.event", &raw.event)?,
+        idempotency_key: raw.idempotency_key,
+        receipts: message::receipts("row.receipts", &raw.receipts, limits::RECEIPTS_PER_EVENT)?,
+    })
+}
+
+/// A station's row.
+#[must_use]
+pub fn encode_inbox_row(row: &InboxRow) -> Vec<u8> {
+    let mut raw = proto::InboxRow {
+        seq: row.seq,
+        event: row.sealed.bytes.to_vec(),
+        trail: message::raw_trail(&row.trail),
+        received_at_us: row.received_at.0,
+        receipts: message::raw_receipts_of_event(&row.receipts),
+        unconfirmed: row.unconfirmed.iter().map(|stage| field::stage_number(*stage)).collect(),
+    };
+    while raw.encoded_len() >= limits::STORE_VALUE_BYTES && message::shorten(&mut raw.receipts) {}
+    versioned(&raw)
+}
+
+/// The station's row in `bytes`.
+///
+/// # Errors
+/// As [`decode_relay_row`].
+pub fn decode_inbox_row(bytes: &[u8]) -> Result<InboxRow, WireError> {
+    let raw: proto::InboxRow = unversioned(bytes)?;
+    field::at_most("row.unconfirmed", raw.unconfirmed.len(), Stage::ALL.len())?;
+    Ok(InboxRow {
+        seq: raw.seq,
+        sealed: message::sealed("row.event", &raw.event)?,
+        trail: message::trail("row.trail", &raw.trail)?,
+        received_at: WallTime(raw.received_at_us),
+        receipts: message::receipts("row.receipts", &raw.receipts, limits::RECEIPTS_PER_EVENT)?,
+        unconfirmed: raw
+            .unconfirmed
+            .iter()
+            .map(|number| field::stage("row.unconfirmed", *number))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+/// An entry of the record's log.
+#[must_use]
+pub fn encode_command(command: &Command) -> Vec<u8> {
+    let body = match command {
+        Command::Admit(admission) => Body::Admit(proto::Admit {
+            event: admission.sealed.bytes.to_vec(),
+            trail: message::raw_trail(&admission.trail),
+            at_us: admission.at.0,
+            by: admission.by.to_string(),
+            stations: raw_stations(&admission.stations),
+        }),
+        Command::Note(receipt) => Body::Note(message::raw_receipt(receipt)),
+        Command::Route { event, stations } => {
+            Body::Route(proto::Route { event: event.as_bytes().to_vec(), stations: raw_stations(stations) })
+        }
+    };
+    versioned(&proto::RecordCommand { body: Some(body) })
+}
+
+/// The entry of the record's log in `bytes`.
+///
+/// # Errors
+/// As [`decode_relay_row`]. A command that only a newer version knows is an error too: to skip it would make another state.
+pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
+    let raw: proto::RecordCommand = unversioned(bytes)?;
+    Ok(match raw.body {
+        Some(Body::Admit(raw)) => Command::Admit(Admission {
+            sealed: message::sealed("admit.event", &raw.event)?,
+            trail: message::trail("admit.trail", &raw.trail)?,
+            at: WallTime(raw.at_us),
+            by: field::node("admit.by", &raw.by)?,
+            stations: stations("admit.stations", &raw.stations)?,
+        }),
+        Some(Body::Note(raw)) => Command::Note(message::receipt(&raw)?),
+        Some(Body::Route(raw)) => Command::Route {
+            event: field::event_id("route.event", &raw.event)?,
+            stations: stations("route.stations", &raw.stations)?,
+        },
+        None if bytes.len() == 1 => return Err(WireError::Missing("command")),
+        None => return Err(field::bad("command", "a newer version of huxiao wrote it; start that version")),
+    })
+}
+
+fn raw_stations(stations: &[StationId]) -> Vec<String> {
+    stations.iter().map(ToString::to_string).collect()
+}
+
+fn stations(field: &'static str, raw: &[String]) -> Result<Vec<StationId>, WireError> {
+    field::at_most(field, raw.len(), limits::LIST_ITEMS)?;
+    raw.iter().map(|text| field::name(field, text).map(StationId)).collect()
+}
+
+/// The version byte and the message.
+fn versioned(raw: &impl Message) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 + raw.encoded_len());
+    bytes.push(ROW_VERSION);
+    raw.encode_raw(&mut bytes);
+    bytes
+}
+
+/// The message behind the version byte.
+fn unversioned<M: Message + Default>(bytes: &[u8]) -> Result<M, WireError> {
+    // Nothing larger is ever written; what is was not written by us.
+    if bytes.len() > limits::EXPRESS_FRAME_BYTES {
+        return Err(WireError::Oversized { len: bytes.len(), limit: limits::EXPRESS_FRAME_BYTES });
+    }
+    match bytes.split_first() {
+        None => Err(WireError::Truncated { have: 0, need: 1 }),
+        Some((&ROW_VERSION, body)) => Ok(M::decode(body)?),
+        Some((version, _)) => Err(WireError::UnknownVersion(*version)),
+    }
+}

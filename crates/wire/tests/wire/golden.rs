@@ -1,0 +1,115 @@
+//! The bytes of every message and row, frozen. What an older version wrote must be read for ever, and a peer of another
+//! version must understand what this one sends; so a file in `tests/golden` is added, and never changed.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use huxiao_core::Message;
+use huxiao_wire::{
+    decode_command, decode_frame, decode_inbox_row, decode_relay_row, encode, encode_command, encode_inbox_row,
+    encode_relay_row, seal, unseal,
+};
+
+use crate::samples;
+
+fn hex(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for line in bytes.chunks(32) {
+        for byte in line {
+            write!(out, "{byte:02x}").unwrap();
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// Holds `bytes` against `tests/golden/<name>.hex` and hands what the file holds to `check`; if they differ, notes in `wrong`
+/// what the file would have to hold.
+fn frozen(name: &str, bytes: &[u8], wrong: &mut String, check: impl FnOnce(&[u8])) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.hex"));
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    let found = hex(bytes);
+    if expected == found {
+        let digits: Vec<char> = expected.chars().filter(char::is_ascii_hexdigit).collect();
+        let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
+        check(&digits.chunks(2).map(byte).collect::<Vec<_>>());
+    } else {
+        writeln!(wrong, "---- {name}.hex\n{found}----").unwrap();
+    }
+}
+
+#[track_caller]
+fn none(wrong: &str) {
+    assert!(
+        wrong.is_empty(),
+        "these bytes are not those of tests/golden. If a file is new, let it hold the lines between the rules; if it\n\
+         is not, peers and disks in the field would no longer be understood: take the change back.\n{wrong}"
+    );
+}
+
+#[test]
+fn events_keep_their_bytes() {
+    let mut wrong = String::new();
+    for (name, event) in [("sealed", samples::alarm()), ("sealed_bare", samples::bare())] {
+        let sealed = seal(&event);
+        frozen(name, &sealed.bytes, &mut wrong, |bytes| assert_eq!(unseal(bytes).as_ref(), Ok(&sealed)));
+    }
+    none(&wrong);
+}
+
+#[test]
+fn messages_keep_their_bytes() {
+    let mut wrong = String::new();
+    for (name, message) in samples::messages() {
+        frozen(name, &encode(&message), &mut wrong, |bytes| {
+            assert_eq!(decode_frame(bytes, bytes.len()).as_ref(), Ok(&message), "{name}");
+        });
+    }
+    none(&wrong);
+}
+
+#[test]
+fn no_message_is_without_a_golden_file() {
+    // A new variant does not compile here until it is added, with a sample.
+    let tag = |message: &Message| match message {
+        Message::Hello(_) => 1,
+        Message::Event(_) => 2,
+        Message::Receipts(_) => 3,
+        Message::Confirmed(_) => 4,
+        Message::Inquire(_) => 5,
+        Message::Unknown(_) => 6,
+        Message::Refused(..) => 7,
+        Message::Mark(_) => 8,
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for (name, message) in samples::messages() {
+        let number = encode(&message)[4] >> 3;
+        assert_eq!(number, tag(&message), "{name} is not at its number in session.proto");
+        seen.insert(number);
+    }
+    assert_eq!(seen, (1..=8).collect());
+}
+
+#[test]
+fn rows_keep_their_bytes() {
+    let mut wrong = String::new();
+    let (relay, inbox) = (samples::relay_row(), samples::inbox_row());
+    frozen("relay_row", &encode_relay_row(&relay), &mut wrong, |bytes| {
+        assert_eq!(decode_relay_row(bytes).as_ref(), Ok(&relay));
+    });
+    frozen("inbox_row", &encode_inbox_row(&inbox), &mut wrong, |bytes| {
+        assert_eq!(decode_inbox_row(bytes).as_ref(), Ok(&inbox));
+    });
+    none(&wrong);
+}
+
+#[test]
+fn commands_keep_their_bytes() {
+    let mut wrong = String::new();
+    for (name, command) in samples::commands() {
+        frozen(name, &encode_command(&command), &mut wrong, |bytes| {
+            assert_eq!(decode_command(bytes).as_ref(), Ok(&command), "{name}");
+        });
+    }
+    none(&wrong);
+}

@@ -1,0 +1,194 @@
+//! What is at every limit at once still fits where it must go.
+
+use std::collections::BTreeSet;
+
+use huxiao_core::relay::RelayRow;
+use huxiao_core::station::InboxRow;
+use huxiao_core::{
+    Class, Event, EventCopy, EventId, Kind, Message, Mode, Name, NodeName, Receipt, RelayId, SchoolId, SeatId, Stage,
+    StationId, Step, Text, Trail, WallTime, limits,
+};
+use huxiao_wire::{
+    decode_frame, decode_inbox_row, decode_relay_row, encode, encode_inbox_row, encode_relay_row, encode_within, seal,
+    unseal,
+};
+
+fn name(letter: &str) -> Name {
+    Name::new(&letter.repeat(limits::NAME_BYTES)).unwrap()
+}
+
+/// A time that takes the most bytes.
+const LATE: WallTime = WallTime(i64::MIN);
+
+fn event() -> Event {
+    Event {
+        id: EventId::from_bytes([255; 16]),
+        relay: RelayId { school: SchoolId(name("s")), device: name("r") },
+        epoch: u64::MAX,
+        seq: u64::MAX,
+        kind: Kind::Other(name("k")),
+        class: Class::P4,
+        mode: Mode::Test,
+        device: Some(name("d")),
+        zone: Some(name("z")),
+        note: note(),
+        raised_at: LATE,
+    }
+}
+
+fn note() -> Text {
+    Text::new(&"n".repeat(limits::NOTE_BYTES)).unwrap()
+}
+
+fn seat(letter: &str) -> NodeName {
+    NodeName::Station(SeatId { station: StationId(name("p")), seat: name(letter) })
+}
+
+fn receipt(stage: Stage, letter: &str) -> Receipt {
+    let officer = Some(name("o"));
+    Receipt { event: event().id, stage, at: LATE, by: seat(letter), officer, note: note() }
+}
+
+/// As many receipts as an event may have, `extra` more, with every stage among them, late stages last.
+fn receipts(extra: usize) -> Vec<Receipt> {
+    let count = limits::RECEIPTS_PER_EVENT + extra;
+    (0..count)
+        .map(|at| receipt(Stage::ALL[at * Stage::ALL.len() / count], "abcdefg"[at % 7..].get(..1).unwrap()))
+        .collect()
+}
+
+fn trail() -> Trail {
+    Trail::new(vec![Step { node: seat("t"), arrived: LATE, left: Some(LATE) }; limits::TRAIL_STEPS])
+}
+
+fn first_of_each_stage(receipts: &[Receipt]) -> Vec<(Stage, NodeName)> {
+    let mut seen = BTreeSet::new();
+    receipts.iter().filter(|one| seen.insert(one.stage)).map(|one| (one.stage, one.by.clone())).collect()
+}
+
+#[test]
+fn an_event_at_all_its_limits_is_within_the_bytes_of_an_event() {
+    let sealed = seal(&event());
+    assert!(sealed.bytes.len() <= limits::EVENT_BYTES, "{} bytes", sealed.bytes.len());
+    assert!(sealed.bytes.len() > 1_024 + 5 * 64, "it is not at its limits");
+    assert_eq!(*unseal(&sealed.bytes).unwrap().event, event());
+}
+
+#[test]
+fn a_copy_at_all_its_limits_fits_an_express_frame() {
+    let copy = EventCopy { sealed: seal(&event()), trail: trail(), receipts: receipts(0) };
+    let bytes = encode(&Message::Event(copy.clone()));
+    assert_eq!(decode_frame(&bytes, limits::EXPRESS_FRAME_BYTES).unwrap(), Message::Event(copy));
+}
+
+#[test]
+fn a_copy_with_too_many_receipts_is_sent_with_the_first_of_each_stage_rather_than_refused() {
+    let all = receipts(2);
+    let copy = EventCopy { sealed: seal(&event()), trail: trail(), receipts: all.clone() };
+    let bytes = encode(&Message::Event(copy));
+    let Message::Event(back) = decode_frame(&bytes, limits::EXPRESS_FRAME_BYTES).unwrap() else {
+        panic!("no event came out")
+    };
+    assert_eq!(back.receipts.len(), limits::RECEIPTS_PER_EVENT);
+    assert_eq!(first_of_each_stage(&back.receipts), first_of_each_stage(&all));
+}
+
+#[test]
+fn lists_of_any_length_go_out_in_frames_that_every_peer_takes() {
+    let ids: Vec<_> = (0..1_000_u32)
+        .map(|at| {
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&at.to_be_bytes());
+            EventId::from_bytes(id)
+        })
+        .collect();
+    let statements: Vec<_> = ids.iter().map(|id| (*id, Stage::Displayed)).collect();
+    let lists = [
+        Message::Receipts(vec![receipt(Stage::Acknowledged, "a"); limits::LIST_ITEMS]),
+        Message::Confirmed(statements),
+        Message::Inquire(ids.clone()),
+        Message::Unknown(ids),
+    ];
+    for list in lists {
+        let frames = encode_within(&list, limits::EXPRESS_FRAME_BYTES);
+        let mut found = 0;
+        for frame in &frames {
+            found += match decode_frame(frame, limits::EXPRESS_FRAME_BYTES).unwrap() {
+                Message::Receipts(part) => part.len(),
+                Message::Confirmed(part) => part.len(),
+                Message::Inquire(part) | Message::Unknown(part) => part.len(),
+                other => panic!("{other:?}"),
+            };
+        }
+        let wanted = if matches!(list, Message::Receipts(_)) { limits::LIST_ITEMS } else { 1_000 };
+        assert_eq!(found, wanted);
+        assert!(frames.len() <= 8, "{} frames are more than needed", frames.len());
+    }
+}
+
+#[test]
+fn a_full_list_of_ids_is_one_express_frame() {
+    let list = Message::Inquire(vec![event().id; limits::LIST_ITEMS]);
+    let frames = encode_within(&list, limits::EXPRESS_FRAME_BYTES);
+    assert_eq!(frames, [encode(&list)]);
+}
+
+#[test]
+fn a_software_text_that_is_too_long_is_cut_between_characters() {
+    let software = "护".repeat(40);
+    let hello = huxiao_core::Hello { software, wire_minor: 0, resume: None };
+    let bytes = encode(&Message::Hello(hello));
+    let Message::Hello(back) = decode_frame(&bytes, bytes.len()).unwrap() else { panic!("no hello came out") };
+    assert_eq!(back.software, "护".repeat(21));
+}
+
+#[test]
+fn rows_at_all_limits_fit_the_store_and_keep_the_first_of_each_stage() {
+    for extra in [0, 2] {
+        let receipts = receipts(extra);
+        let key = "k".repeat(limits::IDEMPOTENCY_KEY_BYTES);
+        let row = RelayRow {
+            slot: u64::MAX,
+            sealed: seal(&event()),
+            idempotency_key: Some(key.clone()),
+            receipts: receipts.clone(),
+        };
+        let bytes = encode_relay_row(&row);
+        assert!(bytes.len() <= limits::STORE_VALUE_BYTES, "{} bytes", bytes.len());
+        let back = decode_relay_row(&bytes).unwrap();
+        assert_eq!((back.slot, back.sealed, back.idempotency_key), (row.slot, row.sealed, Some(key)));
+        assert_eq!(first_of_each_stage(&back.receipts), first_of_each_stage(&receipts));
+
+        let row = InboxRow {
+            seq: u64::MAX,
+            sealed: seal(&event()),
+            trail: trail(),
+            received_at: LATE,
+            receipts: receipts.clone(),
+            unconfirmed: Stage::ALL.into_iter().collect(),
+        };
+        let bytes = encode_inbox_row(&row);
+        assert!(bytes.len() <= limits::STORE_VALUE_BYTES, "{} bytes", bytes.len());
+        let back = decode_inbox_row(&bytes).unwrap();
+        assert_eq!((back.sealed, back.trail, back.unconfirmed), (row.sealed, row.trail, row.unconfirmed));
+        assert_eq!(first_of_each_stage(&back.receipts), first_of_each_stage(&receipts));
+    }
+}
+
+#[test]
+fn notes_go_from_the_last_receipt_on_and_only_as_far_as_needed() {
+    let receipts: Vec<_> = Stage::ALL.into_iter().map(|stage| receipt(stage, "a")).collect();
+    let row = RelayRow { slot: 1, sealed: seal(&event()), idempotency_key: None, receipts: receipts.clone() };
+    let back = decode_relay_row(&encode_relay_row(&row)).unwrap();
+    assert_eq!(back.receipts.len(), receipts.len());
+    let kept = back.receipts.iter().take_while(|one| !one.note.is_empty()).count();
+    assert!((3..receipts.len()).contains(&kept), "{kept} notes were kept");
+    assert!(back.receipts[kept..].iter().all(|one| one.note.is_empty()));
+}
+
+#[test]
+fn an_idempotency_key_that_is_too_long_does_not_cost_the_alarm() {
+    let key = Some("k".repeat(limits::IDEMPOTENCY_KEY_BYTES + 1));
+    let row = RelayRow { slot: 1, sealed: seal(&event()), idempotency_key: key, receipts: vec![] };
+    assert_eq!(decode_relay_row(&encode_relay_row(&row)).unwrap().idempotency_key, None);
+}

@@ -1,0 +1,191 @@
+//! Whatever is within the limits comes back as it was.
+
+use std::collections::BTreeSet;
+
+use huxiao_core::record::{Admission, Command};
+use huxiao_core::relay::RelayRow;
+use huxiao_core::station::InboxRow;
+use huxiao_core::{
+    Class, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Receipt, RecordId, Refusal, RelayId,
+    Resume, SchoolId, SeatId, Stage, StationId, Step, Text, Trail, WallTime, limits,
+};
+use huxiao_wire::{
+    decode_command, decode_frame, decode_inbox_row, decode_relay_row, encode, encode_command, encode_inbox_row,
+    encode_relay_row, encode_within, frame_len, seal, unseal,
+};
+use proptest::collection::{btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+fn name() -> impl Strategy<Value = Name> {
+    "[a-zA-Z0-9._-]{1,64}".prop_map(|text| Name::new(&text).unwrap())
+}
+
+fn text() -> impl Strategy<Value = Text> {
+    "[\\PC\n\t]{0,60}".prop_map(|text| Text::new(&text).unwrap())
+}
+
+fn id() -> impl Strategy<Value = EventId> {
+    any::<[u8; 16]>().prop_map(EventId::from_bytes)
+}
+
+fn node() -> impl Strategy<Value = NodeName> {
+    (0..3, name(), name()).prop_map(|(role, first, second)| match role {
+        0 => NodeName::Relay(RelayId { school: SchoolId(first), device: second }),
+        1 => NodeName::Broker { region: first, node: second },
+        _ => NodeName::Station(SeatId { station: StationId(first), seat: second }),
+    })
+}
+
+fn wall() -> impl Strategy<Value = WallTime> {
+    any::<i64>().prop_map(WallTime)
+}
+
+fn stage() -> impl Strategy<Value = Stage> {
+    select(&Stage::ALL[..])
+}
+
+fn kind() -> impl Strategy<Value = (Kind, Class)> {
+    let known = select(Kind::ALL).prop_map(|kind| {
+        let class = kind.class().unwrap();
+        (kind, class)
+    });
+    let newer = (name(), select(&Class::ALL[..]))
+        .prop_filter("a name that this version knows", |(name, _)| Kind::known(name.as_str()).is_none())
+        .prop_map(|(name, class)| (Kind::Other(name), class));
+    prop_oneof![3 => known, 1 => newer]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let mode = select(&[Mode::Live, Mode::Drill, Mode::Test][..]);
+    let place = (option::of(name()), option::of(name()), text());
+    (id(), name(), name(), any::<(u64, u64)>(), kind(), mode, place, wall()).prop_map(
+        |(id, school, relay, (epoch, seq), (kind, class), mode, (device, zone, note), raised_at)| Event {
+            id,
+            relay: RelayId { school: SchoolId(school), device: relay },
+            epoch,
+            seq,
+            kind,
+            class,
+            mode,
+            device,
+            zone,
+            note,
+            raised_at,
+        },
+    )
+}
+
+fn receipt() -> impl Strategy<Value = Receipt> {
+    (id(), stage(), wall(), node(), option::of(name()), text())
+        .prop_map(|(event, stage, at, by, officer, note)| Receipt { event, stage, at, by, officer, note })
+}
+
+fn trail() -> impl Strategy<Value = Trail> {
+    let step = (node(), wall(), option::of(wall())).prop_map(|(node, arrived, left)| Step { node, arrived, left });
+    vec(step, 0..=4).prop_map(Trail::new)
+}
+
+fn resume() -> impl Strategy<Value = Resume> {
+    (any::<[u8; 16]>(), any::<u64>()).prop_map(|(record, index)| Resume { record: RecordId(record), index })
+}
+
+fn hello() -> impl Strategy<Value = Message> {
+    ("[ -~]{0,64}", any::<u32>(), option::of(resume()))
+        .prop_map(|(software, wire_minor, resume)| Message::Hello(Hello { software, wire_minor, resume }))
+}
+
+fn copy() -> impl Strategy<Value = Message> {
+    (event(), trail(), vec(receipt(), 0..6))
+        .prop_map(|(event, trail, receipts)| Message::Event(EventCopy { sealed: seal(&event), trail, receipts }))
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    use Refusal::{Expired, NoRoom, Other, OtherRelay, OtherSchool};
+    let refusal = select(&[OtherSchool, OtherRelay, Expired, NoRoom, Other][..]);
+    prop_oneof![
+        hello(),
+        copy(),
+        vec(receipt(), 0..12).prop_map(Message::Receipts),
+        vec((id(), stage()), 0..40).prop_map(Message::Confirmed),
+        vec(id(), 0..=limits::LIST_ITEMS).prop_map(Message::Inquire),
+        vec(id(), 0..40).prop_map(Message::Unknown),
+        (id(), refusal).prop_map(|(id, refusal)| Message::Refused(id, refusal)),
+        resume().prop_map(Message::Mark),
+    ]
+}
+
+fn relay_row() -> impl Strategy<Value = RelayRow> {
+    (any::<u64>(), event(), option::of("[!-~]{0,128}"), vec(receipt(), 0..6)).prop_map(
+        |(slot, event, idempotency_key, receipts)| RelayRow { slot, sealed: seal(&event), idempotency_key, receipts },
+    )
+}
+
+fn inbox_row() -> impl Strategy<Value = InboxRow> {
+    let unconfirmed = btree_set(stage(), 0..5);
+    (any::<u64>(), event(), trail(), wall(), vec(receipt(), 0..6), unconfirmed).prop_map(
+        |(seq, event, trail, received_at, receipts, unconfirmed): (_, _, _, _, _, BTreeSet<Stage>)| InboxRow {
+            seq,
+            sealed: seal(&event),
+            trail,
+            received_at,
+            receipts,
+            unconfirmed,
+        },
+    )
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let stations = || vec(name().prop_map(StationId), 0..5);
+    let admit = (event(), trail(), wall(), node(), stations()).prop_map(|(event, trail, at, by, stations)| {
+        Command::Admit(Admission { sealed: seal(&event), trail, at, by, stations })
+    });
+    let route = (id(), stations()).prop_map(|(event, stations)| Command::Route { event, stations });
+    prop_oneof![admit, receipt().prop_map(Command::Note), route]
+}
+
+proptest! {
+    #[test]
+    fn an_event_comes_back(event in event()) {
+        let sealed = seal(&event);
+        prop_assert_eq!(&*sealed.event, &event);
+        prop_assert_eq!(unseal(&sealed.bytes).unwrap(), sealed);
+    }
+
+    #[test]
+    fn a_message_comes_back(message in message()) {
+        let bytes = encode(&message);
+        prop_assert_eq!(frame_len(bytes.first_chunk().unwrap(), bytes.len()).unwrap(), bytes.len());
+        prop_assert_eq!(encode(&message.clone()), bytes.clone(), "encoding is deterministic");
+        prop_assert_eq!(decode_frame(&bytes, bytes.len()).unwrap(), message);
+    }
+
+    #[test]
+    fn a_list_comes_back_whole_from_frames_of_any_limit(list in vec(receipt(), 0..40), limit in 1_500_usize..6_000) {
+        let frames = encode_within(&Message::Receipts(list.clone()), limit);
+        let mut back = Vec::new();
+        for frame in &frames {
+            match decode_frame(frame, limit).unwrap() {
+                Message::Receipts(part) => back.extend(part),
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+        prop_assert_eq!(back, list);
+    }
+
+    #[test]
+    fn a_relay_row_comes_back(row in relay_row()) {
+        prop_assert_eq!(decode_relay_row(&encode_relay_row(&row)).unwrap(), row);
+    }
+
+    #[test]
+    fn an_inbox_row_comes_back(row in inbox_row()) {
+        prop_assert_eq!(decode_inbox_row(&encode_inbox_row(&row)).unwrap(), row);
+    }
+
+    #[test]
+    fn a_command_comes_back(command in command()) {
+        prop_assert_eq!(decode_command(&encode_command(&command)).unwrap(), command);
+    }
+}

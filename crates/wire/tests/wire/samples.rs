@@ -1,0 +1,160 @@
+//! One fixed value of everything that has bytes: the messages and rows of one alarm's way.
+
+use std::collections::BTreeSet;
+
+use huxiao_core::record::{Admission, Command};
+use huxiao_core::relay::RelayRow;
+use huxiao_core::station::InboxRow;
+use huxiao_core::{
+    Class, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Receipt, RecordId, Refusal, RelayId,
+    Resume, SchoolId, Sealed, Stage, StationId, Step, Text, Trail, WallTime,
+};
+use huxiao_wire::seal;
+
+pub(crate) const RAISED: WallTime = WallTime(1_764_000_000_000_000);
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub(crate) fn node(text: &str) -> NodeName {
+    text.parse().unwrap()
+}
+
+pub(crate) fn after(millis: i64) -> WallTime {
+    WallTime(RAISED.0 + millis * 1_000)
+}
+
+pub(crate) fn alarm() -> Event {
+    Event {
+        id: "019ab5f0-1c00-7aaa-8bbb-0123456789ab".parse().unwrap(),
+        relay: RelayId { school: SchoolId(name("4501020001")), device: name("gate-1") },
+        epoch: 7,
+        seq: 300,
+        kind: Kind::Panic,
+        class: Class::P0,
+        mode: Mode::Live,
+        device: Some(name("button-1")),
+        zone: Some(name("gatehouse")),
+        note: Text::new("南门有人持械").unwrap(),
+        raised_at: RAISED,
+    }
+}
+
+/// An event that states only what it must.
+pub(crate) fn bare() -> Event {
+    Event {
+        epoch: 0,
+        seq: 0,
+        kind: Kind::Mains,
+        class: Class::P2,
+        mode: Mode::Test,
+        device: None,
+        zone: None,
+        note: Text::default(),
+        raised_at: WallTime(0),
+        ..alarm()
+    }
+}
+
+pub(crate) fn sealed() -> Sealed {
+    seal(&alarm())
+}
+
+pub(crate) fn other_id() -> EventId {
+    "019ab5f0-1c00-7aaa-8bbb-fedcba987654".parse().unwrap()
+}
+
+pub(crate) fn trail() -> Trail {
+    Trail::new(vec![
+        Step { node: node("relay/4501020001/gate-1"), arrived: RAISED, left: Some(after(1)) },
+        Step { node: node("broker/nanning/n1"), arrived: after(21), left: None },
+    ])
+}
+
+pub(crate) fn stored() -> Receipt {
+    Receipt {
+        event: alarm().id,
+        stage: Stage::Stored,
+        at: after(25),
+        by: node("broker/nanning/n1"),
+        officer: None,
+        note: Text::default(),
+    }
+}
+
+pub(crate) fn acknowledged() -> Receipt {
+    Receipt {
+        event: alarm().id,
+        stage: Stage::Acknowledged,
+        at: after(4_200),
+        by: node("station/xixiangtang/seat-2"),
+        officer: Some(name("045123")),
+        note: Text::new("已派两车").unwrap(),
+    }
+}
+
+pub(crate) fn resume() -> Resume {
+    Resume { record: RecordId(*b"record-of-region"), index: 70_000 }
+}
+
+/// Every message, each under the name of its golden file.
+pub(crate) fn messages() -> Vec<(&'static str, Message)> {
+    let copy = EventCopy { sealed: sealed(), trail: trail(), receipts: vec![stored(), acknowledged()] };
+    let hello = Hello { software: "huxiao 0.1.0".to_owned(), wire_minor: 2, resume: Some(resume()) };
+    let bare_copy = EventCopy { sealed: seal(&bare()), trail: Trail::default(), receipts: vec![] };
+    vec![
+        ("hello", Message::Hello(hello)),
+        ("hello_bare", Message::Hello(Hello { software: String::new(), wire_minor: 0, resume: None })),
+        ("event", Message::Event(copy)),
+        ("event_bare", Message::Event(bare_copy)),
+        ("receipts", Message::Receipts(vec![stored(), acknowledged()])),
+        ("receipts_empty", Message::Receipts(vec![])),
+        ("confirmed", Message::Confirmed(vec![(alarm().id, Stage::Delivered), (alarm().id, Stage::Displayed)])),
+        ("inquire", Message::Inquire(vec![alarm().id, other_id()])),
+        ("unknown", Message::Unknown(vec![other_id()])),
+        ("refused_other_school", Message::Refused(alarm().id, Refusal::OtherSchool)),
+        ("refused_other_relay", Message::Refused(alarm().id, Refusal::OtherRelay)),
+        ("refused_expired", Message::Refused(alarm().id, Refusal::Expired)),
+        ("refused_no_room", Message::Refused(alarm().id, Refusal::NoRoom)),
+        ("refused_other", Message::Refused(alarm().id, Refusal::Other)),
+        ("mark", Message::Mark(resume())),
+    ]
+}
+
+pub(crate) fn relay_row() -> RelayRow {
+    RelayRow {
+        slot: 12,
+        sealed: sealed(),
+        idempotency_key: Some("press-20251124-001".to_owned()),
+        receipts: vec![stored(), acknowledged()],
+    }
+}
+
+pub(crate) fn inbox_row() -> InboxRow {
+    InboxRow {
+        seq: 4,
+        sealed: sealed(),
+        trail: trail(),
+        received_at: after(30),
+        receipts: vec![stored(), acknowledged()],
+        unconfirmed: BTreeSet::from([Stage::Displayed, Stage::Acknowledged]),
+    }
+}
+
+/// Every command, each under the name of its golden file.
+pub(crate) fn commands() -> Vec<(&'static str, Command)> {
+    let stations = vec![StationId(name("xixiangtang")), StationId(name("nanning-110"))];
+    let admission = Admission {
+        sealed: sealed(),
+        trail: trail(),
+        at: after(21),
+        by: node("broker/nanning/n1"),
+        stations: stations.clone(),
+    };
+    vec![
+        ("command_admit", Command::Admit(admission)),
+        ("command_note", Command::Note(acknowledged())),
+        ("command_route", Command::Route { event: alarm().id, stations }),
+    ]
+}

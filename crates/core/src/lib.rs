@@ -26,7 +26,14 @@ mod receipt;
 mod rng;
 mod time;
 
+pub mod broker;
+pub mod courier;
+pub mod lamp;
 pub mod limits;
+pub mod plan;
+pub mod record;
+pub mod relay;
+pub mod station;
 
 pub use event::{Class, Event, EventError, Kind, Mode, Sealed, Text};
 pub use id::{

@@ -120,6 +120,21 @@ impl Health {
         self.readings().iter().all(|reading| !reading.fails(Endpoint::Ready))
     }
 
+    /// `/livez`, `/readyz`, `/healthz` (as `/readyz`), `/metrics` and `/version`.
+    ///
+    /// The three health endpoints take `?verbose` (list every check; done by itself on 503) and `?exclude=NAME` (as often as
+    /// wanted).
+    pub fn router(&self, exposition: Exposition, version: Version) -> Router {
+        metric::set(Gauge::BuildInfo, &[version.version, version.commit], 1.0);
+        Router::new()
+            .route("/livez", get(livez))
+            .route("/readyz", get(readyz))
+            .route("/healthz", get(readyz))
+            .route("/metrics", get(metrics))
+            .route("/version", get(version_of))
+            .with_state(Served { health: self.clone(), exposition, version })
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, (Relevance, State)>> {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -178,20 +193,6 @@ struct Served {
     health: Health,
     exposition: Exposition,
     version: Version,
-}
-
-/// `/livez`, `/readyz`, `/healthz` (as `/readyz`), `/metrics` and `/version`.
-///
-/// The three health endpoints take `?verbose` (list every check; done by itself on 503) and `?exclude=NAME` (as often as wanted).
-pub fn router(health: Health, exposition: Exposition, version: Version) -> Router {
-    metric::set(Gauge::BuildInfo, &[version.version, version.commit], 1.0);
-    Router::new()
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
-        .route("/healthz", get(readyz))
-        .route("/metrics", get(metrics))
-        .route("/version", get(version_of))
-        .with_state(Served { health, exposition, version })
 }
 
 async fn livez(Shared(served): Shared<Served>, RawQuery(query): RawQuery) -> Response {

@@ -60,7 +60,7 @@ impl Notifier {
         match NotifyState::monotonic_usec_now() {
             Ok(time) => self.send(&[NotifyState::Reloading, time]),
             Err(error) => {
-                tracing::warn!(%error, "systemd was not told of a reload: the monotonic clock cannot be read")
+                tracing::warn!(%error, "systemd was not told of a reload: the monotonic clock cannot be read");
             }
         }
     }

@@ -84,6 +84,14 @@ pub enum OpenError {
     /// Free some space: even with the ballast given up, the store cannot be opened.
     #[error("no space to open the store {0}, even with the ballast given up; free some space")]
     NoSpace(PathBuf),
+    /// Nothing is known of the database's content yet; look at what the text says about the machine.
+    #[error("the database in {path} could not be tried: {why}")]
+    Trial {
+        /// The store's folder.
+        path: PathBuf,
+        /// What stood in the way.
+        why: String,
+    },
     /// A fresh database that cannot be used: the disk or the memory is at fault.
     #[error("a fresh database in {path} cannot be used: {why}")]
     Fresh {

@@ -160,6 +160,12 @@ impl Store {
         Self { shared, jobs, thread: Arc::new(Mutex::new(Some(thread))) }
     }
 
+    /// Asks the writer to look after the ballast.
+    pub(crate) fn tend(&self) {
+        // A writer that is gone has none to look after.
+        let _ = self.jobs.send(Job::Tend);
+    }
+
     /// [`Backend::commit`] without the box.
     pub fn commit(&self, batch: Batch, done: impl FnOnce(Result<(), CommitError>) + Send + 'static) {
         Backend::commit(self, batch, Box::new(done));
@@ -295,7 +301,7 @@ impl Backend for Store {
         };
         if state == State::Ready && !ballast {
             // The writer's own thread puts the ballast back, so that it cannot meet a commit half-way.
-            let _ = self.jobs.send(Job::Tend);
+            self.tend();
         }
         Health {
             state,

@@ -13,14 +13,14 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use huxiao_core::Span;
+use huxiao_core::{Class, Span};
 
 use crate::block::TOMBSTONES_PER_BLOCK;
 use crate::config::Observation;
 use crate::engine::{Engine, EngineError};
 use crate::error::{CommitError, StoreError};
 use crate::frame::{self, Frame};
-use crate::key::{Batch, Key};
+use crate::key::{Batch, Key, Put};
 use crate::space::{self, Admission, Usage};
 use crate::store::{Done, Shared};
 use crate::tally::Tally;
@@ -87,6 +87,21 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    /// The first commit of this opening: the mark is brought up to the database, which a power cut may have left one commit
+    /// ahead, the epoch is made durable, and black-boxed rows of that last commit are written into the box again.
+    pub(crate) fn begin(&mut self, epoch: u64, marked: u64, boxed: Vec<(Key, Vec<u8>)>) -> Result<(), EngineError> {
+        let ahead = self.tally.commit > marked;
+        if ahead {
+            self.witness.write(&Vec::new(), &self.tally).map_err(EngineError::Io)?;
+        }
+        self.tally.epoch = epoch;
+        self.tally.rebuilt = false;
+        let boxed = if ahead { boxed } else { Vec::new() };
+        let puts = boxed.into_iter().map(|(key, value)| Put { key, value, black_box: true }).collect();
+        let batch = Batch { puts, deletes: Vec::new(), high: 0, class: Class::P0 };
+        self.write(&[&batch], Instant::now())
+    }
+
     /// Serves until it is told to close or the last handle is gone.
     pub(crate) fn run(mut self) {
         let mut carried = None;

@@ -17,13 +17,11 @@ mod field;
 mod frame;
 mod message;
 mod proto;
-#[cfg(any())]
 mod row;
 
 pub use error::WireError;
 pub use event::{seal, unseal};
 pub use frame::{HEADER_BYTES, VERSION, decode_frame, encode, encode_within, frame_len};
-#[cfg(any())]
 pub use row::{
     ROW_VERSION, decode_command, decode_inbox_row, decode_relay_row, encode_command, encode_inbox_row, encode_relay_row,
 };

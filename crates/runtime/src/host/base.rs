@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use huxiao_core::{Class, Identity, Machine, Role, WallTime};
+use huxiao_core::{Identity, Machine, Role, WallTime};
 use huxiao_link::{Link, LinkConfig, LinkEvent};
 use huxiao_pki::Credentials;
 use huxiao_store::{Loss, Observation, Store};
@@ -146,7 +146,7 @@ async fn open_store(config: &Config, host: &Host) -> Result<(Store, Opened), Sta
     settings.observe = Some(Arc::new(|observation: Observation| store_hooks::observe(&observation)));
     let now = host.clock.wall();
     // Opening reads everything and may wait for the trial process: not on a thread that others need.
-    let opened = tokio::task::spawn_blocking(move || huxiao_store::open(settings, now))
+    let opened = tokio::task::spawn_blocking(move || huxiao_store::open(&settings, now))
         .await
         .map_err(|error| StartError::Role(format!("opening the store did not come to an end: {error}")))??;
     for loss in &opened.losses {
@@ -161,10 +161,4 @@ async fn open_store(config: &Config, host: &Host) -> Result<(Store, Opened), Sta
 #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are exact in an f64 for the next 285 million years")]
 fn seconds(at: WallTime) -> f64 {
     at.0 as f64 / 1e6
-}
-
-/// Whether rows of this class also go into the black box.
-#[must_use]
-pub fn in_black_box(class: Class) -> bool {
-    class == Class::P0
 }

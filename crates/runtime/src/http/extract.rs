@@ -18,7 +18,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        axum::Json::from_request(request, state).await.map(|axum::Json(value)| Self(value)).map_err(of_json)
+        axum::Json::from_request(request, state)
+            .await
+            .map(|axum::Json(value)| Self(value))
+            .map_err(|rejection| of_json(&rejection))
     }
 }
 
@@ -28,14 +31,14 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-fn of_json(rejection: JsonRejection) -> ApiError {
-    let code = match &rejection {
+fn of_json(rejection: &JsonRejection) -> ApiError {
+    let code = match rejection {
         JsonRejection::JsonSyntaxError(_) => "malformed_json",
         JsonRejection::JsonDataError(_) => "invalid_json",
         JsonRejection::MissingJsonContentType(_) => "content_type",
         _ => "unreadable_body",
     };
-    let message = match &rejection {
+    let message = match rejection {
         JsonRejection::MissingJsonContentType(_) => "send the body with Content-Type: application/json".to_owned(),
         other => other.body_text(),
     };

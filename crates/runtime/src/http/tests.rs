@@ -207,7 +207,7 @@ async fn whatever_is_left_at_the_deadline_is_dropped() {
     let shutdown = Shutdown::new();
     let listener = bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.address().to_string();
-    let router = Router::new().route("/", get(|| std::future::pending::<()>()));
+    let router = Router::new().route("/", get(std::future::pending::<()>));
     let serving = tokio::spawn(serve(listener, router, shutdown.clone()));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

@@ -43,7 +43,10 @@ pub use id::{
 pub use lane::Lane;
 pub use message::{EventCopy, Hello, Message, Refusal, Resume, WIRE_MINOR};
 pub use receipt::{Receipt, Stage, Step, Trail};
+pub use record::{Admission, Command};
+pub use relay::RelayRow;
 pub use rng::Rng;
+pub use station::InboxRow;
 pub use time::{Now, Span, Timestamp, WallTime};
 
 /// What a driver and a machine say to each other. See the crate's documentation for the rules.

@@ -72,7 +72,8 @@ mod tests {
     fn a_fleet_does_not_come_back_at_one_instant() {
         let mut delays: Vec<_> = (0..1_000).map(|seed| Backoff::new(seed).delay()).collect();
         delays.sort();
-        let busiest = delays.iter().map(|at| delays.iter().filter(|d| d >= &at && **d < *at + Span::from_millis(5)).count());
+        let busiest =
+            delays.iter().map(|at| delays.iter().filter(|d| d >= &at && **d < *at + Span::from_millis(5)).count());
         assert!(busiest.max() < Some(100), "more than a tenth of the fleet within 5 ms of 100");
     }
 }

@@ -188,7 +188,8 @@ async fn establish(
         return Err(handshake_error(addr, error));
     }
     let peer = peer_of(&connection);
-    let Some(peer) = peer.as_ref().ok().filter(|peer| target.expect.admits(&peer.identity) && shared.welcome(peer)) else {
+    let Some(peer) = peer.as_ref().ok().filter(|peer| target.expect.admits(&peer.identity) && shared.welcome(peer))
+    else {
         connection.close(codes::NOT_ACCEPTED, &[]);
         shared.tally.peers_refused.add();
         let found = peer.map_or_else(|error| error.to_string(), |peer| peer.identity.to_string());

@@ -122,7 +122,9 @@ impl From<ConnectionError> for DownReason {
         match error {
             ConnectionError::TimedOut => DownReason::TimedOut,
             ConnectionError::Reset => DownReason::PeerRestarted,
-            ConnectionError::ApplicationClosed(close) => DownReason::ClosedByPeer { code: close.error_code.into_inner() },
+            ConnectionError::ApplicationClosed(close) => {
+                DownReason::ClosedByPeer { code: close.error_code.into_inner() }
+            }
             other => DownReason::Transport(other.to_string()),
         }
     }

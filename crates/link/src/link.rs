@@ -72,7 +72,8 @@ impl Link {
         let early = matches!(message, Message::Event(_));
         encode_within(message, limit).into_iter().all(|bytes| {
             let fits = bytes.len() <= limit;
-            let pushed = if fits { path.outgoing.push(Frame { class, bytes: Bytes::from(bytes), early }) } else { Push::Full };
+            let pushed =
+                if fits { path.outgoing.push(Frame { class, bytes: Bytes::from(bytes), early }) } else { Push::Full };
             if pushed == Push::Full {
                 self.shared.tally.messages_refused.add();
             }

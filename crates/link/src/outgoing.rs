@@ -91,7 +91,9 @@ impl Outgoing {
         for class in Class::ALL {
             let waiting = &queues.waiting[class as usize];
             let next = waiting.iter().position(|frame| frame.early || !early);
-            let Some((at, len)) = next.and_then(|at| waiting.get(at).map(|frame| (at, frame.bytes.len()))) else { continue };
+            let Some((at, len)) = next.and_then(|at| waiting.get(at).map(|frame| (at, frame.bytes.len()))) else {
+                continue;
+            };
             let room = match class {
                 Class::P0 => queues.urgent_streams < URGENT_STREAMS,
                 _ => {

@@ -11,7 +11,10 @@ use std::time::Instant;
 use huxiao_core::{Class, Lane, Message, PathId};
 use huxiao_pki::{Peer, PeerError, peer_identity};
 use huxiao_wire::{HEADER_BYTES, WireError, decode_frame, frame_len};
-use quinn::{Connection, ReadError, ReadExactError, ReadToEndError, RecvStream, StoppedError, VarInt, WriteError, ZeroRttAccepted};
+use quinn::{
+    Connection, ReadError, ReadExactError, ReadToEndError, RecvStream, StoppedError, VarInt, WriteError,
+    ZeroRttAccepted,
+};
 use rustls::pki_types::CertificateDer;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -70,7 +73,14 @@ pub(crate) fn peer_of(connection: &Connection) -> Result<Peer, PeerError> {
 
 impl Path {
     /// A session over `connection` with `peer`, not yet known to anybody.
-    pub(crate) fn new(shared: &Shared, connection: Connection, peer: Peer, lane: Lane, dialled: bool, early: bool) -> Arc<Self> {
+    pub(crate) fn new(
+        shared: &Shared,
+        connection: Connection,
+        peer: Peer,
+        lane: Lane,
+        dialled: bool,
+        early: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id: shared.next_path(),
             peer,
@@ -288,9 +298,10 @@ impl From<ReadError> for Fault {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::ConnectionLost(_) => Fault::Lost,
-            ReadError::Reset(_) | ReadError::ClosedStream | ReadError::IllegalOrderedRead | ReadError::ZeroRttRejected => {
-                Fault::Reset
-            }
+            ReadError::Reset(_)
+            | ReadError::ClosedStream
+            | ReadError::IllegalOrderedRead
+            | ReadError::ZeroRttRejected => Fault::Reset,
         }
     }
 }

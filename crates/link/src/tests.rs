@@ -1,1 +1,8 @@
-//! tests
+//! Real sockets on 127.0.0.1, one file for each thing that can go wrong.
+
+mod early;
+mod flood;
+mod frames;
+mod harness;
+mod identity;
+mod sessions;

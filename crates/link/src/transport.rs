@@ -99,7 +99,11 @@ pub(crate) fn server_config(credentials: &Credentials) -> Result<ServerConfig, L
 ///
 /// Its connection ids and reset tokens follow from the node's private key. So after a restart it can tell a peer that speaks
 /// of a session of its former life that this session is gone, and the peer redials at once instead of after its idle time-out.
-pub(crate) fn listener(credentials: &Credentials, config: ServerConfig, addr: SocketAddr) -> Result<Endpoint, LinkError> {
+pub(crate) fn listener(
+    credentials: &Credentials,
+    config: ServerConfig,
+    addr: SocketAddr,
+) -> Result<Endpoint, LinkError> {
     let fail = |error| LinkError::Bind { addr, error };
     let socket = socket(addr).map_err(fail)?;
     // The kernel grants as much as its limits allow and does not say no.

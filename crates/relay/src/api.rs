@@ -9,9 +9,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use huxiao_core::Class;
 use huxiao_core::EventId;
 use huxiao_core::relay::{Input, RaiseError, Relay};
-use huxiao_core::Class;
 use huxiao_runtime::drive::Handle;
 use huxiao_runtime::http::{ApiError, Json, Query, SseEvent, SseGate};
 use serde::Deserialize;
@@ -92,7 +92,8 @@ fn refusal(error: &RaiseError) -> Response {
 async fn one(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<EventJson>, ApiError> {
     let id = parse_id(&id)?;
     let view = api.handle.inspect(move |relay| relay.get(&id).map(EventJson::new)).await?;
-    view.map(Json).ok_or_else(|| ApiError::not_found("unknown_event", format!("event {id} is not in this relay's outbox")))
+    view.map(Json)
+        .ok_or_else(|| ApiError::not_found("unknown_event", format!("event {id} is not in this relay's outbox")))
 }
 
 #[derive(Deserialize)]
@@ -137,5 +138,6 @@ async fn status(State(api): State<Api>) -> Result<Json<StatusJson>, ApiError> {
 }
 
 fn parse_id(text: &str) -> Result<EventId, ApiError> {
-    text.parse().map_err(|_| ApiError::bad_request("bad_id", "an event's id is a UUID, as the answer to the press gave it"))
+    text.parse()
+        .map_err(|_| ApiError::bad_request("bad_id", "an event's id is a UUID, as the answer to the press gave it"))
 }

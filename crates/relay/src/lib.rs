@@ -23,8 +23,6 @@ use huxiao_runtime::config::{Config, Key, Kind};
 use huxiao_runtime::drive;
 use huxiao_runtime::host::{Base, COMMON_KEYS, Host, Running, StartError, join_keys, pump};
 
-pub use view::{AckView, EventJson, ReceiptJson};
-
 const OWN_KEYS: [Key; 2] = [
     Key {
         path: "relay.brokers",

@@ -4,9 +4,9 @@
 
 use std::ops::ControlFlow;
 
-use huxiao_core::relay::{RelayRow, Write};
 use huxiao_core::Class;
-use huxiao_store::{Batch, Key, Put, Space, Store, StoreError};
+use huxiao_core::relay::{RelayRow, Write};
+use huxiao_store::{BLACK_BOX_VALUE_BYTES, Batch, Key, Put, Space, Store, StoreError};
 
 /// What the outbox held when the relay stopped. A row that this version cannot read is left where it is and said.
 pub(crate) fn read(store: &Store) -> Result<Vec<RelayRow>, StoreError> {
@@ -14,7 +14,9 @@ pub(crate) fn read(store: &Store) -> Result<Vec<RelayRow>, StoreError> {
     store.scan(Space::Outbox, |key, value| {
         match huxiao_wire::decode_relay_row(value) {
             Ok(row) => rows.push(row),
-            Err(error) => tracing::error!(%key, %error, "a row of the outbox cannot be read by this version; it stays on disk"),
+            Err(error) => {
+                tracing::error!(%key, %error, "a row of the outbox cannot be read by this version; it stays on disk")
+            }
         }
         ControlFlow::Continue(())
     })?;
@@ -28,7 +30,9 @@ pub(crate) fn batch(write: &Write) -> Batch {
             let class = row.sealed.event.class;
             // The black box holds what was pressed, once; what became of it stands in the database and with the region.
             let first = !row.receipts.iter().any(|receipt| receipt.stage >= huxiao_core::Stage::Received);
-            let put = Put { key: key(class, row.slot), value: huxiao_wire::encode_relay_row(row), black_box: class == Class::P0 && first };
+            let value = huxiao_wire::encode_relay_row(row);
+            let black_box = class == Class::P0 && first && value.len() <= BLACK_BOX_VALUE_BYTES;
+            let put = Put { key: key(class, row.slot), value, black_box };
             Batch { puts: vec![put], deletes: Vec::new(), high: row.slot, class }
         }
         Write::Forget(class, slot) => {

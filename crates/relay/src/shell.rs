@@ -8,7 +8,9 @@ use huxiao_core::relay::{Input, Output, RaiseError, Raised, Relay, Report, Ticke
 use huxiao_core::{Class, EventId, Sealed, Stage};
 use huxiao_link::Link;
 use huxiao_runtime::drive::{Handle, Shell};
+use huxiao_runtime::event_json::mode;
 use huxiao_runtime::metric::{self, Counter, Histogram};
+use huxiao_runtime::time_format::seconds;
 use huxiao_store::Store;
 use tokio::sync::{broadcast, oneshot};
 
@@ -55,11 +57,14 @@ pub(crate) struct RelayShell {
 }
 
 impl RelayShell {
-    pub(crate) fn new(link: Link, store: Store, handle: Handle<Relay>) -> (Self, broadcast::Sender<Arc<Change>>, Answers) {
+    pub(crate) fn new(
+        link: Link,
+        store: Store,
+        handle: Handle<Relay>,
+    ) -> (Self, broadcast::Sender<Arc<Change>>, Answers) {
         let (changes, _) = broadcast::channel(CHANGES);
         let answers = Answers::default();
-        let shell =
-            Self { link, store, handle, answers: answers.clone(), changes: changes.clone(), told: Vec::new() };
+        let shell = Self { link, store, handle, answers: answers.clone(), changes: changes.clone(), told: Vec::new() };
         (shell, changes, answers)
     }
 
@@ -73,8 +78,11 @@ impl RelayShell {
             Report::Stage(sealed, receipt, lamp) => {
                 let id = sealed.event.id;
                 if sealed.event.class <= Class::P1 {
-                    let took = receipt.at - sealed.event.raised_at;
-                    metric::observe(Histogram::AlarmStage, &[receipt.stage.as_str()], seconds(took));
+                    metric::observe(
+                        Histogram::AlarmStage,
+                        &[receipt.stage.as_str()],
+                        seconds(receipt.at, sealed.event.raised_at),
+                    );
                 }
                 tracing::info!(alarm_id = %id, stage = %receipt.stage, by = %receipt.by, lamp = lamp.as_str(), "stage");
                 if receipt.stage == Stage::Acknowledged {
@@ -143,12 +151,7 @@ impl Shell<Relay> for RelayShell {
 
 fn count(sealed: &Sealed) {
     if sealed.event.class <= Class::P1 {
-        let mode = crate::view::mode(sealed.event.mode);
+        let mode = mode(sealed.event.mode);
         metric::increment(Counter::AlarmsReceived, &[sealed.event.kind.as_str(), mode]);
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "microseconds of a human span are exact in an f64")]
-fn seconds(micros: i64) -> f64 {
-    micros as f64 / 1e6
 }

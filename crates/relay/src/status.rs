@@ -11,6 +11,7 @@ use huxiao_runtime::link_hooks::{PathJson, paths};
 use huxiao_runtime::metric::{self, Gauge};
 use huxiao_runtime::shutdown::Shutdown;
 use huxiao_runtime::store_hooks::StoreJson;
+use huxiao_runtime::time_format::seconds;
 use huxiao_store::{Loss, Store};
 use serde::Serialize;
 
@@ -49,7 +50,7 @@ impl StatusJson {
             connected: figures.connected,
             paths: paths(&context.link),
             pending: Class::ALL.iter().map(|class| (class.as_str(), figures.pending[*class as usize])).collect(),
-            oldest_unstored_seconds: figures.oldest_unstored.map(|raised| seconds(now, raised)),
+            oldest_unstored_seconds: figures.oldest_unstored.map(|raised| seconds(now, raised).max(0.0)),
             store: StoreJson::new(&context.store.health()),
             losses: context.losses.clone(),
         })
@@ -85,18 +86,15 @@ pub(crate) async fn watch(handle: Handle<Relay>, upstream: Check, clock: Clock, 
             let count = u32::try_from(figures.pending[class as usize]).unwrap_or(u32::MAX);
             metric::set(Gauge::EventsPending, &[class.as_str()], f64::from(count));
         }
-        let age = figures.oldest_unstored.map_or(0.0, |raised| seconds(clock.wall(), raised));
+        let age = figures.oldest_unstored.map_or(0.0, |raised| seconds(clock.wall(), raised).max(0.0));
         metric::set(Gauge::OldestUnstoredAge, &[], age);
         let waiting: usize = figures.pending.iter().sum();
         match figures.connected {
-            true if age > 10.0 => upstream.degraded(format!("{waiting} events wait for the region, the oldest for {age:.0} s")),
+            true if age > 10.0 => {
+                upstream.degraded(format!("{waiting} events wait for the region, the oldest for {age:.0} s"))
+            }
             true => upstream.ok(format!("a broker node is reached; {waiting} events on their way")),
             false => upstream.failed(format!("no broker node is reached; {waiting} events wait")),
         }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "microseconds of a human span are exact in an f64")]
-fn seconds(now: WallTime, raised: WallTime) -> f64 {
-    ((now - raised) as f64 / 1e6).max(0.0)
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use huxiao_core::relay::EventView;
-use huxiao_core::{EventId, Mode, Receipt, Stage};
-use huxiao_runtime::time_format::rfc3339;
+use huxiao_core::{EventId, Receipt};
+use huxiao_runtime::event_json::{EventFields, ReceiptJson, acknowledged_by, stages};
 use serde::Serialize;
 
 /// One change, for the stream.
@@ -33,27 +33,16 @@ impl Change {
 
 /// An event and how far it has come. Times are RFC 3339 in UTC.
 #[derive(Debug, Clone, Serialize)]
-pub struct EventJson {
-    id: String,
-    school: String,
-    relay: String,
-    epoch: u64,
-    seq: u64,
-    device: Option<String>,
-    zone: Option<String>,
-    kind: String,
-    class: &'static str,
-    note: String,
-    test: bool,
-    drill: bool,
-    raised_at: String,
+pub(crate) struct EventJson {
+    #[serde(flatten)]
+    event: EventFields,
     kept: bool,
     refused: bool,
     finished: bool,
     lamp: &'static str,
     lamp_text: LampText,
     stages: BTreeMap<&'static str, String>,
-    acknowledged_by: Option<AckView>,
+    acknowledged_by: Option<ReceiptJson>,
     receipts: Vec<ReceiptJson>,
 }
 
@@ -63,79 +52,19 @@ struct LampText {
     en: &'static str,
 }
 
-/// Who took the alarm.
-#[derive(Debug, Clone, Serialize)]
-pub struct AckView {
-    by: String,
-    officer: Option<String>,
-    note: String,
-    at: String,
-}
-
-/// One receipt.
-#[derive(Debug, Clone, Serialize)]
-pub struct ReceiptJson {
-    stage: &'static str,
-    at: String,
-    by: String,
-    officer: Option<String>,
-    note: String,
-}
-
-impl ReceiptJson {
-    pub(crate) fn new(receipt: &Receipt) -> Self {
-        Self {
-            stage: receipt.stage.as_str(),
-            at: rfc3339(receipt.at),
-            by: receipt.by.to_string(),
-            officer: receipt.officer.as_ref().map(ToString::to_string),
-            note: receipt.note.to_string(),
-        }
-    }
-}
-
 impl EventJson {
     pub(crate) fn new(view: &EventView) -> Self {
-        let event = &view.sealed().event;
         let (zh, en) = view.lamp().words();
-        let reached = Stage::ALL.into_iter().filter_map(|stage| view.receipt(stage));
-        let owner = view.receipt(Stage::Acknowledged);
         Self {
-            id: event.id.to_string(),
-            school: event.school().to_string(),
-            relay: event.relay.device.to_string(),
-            epoch: event.epoch,
-            seq: event.seq,
-            device: event.device.as_ref().map(ToString::to_string),
-            zone: event.zone.as_ref().map(ToString::to_string),
-            kind: event.kind.to_string(),
-            class: event.class.as_str(),
-            note: event.note.to_string(),
-            test: event.mode == Mode::Test,
-            drill: event.mode == Mode::Drill,
-            raised_at: rfc3339(event.raised_at),
+            event: EventFields::new(&view.sealed().event),
             kept: view.is_kept(),
             refused: view.is_refused(),
             finished: view.is_finished(),
             lamp: view.lamp().as_str(),
             lamp_text: LampText { zh, en },
-            stages: reached.map(|receipt| (receipt.stage.as_str(), rfc3339(receipt.at))).collect(),
-            acknowledged_by: owner.map(|receipt| AckView {
-                by: receipt.by.to_string(),
-                officer: receipt.officer.as_ref().map(ToString::to_string),
-                note: receipt.note.to_string(),
-                at: rfc3339(receipt.at),
-            }),
+            stages: stages(view.receipts()),
+            acknowledged_by: acknowledged_by(view.receipts()),
             receipts: view.receipts().iter().map(ReceiptJson::new).collect(),
         }
-    }
-}
-
-/// The mode's word in metrics.
-pub(crate) fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Live => "live",
-        Mode::Drill => "drill",
-        Mode::Test => "test",
     }
 }

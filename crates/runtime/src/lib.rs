@@ -1,16 +1,22 @@
-//! What every role of Huxiao needs to run: the only crate in which clocks, signals and the process's surroundings are read for a machine.
+//! What every role of Huxiao needs to run: the only crate in which clocks, signals and the process's surroundings are read for a
+//! machine.
 //!
-//! * [`drive`](mod@drive): the one loop that drives a [`Machine`](huxiao_core::Machine); [`clock`], [`shutdown`], [`signal`], [`systemd`] around it.
+//! * [`drive`](mod@drive): the one loop that drives a [`Machine`](huxiao_core::Machine). Around it [`clock`], [`shutdown`],
+//!   [`signal`], [`systemd`] and [`heartbeat`](mod@heartbeat), which tells whether the loop turns.
 //! * [`config`]: declared keys, layers, all mistakes at once.
 //! * [`log`], [`metric`], [`health`]: what operators see.
 //! * [`http`]: serving an API within limits, event streams included.
-//! * [`time_format`]: times as text.
+//! * [`time_format`], [`event_json`]: times and events as the APIs show them.
+//! * [`host`], [`store_hooks`], [`link_hooks`]: how every node starts and stops, and how its store and sessions become metrics.
+//! * [`host`]: what every node does the same way from start to end; [`store_hooks`] and [`link_hooks`] make figures of what its
+//!   store and its link do.
 //!
 //! Invariant: nothing here decides anything about an alarm.
 
 pub mod clock;
 pub mod config;
 pub mod drive;
+pub mod event_json;
 pub mod health;
 pub mod heartbeat;
 pub mod host;

@@ -16,7 +16,7 @@ pub fn observe(observation: &Observation) {
         Observation::Lost(_) => metric::increment(Counter::StoreLost, &[]),
         Observation::Shed(class) => tracing::warn!(%class, "not written: the disk is nearly full"),
         Observation::DiskFull(class) => {
-            tracing::error!(%class, "not written: the disk is full and the ballast is used up")
+            tracing::error!(%class, "not written: the disk is full and the ballast is used up");
         }
         Observation::Ballast(false) => tracing::warn!("the disk is full: the ballast was given up"),
         Observation::Ballast(true) => tracing::info!("there is space again: the ballast was put back"),

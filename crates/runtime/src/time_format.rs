@@ -36,6 +36,13 @@ pub fn parse_rfc3339(text: &str) -> Result<WallTime, TimeError> {
     text.parse::<Timestamp>().map(|at| WallTime(at.as_microsecond())).map_err(|error| wrong(error.to_string()))
 }
 
+/// Seconds from `earlier` to `later`; negative if the clock went back between the two.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "microseconds of a human span are exact in an f64")]
+pub fn seconds(later: WallTime, earlier: WallTime) -> f64 {
+    (later - earlier) as f64 / 1e6
+}
+
 /// A time that prints and serialises as RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rfc3339(pub WallTime);

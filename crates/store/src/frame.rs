@@ -108,11 +108,15 @@ pub(crate) fn encode(commit: u64, key: Key, black_box: bool, payload: &[u8]) -> 
     (out, row_hash(key, commit, crc))
 }
 
-/// Finds every whole frame in `bytes`. Returns from where on a frame may still be cut off at the end.
-pub(crate) fn carve<'a>(bytes: &'a [u8], mut found: impl FnMut(Frame<'a>)) -> usize {
+/// Finds the frames in `bytes` and says from where to go on when more bytes have come; `last` says that none will.
+pub(crate) fn carve<'a>(bytes: &'a [u8], last: bool, mut found: impl FnMut(Frame<'a>)) -> usize {
     let mut at = 0;
-    while let Some(step) = find(&bytes[at..], MAGIC[0]) {
+    while let Some(step) = bytes[at..].iter().position(|byte| *byte == MAGIC[0]) {
         at += step;
+        if !last && bytes.len() - at < STORE_VALUE_BYTES {
+            // It may be whole only with what is to come.
+            return at;
+        }
         match Frame::parse(&bytes[at..]) {
             Ok(frame) => {
                 at += frame.bytes;
@@ -121,11 +125,7 @@ pub(crate) fn carve<'a>(bytes: &'a [u8], mut found: impl FnMut(Frame<'a>)) -> us
             Err(_) => at += 1,
         }
     }
-    bytes.len().saturating_sub(STORE_VALUE_BYTES)
-}
-
-fn find(bytes: &[u8], byte: u8) -> Option<usize> {
-    bytes.iter().position(|b| *b == byte)
+    bytes.len()
 }
 
 fn row_hash(key: Key, commit: u64, crc: u32) -> u64 {
@@ -203,7 +203,7 @@ mod tests {
                 bytes.extend([0xF1, 0x48, 0x00]);
             }
             let mut found = Vec::new();
-            carve(&bytes, |frame| found.push(frame.key.seq));
+            carve(&bytes, true, |frame| found.push(frame.key.seq));
             prop_assert_eq!(found, seqs);
         }
     }

@@ -16,6 +16,7 @@
 //! | `bodies/` | large contents as files, if [`Bodies`] is used with this folder |
 
 mod block;
+mod bodies;
 mod check;
 mod config;
 mod engine;
@@ -26,6 +27,7 @@ mod loss;
 mod open;
 mod rebuild;
 mod ring;
+mod salvage;
 mod space;
 mod store;
 mod tally;
@@ -33,7 +35,10 @@ mod trial;
 mod witness;
 mod writer;
 
+pub mod memory;
+
 pub use block::BLACK_BOX_VALUE_BYTES;
+pub use bodies::{BODY_BYTES, Bodies, BodyError, BodyId};
 pub use check::{CheckReport, check};
 pub use config::{Config, Observation, Observer, Trial};
 pub use error::{CommitError, OpenError, StoreError};
@@ -41,6 +46,7 @@ pub use frame::{FRAME_OVERHEAD, VALUE_BYTES};
 pub use key::{Batch, Key, Put, Space};
 pub use loss::{Loss, LossKind};
 pub use open::{Opened, open};
+pub use salvage::{Found, Inspection, Origin, Salvaged, inspect, salvage};
 pub use space::{Probe, Usage, system_probe};
 pub use store::{
     BATCH_BYTES, BATCH_ROWS, Backend, CANARY_LIMIT, Done, Health, QUEUE_BATCHES, QUEUE_BYTES, State, Store,

@@ -26,6 +26,8 @@ use crate::shutdown::Shutdown;
 pub const CONNECTIONS: usize = 256;
 /// How long a request's head may take to arrive, and how long an idle connection is kept.
 const HEAD_TIME: Span = Span::from_secs(10);
+/// Bytes of a request's head.
+const HEAD_BYTES: usize = 16 * 1_024;
 /// After this long without an acknowledgement of what was sent, a client counts as gone (TCP_USER_TIMEOUT, tcp(7)).
 const GONE_AFTER: Span = Span::from_secs(20);
 
@@ -183,6 +185,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_headers(64)
+        .max_header_size(HEAD_BYTES)
         .max_buf_size(64 * 1_024)
         .serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
     tokio::pin!(served);

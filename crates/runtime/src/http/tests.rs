@@ -128,6 +128,29 @@ async fn a_body_that_is_too_large_is_refused_whether_it_says_so_or_not() {
 }
 
 #[tokio::test]
+async fn what_is_no_request_costs_its_sender_only() {
+    let node = start("127.0.0.1:0").await;
+    let hello = String::from_utf8_lossy(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").into_owned();
+    let long_head = format!("GET /slow HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(17_000));
+    let many_heads = format!("GET /slow HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: y\r\n".repeat(1_000));
+    let two_lengths =
+        "POST /bytes HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd".to_owned();
+    for garbage in
+        [hello, long_head, many_heads, two_lengths, "\0".repeat(100_000), "GET http://[ HTTP/1.1\r\n\r\n".into()]
+    {
+        let mut stream = node.connect().await;
+        // The server may close before it has read all of it.
+        let _ = stream.write_all(garbage.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(Span::from_secs(15), stream.read_to_end(&mut answer)).await.expect("it must end");
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+    let answer = node.ask(&request("GET", "/slow", "", "")).await;
+    assert!(answer.ends_with("done"), "{answer}");
+}
+
+#[tokio::test]
 async fn slow_heads_and_slow_bodies_are_ended() {
     let node = start("127.0.0.1:0").await;
     let began = std::time::Instant::now();

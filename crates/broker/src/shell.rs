@@ -1,0 +1,87 @@
+//! Carries out what the machine decides: proposes, sends, and tells people.
+
+use huxiao_core::broker::{Broker, Output, Report};
+use huxiao_core::{Class, Message, Sealed};
+use huxiao_link::Link;
+use huxiao_runtime::drive::Shell;
+use huxiao_runtime::event_json::mode;
+use huxiao_runtime::metric::{self, Counter, Histogram};
+use huxiao_runtime::time_format::seconds;
+
+use crate::record::Engine;
+
+/// The broker node's shell.
+pub(crate) struct BrokerShell<E> {
+    link: Link,
+    engine: E,
+}
+
+impl<E: Engine> BrokerShell<E> {
+    pub(crate) fn new(link: Link, engine: E) -> Self {
+        Self { link, engine }
+    }
+}
+
+impl<E: Engine> Shell<Broker> for BrokerShell<E> {
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Propose(command) => self.engine.propose(command),
+            Output::Forget(indexes) => self.engine.forget(indexes),
+            Output::Send(path, class, message) => {
+                if matches!(message, Message::Event(_)) {
+                    metric::increment(Counter::CourierTransmissions, &[class.as_str()]);
+                }
+                if !self.link.send(path, class, &message) {
+                    // The path is gone or choked; couriers send again, and relays ask.
+                    tracing::debug!(?path, %class, "not sent");
+                }
+            }
+            Output::Report(report) => tell(report),
+        }
+    }
+}
+
+fn tell(report: Report) {
+    match report {
+        Report::Received(sealed, stations) => {
+            let event = &sealed.event;
+            if event.class <= Class::P1 {
+                metric::increment(Counter::AlarmsReceived, &[event.kind.as_str(), mode(event.mode)]);
+            }
+            let stations: Vec<String> = stations.iter().map(ToString::to_string).collect();
+            let to = stations.join(",");
+            tracing::info!(alarm_id = %event.id, school = %event.school(), kind = %event.kind, class = %event.class, to, "received");
+        }
+        Report::NoRoute(sealed) => {
+            metric::increment(Counter::Refused, &["no_route"]);
+            let event = &sealed.event;
+            tracing::error!(alarm_id = %event.id, school = %event.school(), "no plan names a station for this school: add one; the event is kept");
+        }
+        Report::Stored(sealed) => tracing::debug!(alarm_id = %sealed.event.id, "stored"),
+        Report::Noted(sealed, receipt) => {
+            observe(&sealed, receipt.stage.as_str(), seconds(receipt.at, sealed.event.raised_at));
+            tracing::info!(alarm_id = %sealed.event.id, stage = %receipt.stage, by = %receipt.by, "noted");
+        }
+        Report::Duplicate(id) => {
+            metric::increment(Counter::Duplicates, &["broker"]);
+            tracing::debug!(alarm_id = %id, "a repeat");
+        }
+        Report::Refused(peer, id, refusal) => {
+            metric::increment(Counter::Refused, &[refusal.as_str()]);
+            tracing::warn!(alarm_id = %id, %peer, %refusal, "refused");
+        }
+        Report::Improper(peer, what) => {
+            metric::increment(Counter::Refused, &["improper"]);
+            tracing::warn!(%peer, what, "ignored");
+        }
+        Report::NotStored(id, why) => {
+            tracing::error!(alarm_id = %id, why, "it goes to its stations, but could not be stored here");
+        }
+    }
+}
+
+fn observe(sealed: &Sealed, stage: &str, took: f64) {
+    if sealed.event.class <= Class::P1 {
+        metric::observe(Histogram::AlarmStage, &[stage], took);
+    }
+}

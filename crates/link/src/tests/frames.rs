@@ -1,0 +1,130 @@
+//! Frames that cannot be read, from a peer whose certificate is in order.
+
+use std::time::Duration;
+
+use huxiao_core::limits::{BULK_FRAME_BYTES, EXPRESS_FRAME_BYTES};
+use huxiao_core::{Lane, Rng};
+use huxiao_wire::{VERSION, encode};
+use quinn::{Connection, VarInt};
+
+use super::harness::*;
+use crate::*;
+
+async fn put(connection: &Connection, bytes: &[u8]) -> quinn::SendStream {
+    let mut stream = connection.open_uni().await.unwrap();
+    // A stream that the other end stops while it is written is what some of these tests are about.
+    let _ = stream.write_all(bytes).await;
+    let _ = stream.finish();
+    stream
+}
+
+fn header(version: u8, len: usize) -> [u8; 4] {
+    let [_, high, mid, low] = u32::try_from(len).unwrap().to_be_bytes();
+    [version, high, mid, low]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_frame_costs_its_stream_and_is_counted_by_name() {
+    let world = World::new();
+    let (mut broker, addr) = world.broker(|_| {}).await;
+    let (_endpoint, peer) = raw(&world.credentials("relay/school-1/gate"), addr, Lane::Express).await;
+    let path = broker.up().await.0;
+    let good = encode(&alarm(1));
+    let mut oversized = header(VERSION, EXPRESS_FRAME_BYTES + 1).to_vec();
+    oversized.resize(EXPRESS_FRAME_BYTES + 5, 0);
+    let mut trailing = good.clone();
+    trailing.push(0);
+    let cases = [
+        ("oversized", oversized, Some(0x102)),
+        ("unknown_version", [&header(9, 5)[..], b"hello"].concat(), None),
+        ("truncated", good[..good.len() - 1].to_vec(), None),
+        ("trailing", trailing, None),
+        ("protobuf", [&header(VERSION, 5)[..], &[0xFF; 5]].concat(), None),
+        ("missing", header(VERSION, 0).to_vec(), None),
+    ];
+    for (name, bytes, code) in cases {
+        let stream = put(&peer, &bytes).await;
+        eventually(name, || broker.link.counters().bad_frames.get(name) == Some(&1)).await;
+        if let Some(code) = code {
+            assert_eq!(stream.stopped().await, Ok(Some(VarInt::from_u32(code))), "{name}");
+        }
+    }
+    put(&peer, b"ab").await;
+    eventually("half a header", || broker.link.counters().bad_frames.get("truncated") == Some(&2)).await;
+    put(&peer, &good).await;
+    assert_eq!(broker.message().await, (path, alarm(1)), "the session goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_bad_frames_cost_the_session_and_nobody_elses() {
+    let world = World::new();
+    let (mut broker, addr) = world.broker(|_| {}).await;
+    let (relay, _handle, honest) = world.relay(addr).await;
+    broker.up().await;
+    let (_endpoint, peer) = raw(&world.credentials("relay/school-2/gate"), addr, Lane::Express).await;
+    let path = broker.up().await.0;
+    let mut rng = Rng::new(1);
+    for _ in 0..200 {
+        let Ok(mut stream) = peer.open_uni().await else { break };
+        let bytes: Vec<u8> = (0..rng.below(300)).map(|_| u8::try_from(rng.below(256)).unwrap()).collect();
+        if stream.write_all(&bytes).await.is_err() && peer.close_reason().is_some() {
+            break;
+        }
+        let _ = stream.finish();
+    }
+    assert_eq!(broker.down().await, (path, DownReason::BadFrames));
+    peer.closed().await;
+    assert!(relay.link.send(honest, huxiao_core::Class::P0, &alarm(2)));
+    assert_eq!(broker.message().await.1, alarm(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_a_newer_version_is_skipped_and_forgiven() {
+    let world = World::new();
+    let (mut broker, addr) = world.broker(|_| {}).await;
+    let (_endpoint, peer) = raw(&world.credentials("relay/school-1/gate"), addr, Lane::Express).await;
+    let path = broker.up().await.0;
+    // Field 100 of a frame, empty.
+    let newer = [&header(VERSION, 3)[..], &[0xA2, 0x06, 0x00]].concat();
+    for _ in 0..50 {
+        put(&peer, &newer).await;
+    }
+    eventually("all are counted", || broker.link.counters().bad_frames.get("unknown_body") == Some(&50)).await;
+    put(&peer, &encode(&alarm(1))).await;
+    assert_eq!(broker.message().await, (path, alarm(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_dawdles_is_stopped_and_one_that_is_reset_is_forgiven() {
+    let world = World::new();
+    let (mut broker, addr) = world.broker(|config| config.frame_timeout = Duration::from_millis(300)).await;
+    let (_endpoint, peer) = raw(&world.credentials("relay/school-1/gate"), addr, Lane::Express).await;
+    let path = broker.up().await.0;
+    let mut slow = peer.open_uni().await.unwrap();
+    slow.write_all(&encode(&alarm(1))[..10]).await.unwrap();
+    assert_eq!(slow.stopped().await, Ok(Some(crate::codes::FRAME_TIMEOUT)));
+    assert_eq!(broker.link.counters().bad_frames.get("timeout"), Some(&1));
+
+    let mut changed_its_mind = peer.open_uni().await.unwrap();
+    changed_its_mind.write_all(&encode(&alarm(1))[..10]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    changed_its_mind.reset(VarInt::from_u32(0)).unwrap();
+    eventually("it is counted", || broker.link.counters().streams_reset == 1).await;
+    put(&peer, &encode(&alarm(2))).await;
+    assert_eq!(broker.message().await, (path, alarm(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bulk_takes_what_is_too_large_for_express_and_has_its_own_limit() {
+    let world = World::new();
+    let (mut broker, addr) = world.broker(|_| {}).await;
+    let (_endpoint, peer) = raw(&world.credentials("relay/school-1/gate"), addr, Lane::Bulk).await;
+    assert_eq!(broker.up().await.2, Lane::Bulk);
+    // The length passes and is all there; what is in it is another matter.
+    let mut large = header(VERSION, EXPRESS_FRAME_BYTES * 4).to_vec();
+    large.resize(EXPRESS_FRAME_BYTES * 4 + 4, 0xFF);
+    put(&peer, &large).await;
+    eventually("read whole", || broker.link.counters().bad_frames.get("protobuf") == Some(&1)).await;
+    put(&peer, &header(VERSION, BULK_FRAME_BYTES + 1)).await;
+    eventually("refused by its length", || broker.link.counters().bad_frames.get("oversized") == Some(&1)).await;
+}

@@ -1,0 +1,112 @@
+//! Events, receipts and trails as every role's API shows them: the same member has the same name everywhere.
+
+use std::collections::BTreeMap;
+
+use huxiao_core::{Event, Mode, Receipt, Stage, Step};
+use serde::Serialize;
+
+use crate::time_format::rfc3339;
+
+/// What the raiser said. Times are RFC 3339 in UTC.
+#[derive(Debug, Clone, Serialize)]
+pub struct EventFields {
+    id: String,
+    school: String,
+    relay: String,
+    epoch: u64,
+    #[serde(rename = "relay_seq")]
+    seq: u64,
+    device: Option<String>,
+    zone: Option<String>,
+    kind: String,
+    class: &'static str,
+    note: String,
+    test: bool,
+    drill: bool,
+    raised_at: String,
+}
+
+impl EventFields {
+    /// The members of `event`.
+    #[must_use]
+    pub fn new(event: &Event) -> Self {
+        Self {
+            id: event.id.to_string(),
+            school: event.school().to_string(),
+            relay: event.relay.device.to_string(),
+            epoch: event.epoch,
+            seq: event.seq,
+            device: event.device.as_ref().map(ToString::to_string),
+            zone: event.zone.as_ref().map(ToString::to_string),
+            kind: event.kind.to_string(),
+            class: event.class.as_str(),
+            note: event.note.to_string(),
+            test: event.mode == Mode::Test,
+            drill: event.mode == Mode::Drill,
+            raised_at: rfc3339(event.raised_at),
+        }
+    }
+}
+
+/// One receipt.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReceiptJson {
+    stage: &'static str,
+    at: String,
+    by: String,
+    officer: Option<String>,
+    note: String,
+}
+
+impl ReceiptJson {
+    /// The members of `receipt`.
+    #[must_use]
+    pub fn new(receipt: &Receipt) -> Self {
+        Self {
+            stage: receipt.stage.as_str(),
+            at: rfc3339(receipt.at),
+            by: receipt.by.to_string(),
+            officer: receipt.officer.as_ref().map(ToString::to_string),
+            note: receipt.note.to_string(),
+        }
+    }
+}
+
+/// The first receipt of each stage: stage → time.
+#[must_use]
+pub fn stages(receipts: &[Receipt]) -> BTreeMap<&'static str, String> {
+    let first = |stage| receipts.iter().find(|receipt| receipt.stage == stage);
+    Stage::ALL.into_iter().filter_map(first).map(|receipt| (receipt.stage.as_str(), rfc3339(receipt.at))).collect()
+}
+
+/// The officer who has it: the first acknowledgement.
+#[must_use]
+pub fn acknowledged_by(receipts: &[Receipt]) -> Option<ReceiptJson> {
+    receipts.iter().find(|receipt| receipt.stage == Stage::Acknowledged).map(ReceiptJson::new)
+}
+
+/// One step of a trail.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepJson {
+    node: String,
+    arrived: String,
+    left: Option<String>,
+}
+
+impl StepJson {
+    /// The members of `step`.
+    #[must_use]
+    pub fn new(step: &Step) -> Self {
+        Self { node: step.node.to_string(), arrived: rfc3339(step.arrived), left: step.left.map(rfc3339) }
+    }
+}
+
+/// The mode's word in metrics.
+#[must_use]
+pub fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Live => "live",
+        Mode::Drill => "drill",
+        Mode::Test => "test",
+    }
+}

@@ -1,0 +1,228 @@
+//! Bodies: what is too large for a row (snapshots, audio) as files named by their content, to which rows refer.
+//!
+//! Invariant: a file with a body's name holds that body, whole and on stable storage: it is written under another name, synced,
+//! renamed, and the folder synced. The name is the SHA-256 of the content: nobody can make two contents with one name, so a
+//! body taken in from a peer can be checked against the row that refers to it, and storing one twice costs nothing.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sha2::{Digest, Sha256};
+
+use crate::witness::{make_dir, sync_dir};
+
+/// Bytes of the largest body: one picture or a minute of speech.
+pub const BODY_BYTES: usize = 16 << 20;
+
+/// The name of a body: the SHA-256 of its content, 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BodyId([u8; 32]);
+
+impl BodyId {
+    /// The name that `content` has.
+    #[must_use]
+    pub fn of(content: &[u8]) -> Self {
+        Self(Sha256::digest(content).into())
+    }
+}
+
+impl fmt::Display for BodyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for BodyId {
+    type Err = BodyError;
+    fn from_str(text: &str) -> Result<Self, BodyError> {
+        let mut out = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(BodyError::NoName);
+        }
+        for (slot, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let digits = std::str::from_utf8(pair).map_err(|_| BodyError::NoName)?;
+            *slot = u8::from_str_radix(digits, 16).map_err(|_| BodyError::NoName)?;
+        }
+        Ok(Self(out))
+    }
+}
+
+/// Why a body cannot be stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// Send less, or in parts.
+    #[error("a body has at most {BODY_BYTES} bytes, this one has {0}")]
+    TooLarge(usize),
+    /// Names are 64 hexadecimal digits in lower case.
+    #[error("that is no name of a body: 64 digits 0-9 a-f are needed")]
+    NoName,
+    /// There is none of that name.
+    #[error("there is no body {0}")]
+    Absent(BodyId),
+    /// The file holds something else by now: get the body again from where it came from. The file is kept as evidence.
+    #[error("the body {0} is damaged on the disk")]
+    Damaged(BodyId),
+    /// Look at the disk.
+    #[error("cannot {what} a body in {path}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The folder of bodies.
+#[derive(Debug)]
+pub struct Bodies {
+    dir: PathBuf,
+    temporary: AtomicU64,
+}
+
+impl Bodies {
+    /// The bodies in `dir`, which is made if need be. Files that were never finished are removed.
+    ///
+    /// # Errors
+    /// [`BodyError::Io`].
+    pub fn open(dir: &Path) -> Result<Self, BodyError> {
+        let bodies = Self { dir: dir.to_path_buf(), temporary: AtomicU64::new(0) };
+        make_dir(dir).map_err(|error| bodies.io("make the folder of", error))?;
+        for entry in fs::read_dir(dir).map_err(|error| bodies.io("list", error))?.flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "new") {
+                // What cannot be removed is only waste.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(bodies)
+    }
+
+    /// Stores `content` durably and gives its name. Waits for the disk: not for a task that alarms pass through.
+    ///
+    /// # Errors
+    /// [`BodyError::TooLarge`], [`BodyError::Io`].
+    pub fn put(&self, content: &[u8]) -> Result<BodyId, BodyError> {
+        if content.len() > BODY_BYTES {
+            return Err(BodyError::TooLarge(content.len()));
+        }
+        let id = BodyId::of(content);
+        match self.get(id) {
+            Ok(_) => return Ok(id),
+            // A damaged file is replaced by the content that it should have.
+            Err(BodyError::Absent(_) | BodyError::Damaged(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let number = self.temporary.fetch_add(1, Ordering::Relaxed);
+        let temporary = self.dir.join(format!("{}-{number}.new", std::process::id()));
+        let written = write_synced(&temporary, content)
+            .and_then(|()| fs::rename(&temporary, self.path(id)))
+            .and_then(|()| sync_dir(&self.dir));
+        written.map_err(|error| {
+            let _ = fs::remove_file(&temporary);
+            self.io("write", error)
+        })?;
+        Ok(id)
+    }
+
+    /// The body of this name, checked against it.
+    ///
+    /// # Errors
+    /// [`BodyError::Absent`], [`BodyError::Damaged`], [`BodyError::Io`].
+    pub fn get(&self, id: BodyId) -> Result<Vec<u8>, BodyError> {
+        let mut content = Vec::new();
+        let read = OpenOptions::new()
+            .read(true)
+            .open(self.path(id))
+            .and_then(|file| file.take(BODY_BYTES as u64 + 1).read_to_end(&mut content));
+        match read {
+            Ok(_) if BodyId::of(&content) == id => Ok(content),
+            Ok(_) => Err(BodyError::Damaged(id)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(BodyError::Absent(id)),
+            Err(error) => Err(self.io("read", error)),
+        }
+    }
+
+    /// Removes the body of this name; `false` if there was none. The caller has removed the rows that refer to it.
+    ///
+    /// # Errors
+    /// [`BodyError::Io`].
+    pub fn remove(&self, id: BodyId) -> Result<bool, BodyError> {
+        match fs::remove_file(self.path(id)) {
+            Ok(()) => {
+                sync_dir(&self.dir).map_err(|error| self.io("remove", error))?;
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(self.io("remove", error)),
+        }
+    }
+
+    fn path(&self, id: BodyId) -> PathBuf {
+        self.dir.join(id.to_string())
+    }
+
+    fn io(&self, what: &'static str, source: io::Error) -> BodyError {
+        BodyError::Io { what, path: self.dir.clone(), source }
+    }
+}
+
+fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().create_new(true).write(true).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_comes_back_under_its_name_and_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let bodies = Bodies::open(dir.path()).unwrap();
+        let id = bodies.put(b"snapshot").unwrap();
+        assert_eq!(bodies.put(b"snapshot").unwrap(), id);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(id.to_string().parse::<BodyId>().unwrap(), id);
+        let bodies = Bodies::open(dir.path()).unwrap();
+        assert_eq!(bodies.get(id).unwrap(), b"snapshot");
+        assert!(bodies.remove(id).unwrap());
+        assert!(!bodies.remove(id).unwrap());
+        assert!(matches!(bodies.get(id), Err(BodyError::Absent(absent)) if absent == id));
+    }
+
+    #[test]
+    fn a_damaged_body_is_noticed_and_can_be_stored_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let bodies = Bodies::open(dir.path()).unwrap();
+        let id = bodies.put(b"snapshot").unwrap();
+        fs::write(dir.path().join(id.to_string()), b"snapshut").unwrap();
+        assert!(matches!(bodies.get(id), Err(BodyError::Damaged(_))));
+        bodies.put(b"snapshot").unwrap();
+        assert_eq!(bodies.get(id).unwrap(), b"snapshot");
+    }
+
+    #[test]
+    fn the_name_is_sha_256_and_nothing_else_is_a_name() {
+        // FIPS 180-2, appendix B.1.
+        let name = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(BodyId::of(b"abc").to_string(), name);
+        for bad in ["", "ab", "../../../etc/passwd", &"g".repeat(64), &"é".repeat(32), &name.to_uppercase()] {
+            assert!(bad.parse::<BodyId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_was_never_finished_is_swept_and_what_is_too_large_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("1-0.new"), b"half").unwrap();
+        let bodies = Bodies::open(dir.path()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(matches!(bodies.put(&vec![0; BODY_BYTES + 1]), Err(BodyError::TooLarge(_))));
+    }
+}

@@ -64,7 +64,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         state.apply(index, command);
     }
     let last = state.last_index().max(opened.high);
-    let engine = LocalRecord::new(base.store.clone(), handle.clone(), last + 1);
+    let engine = LocalRecord::new(base.store.clone(), &handle, last + 1);
     let record_id = kept.id.unwrap_or_else(|| engine.name_record(base.host.seed, opened.epoch));
     let (link, events) = base.link(&[Role::Relay, Role::Station])?;
     let quic = link.listen(resolve(&base.config.address("broker.listen")).await?).await?;
@@ -78,10 +78,13 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let routes = base.health.check("routes", huxiao_runtime::health::Relevance::Told);
     base.spawn(status::watch(handle.clone(), routes, base.host.clock.clone(), base.host.shutdown.clone()));
     let reload = {
-        let handle = handle.clone();
+        let handle = handle.downgrade();
         move |config: &Config| {
             let plan = read_plan(&config.path("broker.plan")).map_err(|why| why.to_string())?;
-            handle.urgent(Input::Plan(plan)).map_err(|stopped| stopped.to_string())
+            match handle.upgrade() {
+                Some(handle) => handle.urgent(Input::Plan(plan)).map_err(|stopped| stopped.to_string()),
+                None => Err(drive::Stopped.to_string()),
+            }
         }
     };
     let running = base.run(link, machine, shell, (handle, inbox), router).await?;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use huxiao_core::broker::{Broker, Input};
 use huxiao_core::record::Command;
 use huxiao_core::{Class, RecordId, Rng};
-use huxiao_runtime::drive::Handle;
+use huxiao_runtime::drive::{Handle, WeakHandle};
 use huxiao_store::{BLACK_BOX_VALUE_BYTES, Batch, CommitError, Key, Put, Space, Store, StoreError};
 
 /// The row that names the record.
@@ -31,7 +31,7 @@ pub trait Engine: Send + 'static {
 #[derive(Clone)]
 pub struct LocalRecord {
     store: Store,
-    handle: Handle<Broker>,
+    handle: WeakHandle<Broker>,
     next: Arc<AtomicU64>,
 }
 
@@ -59,8 +59,8 @@ pub(crate) fn read(store: &Store) -> Result<Kept, StoreError> {
 impl LocalRecord {
     /// An engine that gives `next` to the next command.
     #[must_use]
-    pub fn new(store: Store, handle: Handle<Broker>, next: u64) -> Self {
-        Self { store, handle, next: Arc::new(AtomicU64::new(next)) }
+    pub fn new(store: Store, handle: &Handle<Broker>, next: u64) -> Self {
+        Self { store, handle: handle.downgrade(), next: Arc::new(AtomicU64::new(next)) }
     }
 
     /// Gives a record that has no name one, made of the node's seed and the number of its start.
@@ -91,7 +91,8 @@ impl Engine for LocalRecord {
         let black_box = admits_p0 && value.len() <= BLACK_BOX_VALUE_BYTES;
         let put = Put { key: key(index), value, black_box };
         let batch = Batch { puts: vec![put], deletes: Vec::new(), high: index, class };
-        let handle = self.handle.clone();
+        // Held until the write is done, so that the loop does not end before it.
+        let handle = self.handle.upgrade();
         self.store.commit(batch, move |done| {
             let input = match done {
                 Ok(()) => Input::Committed(index, command),
@@ -101,7 +102,7 @@ impl Engine for LocalRecord {
                 }
             };
             // A loop that has ended needs no answer.
-            let _ = handle.urgent(input);
+            let _ = handle.map(|handle| handle.urgent(input));
         });
     }
 

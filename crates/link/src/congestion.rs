@@ -22,7 +22,7 @@ use quinn_proto::RttEstimator;
 
 /// Bytes under way on an express connection: some twenty packets, an event storm of a hundred alarms in one flight on a good
 /// line, four seconds of a 64 kbit/s one.
-const EXPRESS_WINDOW: u64 = 32 * 1_024;
+pub(crate) const EXPRESS_WINDOW: u64 = 32 * 1_024;
 
 /// Makes the controllers.
 #[derive(Debug, Default)]

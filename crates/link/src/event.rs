@@ -24,8 +24,8 @@ pub enum LinkEvent {
         /// The other end's address.
         remote: SocketAddr,
         /// The session was taken up from an earlier one before its handshake was over (0-RTT). On a dialled path, nothing
-        /// has come back yet: it may turn out to be dead. Until the handshake is over only [`Message::Event`] leaves on it,
-        /// the rest waits inside the link. [`PathStats::early`] says when that is past.
+        /// has come back yet: it may turn out to be dead, and until the handshake is over only [`Message::Event`] leaves on
+        /// it; the rest waits inside the link. [`PathStats::early`] says when that is past.
         early: bool,
     },
     /// A message came. May be a repeat of an earlier one.

@@ -26,7 +26,7 @@ const LOOK_EVERY: Span = Span::from_millis(10);
 /// Sessions with other nodes. Cheap to clone; needs a tokio runtime. See the crate's documentation.
 #[derive(Clone)]
 pub struct Link {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Link {

@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use quinn::{Connection, Endpoint, Incoming, ZeroRttAccepted};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use tracing::debug;
 
 use crate::codes;
 use crate::path::{self, Path, peer_of};
@@ -80,28 +79,36 @@ fn arrive(shared: &Arc<Shared>, pending: &Arc<Pending>, incoming: Incoming) {
     }
 }
 
-/// Finds out who is there and lives the session.
+/// Finds out who is there and lives the session. Between the last await of the handshake and the session's first there is
+/// none: a task that has left its place is never pushed out of it.
 async fn greet(shared: Arc<Shared>, pending: Arc<Pending>, place: u64, incoming: Incoming) {
     let remote = incoming.remote_address();
-    let proven = prove(&shared, incoming).await;
+    let shaken = shake(&shared, incoming).await;
     if !pending.leave(place) {
-        // Pushed out at this very instant.
+        // Pushed out at this very instant; dropping the connection closes it.
         return;
     }
-    match proven {
+    let session = match shaken {
+        Ok((connection, confirm)) => admit(&shared, connection, confirm),
+        Err(why) => {
+            shared.tally.handshakes_failed.add();
+            Err(why)
+        }
+    };
+    match session {
         Ok((path, confirm)) => {
             path::run(shared, path, confirm).await;
         }
-        Err(why) => {
-            debug!(%remote, why, "no session");
-            shared.complain(|| format!("no session with {remote}: {why}"));
-        }
+        Err(why) => shared.complain(|| format!("no session with {remote}: {why}")),
     }
 }
 
-/// The path of a connection whose peer is known and welcome, and what is left of its handshake.
-async fn prove(shared: &Arc<Shared>, incoming: Incoming) -> Result<(Arc<Path>, Option<ZeroRttAccepted>), String> {
-    let (connection, confirm) = shake(shared, incoming).await.inspect_err(|_| shared.tally.handshakes_failed.add())?;
+/// The path of a connection whose peer is known and welcome.
+fn admit(
+    shared: &Arc<Shared>,
+    connection: Connection,
+    confirm: Option<ZeroRttAccepted>,
+) -> Result<(Arc<Path>, Option<ZeroRttAccepted>), String> {
     let refuse = |code, why: String| {
         connection.close(code, &[]);
         why

@@ -23,7 +23,7 @@ use tracing::debug;
 use crate::codes;
 use crate::event::{DownReason, LinkEvent, PathStats};
 use crate::outgoing::{Frame, Outgoing};
-use crate::registry::{Shared, wall_now};
+use crate::registry::{Shared, next_path, wall_now};
 use crate::transport::frame_bytes;
 
 /// Frames that are read at once on one path; the rest waits in the peer, who has that much stream credit less.
@@ -82,7 +82,7 @@ impl Path {
         early: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
-            id: shared.next_path(),
+            id: next_path(),
             peer,
             lane,
             dialled,
@@ -176,7 +176,8 @@ async fn confirmed(shared: &Shared, path: &Path, confirm: Option<ZeroRttAccepted
 async fn transmit(shared: &Shared, path: &Path) {
     let mut writes = JoinSet::new();
     loop {
-        while let Some(frame) = path.outgoing.take(path.is_early()) {
+        // A server knows its peer from the ticket, and what it sends can be read by nobody else: it need not wait.
+        while let Some(frame) = path.outgoing.take(path.dialled && path.is_early()) {
             writes.spawn(write(path.connection.clone(), frame));
         }
         tokio::select! {

@@ -56,6 +56,11 @@ pub(crate) fn wall_now() -> WallTime {
     }
 }
 
+/// A number that no path of this process has had.
+pub(crate) fn next_path() -> PathId {
+    PathId(NEXT_PATH.fetch_add(1, Ordering::Relaxed))
+}
+
 impl Shared {
     pub(crate) fn new(
         credentials: Credentials,
@@ -76,12 +81,6 @@ impl Shared {
             table: Mutex::default(),
             complained: Mutex::default(),
         }))
-    }
-
-    /// A number that no path of this process has had.
-    #[expect(clippy::unused_self, reason = "whoever makes a path belongs to a link")]
-    pub(crate) fn next_path(&self) -> PathId {
-        PathId(NEXT_PATH.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The configuration to dial a lane with, always the same one.
@@ -160,6 +159,9 @@ impl Shared {
     pub(crate) async fn tell(&self, event: LinkEvent) {
         if self.events.send(event).await.is_err() {
             self.closing.send_replace(true);
+            for path in self.paths() {
+                path.close(DownReason::Shutdown);
+            }
         }
     }
 

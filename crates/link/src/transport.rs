@@ -16,7 +16,7 @@ use quinn::{
     TransportConfig, VarInt,
 };
 use quinn_proto::HashedConnectionIdGenerator;
-use ring::hmac;
+use ring::{hkdf, hmac};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::congestion::{self, Modes};
@@ -28,9 +28,11 @@ pub(crate) const STREAMS: u32 = 256;
 /// these. RFC 9002's 333 ms would make the loss of a ClientHello cost a second; a needless repeat costs 1,200 bytes.
 const INITIAL_RTT: Span = Span::from_millis(150);
 /// Unread bytes that a peer may have in flight on one express connection; likewise bytes sent and not acknowledged.
-const EXPRESS_WINDOW: u32 = 16 * EXPRESS_FRAME_BYTES as u32;
+const EXPRESS_WINDOW: u32 = 1_024 * 1_024;
 /// The same on bulk.
-const BULK_WINDOW: u32 = 4 * BULK_FRAME_BYTES as u32;
+const BULK_WINDOW: u32 = 4 * 1_024 * 1_024;
+/// The same on one stream: a whole frame, so that one which has come needs no more credit to be read.
+const STREAM_WINDOW: u32 = 1_024 * 1_024;
 /// What a listener asks of the kernel for bursts of datagrams: when a fleet reconnects, first packets come all at once.
 const LISTENER_BUFFER_BYTES: usize = 4 * 1_024 * 1_024;
 /// Bytes kept for connections that are not accepted yet: their first packet and some 0-RTT, for one and for all together.
@@ -38,6 +40,9 @@ const UNACCEPTED_BYTES: (u64, u64) = (64 * 1_024, 16 * 1_024 * 1_024);
 /// Between two stateless resets. Each answers a longer packet, so it amplifies nothing, and a restarted node has one for
 /// each of thousands of sessions.
 const RESET_INTERVAL: Span = Span::from_millis(1);
+
+const _: () = assert!(STREAM_WINDOW as usize >= BULK_FRAME_BYTES && STREAM_WINDOW as usize >= EXPRESS_FRAME_BYTES);
+const _: () = assert!(BULK_WINDOW >= 2 * STREAM_WINDOW && EXPRESS_WINDOW as usize >= 8 * EXPRESS_FRAME_BYTES);
 
 /// The protocol of a lane. A frame format that is not compatible would be another number.
 pub(crate) fn alpn(lane: Lane) -> &'static [u8] {
@@ -79,7 +84,10 @@ pub(crate) fn client_config(credentials: &Credentials, lane: Lane) -> Result<Cli
     let tls = credentials.client_tls(alpn(lane)).map_err(|error| setup(error.to_string()))?;
     let crypto = QuicClientConfig::try_from(tls).map_err(|error| setup(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport()?));
+    let mut transport = transport()?;
+    // From this side alone: it is the one behind the NAT, and each ping draws an answer that serves the other.
+    transport.keep_alive_interval(Some(KEEP_ALIVE));
+    config.transport_config(Arc::new(transport));
     Ok(config)
 }
 
@@ -91,6 +99,10 @@ pub(crate) fn server_config(credentials: &Credentials) -> Result<ServerConfig, L
     let crypto = QuicServerConfig::try_from(tls).map_err(|error| setup(error.to_string()))?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport()?));
+    // A peer that was here before shows the token it got then and needs no Retry, also after a restart of this node, which is
+    // when they all come at once.
+    let tokens = hkdf::Salt::new(hkdf::HKDF_SHA256, b"").extract(&credentials.derive("huxiao quic address token"));
+    config.token_key(Arc::new(tokens));
     config.incoming_buffer_size(UNACCEPTED_BYTES.0).incoming_buffer_size_total(UNACCEPTED_BYTES.1);
     Ok(config)
 }
@@ -141,14 +153,13 @@ fn transport() -> Result<TransportConfig, LinkError> {
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(idle))
-        .keep_alive_interval(Some(KEEP_ALIVE))
         .initial_rtt(INITIAL_RTT)
         // What every IPv6 path carries; more is found out by probing and never assumed.
         .initial_mtu(1_200)
         .mtu_discovery_config(Some(MtuDiscoveryConfig::default()))
         .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(BULK_FRAME_BYTES as u32))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(EXPRESS_WINDOW))
         .send_window(EXPRESS_WINDOW.into())
         .datagram_receive_buffer_size(None)

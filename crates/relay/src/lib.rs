@@ -77,7 +77,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         rows,
     );
     let (handle, inbox) = drive::channel();
-    let (shell, changes, answers) = shell::RelayShell::new(link.clone(), base.store.clone(), handle.clone());
+    let (shell, changes, answers) = shell::RelayShell::new(link.clone(), base.store.clone(), &handle);
     let upstream = base.health.check("upstream", huxiao_runtime::health::Relevance::Told);
     let context = status::Context {
         me: NodeName::Relay(me).to_string(),

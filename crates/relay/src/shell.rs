@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use huxiao_core::relay::{Input, Output, RaiseError, Raised, Relay, Report, Ticket};
 use huxiao_core::{Class, EventId, Sealed, Stage};
 use huxiao_link::Link;
-use huxiao_runtime::drive::{Handle, Shell};
+use huxiao_runtime::drive::{Handle, Shell, WeakHandle};
 use huxiao_runtime::event_json::mode;
 use huxiao_runtime::metric::{self, Counter, Histogram};
 use huxiao_runtime::time_format::seconds;
@@ -49,7 +49,7 @@ impl Answers {
 pub(crate) struct RelayShell {
     link: Link,
     store: Store,
-    handle: Handle<Relay>,
+    handle: WeakHandle<Relay>,
     answers: Answers,
     changes: broadcast::Sender<Arc<Change>>,
     /// Changes of this step; their events are looked up once the machine is at rest.
@@ -60,11 +60,18 @@ impl RelayShell {
     pub(crate) fn new(
         link: Link,
         store: Store,
-        handle: Handle<Relay>,
+        handle: &Handle<Relay>,
     ) -> (Self, broadcast::Sender<Arc<Change>>, Answers) {
         let (changes, _) = broadcast::channel(CHANGES);
         let answers = Answers::default();
-        let shell = Self { link, store, handle, answers: answers.clone(), changes: changes.clone(), told: Vec::new() };
+        let shell = Self {
+            link,
+            store,
+            handle: handle.downgrade(),
+            answers: answers.clone(),
+            changes: changes.clone(),
+            told: Vec::new(),
+        };
         (shell, changes, answers)
     }
 
@@ -112,14 +119,15 @@ impl Shell<Relay> for RelayShell {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Persist(seq, write) => {
-                let handle = self.handle.clone();
+                // Held until the write is done, so that the loop does not end before it.
+                let handle = self.handle.upgrade();
                 self.store.commit(outbox::batch(&write), move |done| {
                     let input = match done {
                         Ok(()) => Input::Persisted(seq),
                         Err(error) => Input::PersistFailed(seq, error.to_string()),
                     };
                     // A loop that has ended needs no answer.
-                    let _ = handle.urgent(input);
+                    let _ = handle.map(|handle| handle.urgent(input));
                 });
             }
             Output::Send(path, class, message) => {

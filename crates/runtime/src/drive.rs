@@ -58,7 +58,42 @@ impl<M: Machine> std::fmt::Debug for Handle<M> {
     }
 }
 
+/// A way to a driven machine that does not keep its loop going: for what the loop itself owns, its shell above all.
+pub struct WeakHandle<M: Machine> {
+    normal: mpsc::WeakSender<M::Input>,
+    urgent: mpsc::WeakUnboundedSender<M::Input>,
+    inspect: mpsc::WeakSender<Inspect<M>>,
+}
+
+impl<M: Machine> Clone for WeakHandle<M> {
+    fn clone(&self) -> Self {
+        Self { normal: self.normal.clone(), urgent: self.urgent.clone(), inspect: self.inspect.clone() }
+    }
+}
+
+impl<M: Machine> WeakHandle<M> {
+    /// The handle, as long as another one is held somewhere.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Handle<M>> {
+        Some(Handle {
+            normal: self.normal.upgrade()?,
+            urgent: self.urgent.upgrade()?,
+            inspect: self.inspect.upgrade()?,
+        })
+    }
+}
+
 impl<M: Machine> Handle<M> {
+    /// The same way, without keeping the loop going.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakHandle<M> {
+        WeakHandle {
+            normal: self.normal.downgrade(),
+            urgent: self.urgent.downgrade(),
+            inspect: self.inspect.downgrade(),
+        }
+    }
+
     /// Hands one input over; waits while [`limits::INPUT_QUEUE`] others wait. Once this returns `Ok`, the input is handled even
     /// if the node stops, as long as the time for draining lasts.
     ///

@@ -7,6 +7,8 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,9 @@ use crate::writer::TALLY_KEY;
 
 /// The database's folder within a store's.
 pub(crate) const DATABASE: &str = "database";
+/// How long a lock is waited for: a process that has just ended, or one between fork and exec that inherited the file, may still
+/// hold it for a moment.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// Cache for reading once.
 const CACHE_BYTES: u64 = 1 << 20;
 
@@ -169,7 +174,8 @@ fn compare(mut report: CheckReport, dir: &Path) -> CheckReport {
     if !report.consistent {
         return report;
     }
-    let tally = Tally { commit: report.commit, live: report.rows, sum: report.sum, high: report.high, ..Tally::default() };
+    let tally =
+        Tally { commit: report.commit, live: report.rows, sum: report.sum, high: report.high, ..Tally::default() };
     let marks = Witness::peek(dir).unwrap_or_default().marks;
     report.problem = match judge(marks, Some(tally), report.rows, report.sum) {
         Verdict::Whole => None,
@@ -184,10 +190,14 @@ fn compare(mut report: CheckReport, dir: &Path) -> CheckReport {
 /// Takes the store's lock; `None` if another process has it. Kept for as long as the file lives.
 pub(crate) fn lock(dir: &Path) -> io::Result<Option<fs::File>> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(fs::TryLockError::WouldBlock) => Ok(None),
-        Err(fs::TryLockError::Error(error)) => Err(error),
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => thread::sleep(LOCK_PATIENCE / 100),
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
     }
 }
 
@@ -209,7 +219,6 @@ pub(crate) fn copy_database(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Bytes of the files in a database's folder.
 pub(crate) fn database_bytes(dir: &Path) -> u64 {
-    let files: Vec<PathBuf> =
-        fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let files: Vec<PathBuf> = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     files.iter().filter_map(|path| fs::metadata(path).ok()).map(|meta| meta.len()).sum()
 }

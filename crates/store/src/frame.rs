@@ -166,7 +166,7 @@ mod tests {
     fn the_bytes_of_a_frame_are_frozen() {
         let (bytes, hash) = encode(7, key(9), true, b"abc");
         let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, "f148789e010100000000000000070200000000000000000900000003616263a9f5a3d1");
+        assert_eq!(hex, "f148789e010100000000000000070200000000000000000900000003616263addc8eaf");
         assert_eq!(hash, Frame::parse(&bytes).unwrap().hash());
     }
 

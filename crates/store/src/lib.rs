@@ -15,6 +15,9 @@
 //! | `lock` | held while the store is open |
 //! | `bodies/` | large contents as files, if [`Bodies`] is used with this folder |
 
+#[cfg(test)]
+mod tests;
+
 mod block;
 mod bodies;
 mod check;

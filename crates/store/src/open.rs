@@ -178,17 +178,16 @@ fn weigh(found: &WitnessFound, source: &Path, report: &CheckReport) -> Option<Pl
 fn verdict(found: &WitnessFound, tally: Option<Tally>, live: u64, sum: u64) -> Verdict {
     let seen = found.ring.seen.0;
     match (judge(found.marks, tally, live, sum), tally) {
-        (Verdict::MarkLost, Some(tally)) if seen > tally.commit => Verdict::Shorter { from: tally.commit + 1, to: seen },
+        (Verdict::MarkLost, Some(tally)) if seen > tally.commit => {
+            Verdict::Shorter { from: tally.commit + 1, to: seen }
+        }
         (verdict, _) => verdict,
     }
 }
 
 /// Opens the database for good and reads all of it once more. The inner error is what to do instead.
 #[expect(clippy::type_complexity, reason = "one caller, two lines away")]
-fn enter(
-    config: &Config,
-    found: &WitnessFound,
-) -> Result<Result<(Engine, Scan, Option<Loss>), Plan>, OpenError> {
+fn enter(config: &Config, found: &WitnessFound) -> Result<Result<(Engine, Scan, Option<Loss>), Plan>, OpenError> {
     let database = config.dir.join(DATABASE);
     let read = Engine::open(&database, config.cache_bytes).and_then(|engine| match Scan::run(&engine, |_, _| {}) {
         Ok(scan) => Ok((engine, scan)),
@@ -304,7 +303,8 @@ fn start(config: &Config, ready: Ready, lock: File, now: WallTime) -> Result<Ope
     let (jobs, receiver) = mpsc::channel();
     let ring_bad = found.ring.bad;
     let base = Tally { ring_next: witness.ring.next(), ring_blocks: found.blocks, ring_bad, high, ..tally };
-    let mut writer = Writer { shared: shared.clone(), engine, witness, tally: base, jobs: receiver, lock, ballast_tried: None };
+    let mut writer =
+        Writer { shared: shared.clone(), engine, witness, tally: base, jobs: receiver, lock, ballast_tried: None };
     let first = writer.begin(epoch, mark.commit, scan.newest_boxed);
     first.map_err(|error| circumstance(config, error))?;
     let spawned = thread::Builder::new().name("store-writer".into()).spawn(move || writer.run());

@@ -63,11 +63,7 @@ impl Ring {
         let next = intact.last().map_or(marked, |block| marked.max(block.seq + 1));
         found.bad = missing(&intact, blocks, marked, next);
         for block in intact {
-            found.seen = (
-                found.seen.0.max(block.commit),
-                found.seen.1.max(block.epoch),
-                found.seen.2.max(block.high),
-            );
+            found.seen = (found.seen.0.max(block.commit), found.seen.1.max(block.epoch), found.seen.2.max(block.high));
             match block.body {
                 Body::Put(key, value) => {
                     found.entries.insert(key, Entry { commit: block.commit, value, seq: block.seq });
@@ -101,8 +97,10 @@ impl Ring {
     ) -> Writes {
         let mut writes = Writes::new();
         let mut bodies: Vec<Body> = puts.into_iter().map(|(key, value)| Body::Put(key, value.to_vec())).collect();
-        let put: BTreeSet<Key> = bodies.iter().filter_map(|body| if let Body::Put(key, _) = body { Some(*key) } else { None }).collect();
-        let gone: Vec<Key> = removed.iter().filter(|key| put.contains(key) || self.live.contains_key(key)).copied().collect();
+        let put: BTreeSet<Key> =
+            bodies.iter().filter_map(|body| if let Body::Put(key, _) = body { Some(*key) } else { None }).collect();
+        let gone: Vec<Key> =
+            removed.iter().filter(|key| put.contains(key) || self.live.contains_key(key)).copied().collect();
         bodies.extend(gone.chunks(TOMBSTONES_PER_BLOCK).map(|keys| Body::Tombstones(keys.to_vec())));
         for body in bodies {
             match &body {

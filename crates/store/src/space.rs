@@ -91,6 +91,11 @@ impl Ballast {
         Self { path: dir.join("ballast"), bytes }
     }
 
+    /// Whether there should be one and is not.
+    pub(crate) fn missing(&self) -> bool {
+        self.bytes > 0 && !self.held()
+    }
+
     /// Whether it is there.
     pub(crate) fn held(&self) -> bool {
         self.bytes > 0 && fs::metadata(&self.path).is_ok_and(|meta| meta.len() == self.bytes)
@@ -104,7 +109,7 @@ impl Ballast {
     /// Takes its space if that leaves enough for the store to work with and does not itself make the disk low.
     pub(crate) fn restore(&self, usage: Usage, low_bytes: u64) -> io::Result<bool> {
         let left = Usage { free: usage.free.saturating_sub(self.bytes), ..usage };
-        if self.bytes == 0 || self.held() || left.free < 2 * needed(0) || is_low(left, low_bytes, false) {
+        if !self.missing() || left.free < 2 * needed(0) || is_low(left, low_bytes, false) {
             return Ok(false);
         }
         let temporary = self.path.with_extension("new");

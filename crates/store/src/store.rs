@@ -299,7 +299,7 @@ impl Backend for Store {
             (None, space::Admission::Vital | space::Admission::VitalByBallast) => State::Low,
             (None, space::Admission::None) => State::Full,
         };
-        if state == State::Ready && !ballast {
+        if state == State::Ready && settings.ballast.missing() {
             // The writer's own thread puts the ballast back, so that it cannot meet a commit half-way.
             self.tend();
         }

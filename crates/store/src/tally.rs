@@ -133,7 +133,17 @@ mod tests {
     use super::*;
 
     fn tally(commit: u64) -> Tally {
-        Tally { commit, live: 3, sum: 77, high: 9, epoch: 5, ring_next: 2, ring_blocks: 16, ring_bad: 1, rebuilt: false }
+        Tally {
+            commit,
+            live: 3,
+            sum: 77,
+            high: 9,
+            epoch: 5,
+            ring_next: 2,
+            ring_blocks: 16,
+            ring_bad: 1,
+            rebuilt: false,
+        }
     }
 
     fn marks(commit: u64, torn: bool) -> Marks {

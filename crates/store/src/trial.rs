@@ -101,7 +101,9 @@ fn in_child(program: &Path, args: &[OsString], dir: &Path, limit: Duration) -> R
     let report = reader.and_then(|reader| reader.join().ok()).flatten();
     match (report, status.signal()) {
         (Some(report), _) => Ok(of_report(report)),
-        (None, Some(signal)) => Ok(Outcome::Unreadable(format!("reading it ended the trial process by signal {signal}"))),
+        (None, Some(signal)) => {
+            Ok(Outcome::Unreadable(format!("reading it ended the trial process by signal {signal}")))
+        }
         (None, None) => Err(format!("{} ended with {status} and without a report", program.display())),
     }
 }

@@ -164,9 +164,10 @@ impl Writer {
             Some(error) => Err(error),
             None => self.commit(&group, begun),
         };
-        let canary = outcome.clone().map_err(StoreError::from).and_then(|()| {
-            if group.canaries.is_empty() { Ok(()) } else { self.read_back() }
-        });
+        let canary = outcome
+            .clone()
+            .map_err(StoreError::from)
+            .and_then(|()| if group.canaries.is_empty() { Ok(()) } else { self.read_back() });
         for member in group.members {
             self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
             self.shared.waiting_bytes.fetch_sub(member.bytes, Ordering::AcqRel);
@@ -217,9 +218,7 @@ impl Writer {
             return Ok(());
         }
         let written = self.write(&batches, begun);
-        written.map_err(|error| {
-            CommitError::Poisoned(self.shared.set_poisoned(&format!("writing failed: {error}")))
-        })
+        written.map_err(|error| CommitError::Poisoned(self.shared.set_poisoned(&format!("writing failed: {error}"))))
     }
 
     fn write(&mut self, batches: &[&Batch], begun: Instant) -> Result<(), EngineError> {
@@ -230,11 +229,8 @@ impl Writer {
         tally.commit = commit;
         let bytes = rows.bytes;
         let count = rows.changes.len() as u64;
-        let mut changes: Vec<_> = rows
-            .changes
-            .into_iter()
-            .map(|(key, row)| (key.encode().to_vec(), row.map(|(frame, _)| frame)))
-            .collect();
+        let mut changes: Vec<_> =
+            rows.changes.into_iter().map(|(key, row)| (key.encode().to_vec(), row.map(|(frame, _)| frame))).collect();
         let puts = batches.iter().flat_map(|batch| &batch.puts).filter(|put| put.black_box);
         let numbers = (commit, tally.epoch, tally.high);
         let blocks = self.witness.ring.write(numbers, puts.map(|put| (put.key, put.value.as_slice())), &rows.removed);
@@ -274,7 +270,7 @@ impl Writer {
 
     fn tend_ballast(&mut self) {
         let settings = &self.shared.settings;
-        if settings.ballast.held() || self.ballast_tried.is_some_and(|at| at.elapsed() < BALLAST_PAUSE) {
+        if !settings.ballast.missing() || self.ballast_tried.is_some_and(|at| at.elapsed() < BALLAST_PAUSE) {
             return;
         }
         self.ballast_tried = Some(Instant::now());

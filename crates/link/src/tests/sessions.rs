@@ -22,6 +22,14 @@ async fn two_lanes_are_two_sessions_to_one_port() {
     assert_eq!(accepted.map(|up| up.0), [Lane::Express, Lane::Bulk]);
     assert_ne!(accepted[0].2, accepted[1].2);
     for ((lane, path), (_, expected, _)) in lanes.into_iter().zip(accepted) {
+        for (node, path) in [(&relay, path), (&broker, expected)] {
+            let window = node.link.shared.path(path).unwrap().connection.congestion_state().window();
+            assert_eq!(
+                window == crate::congestion::EXPRESS_WINDOW,
+                lane == Lane::Express,
+                "{lane:?} has window {window}"
+            );
+        }
         assert!(relay.link.send(path, Class::P2, &hello(lane.as_str())));
         assert_eq!(broker.message().await, (expected, hello(lane.as_str())));
     }
@@ -152,8 +160,8 @@ async fn a_full_node_refuses_and_keeps_whom_it_has() {
 async fn a_shutdown_first_sends_what_it_has() {
     let world = World::new();
     let (mut broker, addr) = world.broker(|_| {}).await;
-    let line = slow_line(addr, Duration::from_millis(30)).await;
-    let (mut relay, _handle, path) = world.relay(line).await;
+    let line = Line::new(addr, Duration::from_millis(30)).await;
+    let (mut relay, _handle, path) = world.relay(line.addr).await;
     broker.up().await;
     for number in 0..50 {
         assert!(relay.link.send(path, Class::P1, &alarm(number)));
@@ -193,6 +201,25 @@ async fn closing_a_path_is_one_sides_decision_and_the_dialler_comes_back() {
     assert_eq!(broker.down().await.1.to_string(), "closed here: its certificate was revoked");
     assert_eq!(relay.down().await, (path, DownReason::ClosedByPeer { code: 6 }));
     relay.up().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_here_before_need_not_show_its_address_again() {
+    let world = World::new();
+    let (mut broker, addr) = world.broker(|config| config.retry_above = 0).await;
+    let line = Line::new(addr, Duration::from_millis(10)).await;
+    let (mut relay, _handle, _) = world.relay(line.addr).await;
+    broker.up().await;
+    assert_eq!(broker.link.counters().handshakes_retried, 1);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // Another process of the same node.
+    let mut again = world.node_with("broker/east/b1", |config| config.retry_above = 0);
+    line.lead_to(again.link.listen("127.0.0.1:0".parse().unwrap()).await.unwrap());
+    broker.link.shutdown().await;
+    relay.down().await;
+    relay.up().await;
+    again.up().await;
+    assert_eq!(again.link.counters().handshakes_retried, 0, "the token was taken");
 }
 
 #[tokio::test(flavor = "multi_thread")]

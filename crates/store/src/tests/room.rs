@@ -1,0 +1,100 @@
+//! A disk that fills up, and empties again.
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use huxiao_core::Class;
+
+use super::{NOW, commit, config, put, rows};
+use crate::{CommitError, Config, Observation, State, Usage, open};
+
+const MIB: u64 = 1 << 20;
+
+struct Disk {
+    free: Arc<Mutex<u64>>,
+    seen: Arc<Mutex<Vec<Observation>>>,
+    dir: tempfile::TempDir,
+}
+
+impl Disk {
+    fn new() -> Self {
+        Self { free: Arc::new(Mutex::new(500 * MIB)), seen: Arc::default(), dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// A disk of 1000 MiB on which the ballast counts.
+    fn config(&self) -> Config {
+        let (free, seen) = (self.free.clone(), self.seen.clone());
+        let mut config = config(self.dir.path());
+        config.ballast_bytes = 16 * MIB;
+        config.probe = Arc::new(move |dir| {
+            let ballast = std::fs::metadata(dir.join("ballast")).map_or(0, |meta| meta.len());
+            Ok(Usage { free: (*free.lock().unwrap()).saturating_sub(ballast), total: 1_000 * MIB })
+        });
+        config.observe = Some(Arc::new(move |observation| {
+            if !matches!(observation, Observation::Synced { .. }) {
+                seen.lock().unwrap().push(observation);
+            }
+        }));
+        config
+    }
+
+    fn set_free(&self, bytes: u64) {
+        *self.free.lock().unwrap() = bytes;
+    }
+
+    fn seen(&self) -> Vec<Observation> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+#[test]
+fn the_ballast_is_given_up_for_an_alarm_and_comes_back() {
+    let disk = Disk::new();
+    let store = open(&disk.config(), NOW).unwrap().store;
+    // A canary ends after the first look at the ballast.
+    store.canary().unwrap();
+    store.canary().unwrap();
+    assert!(store.health().ballast);
+    disk.set_free(17 * MIB);
+    assert_eq!(store.health().state, State::Low);
+    assert_eq!(commit(&store, put(Class::P1, 1, b"x")), Err(CommitError::Shed(Class::P1)));
+    assert!(store.health().ballast, "it is not for others");
+    commit(&store, put(Class::P0, 2, b"x")).unwrap();
+    assert!(!store.health().ballast);
+    disk.set_free(MIB);
+    assert_eq!(commit(&store, put(Class::P0, 3, b"x")), Err(CommitError::DiskFull));
+    assert_eq!(store.health().state, State::Full);
+    disk.set_free(500 * MIB);
+    assert_eq!(store.health().state, State::Ready, "by itself");
+    commit(&store, put(Class::P1, 4, b"x")).unwrap();
+    let begun = std::time::Instant::now();
+    while !store.health().ballast {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the ballast does not come back");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(rows(&store).keys().map(|key| key.seq).collect::<Vec<_>>(), [2, 4]);
+    let expected = [
+        Observation::Ballast(true),
+        Observation::Shed(Class::P1),
+        Observation::Ballast(false),
+        Observation::DiskFull(Class::P0),
+        Observation::Ballast(true),
+    ];
+    assert_eq!(disk.seen(), expected);
+}
+
+#[test]
+fn a_full_disk_at_opening_costs_the_ballast_only() {
+    let disk = Disk::new();
+    let store = open(&disk.config(), NOW).unwrap().store;
+    commit(&store, put(Class::P0, 1, b"x")).unwrap();
+    store.close();
+    assert!(disk.dir.path().join("ballast").exists());
+    disk.set_free(17 * MIB);
+    let opened = open(&disk.config(), NOW).unwrap();
+    assert_eq!(opened.losses, []);
+    assert!(!opened.store.health().ballast);
+    commit(&opened.store, put(Class::P0, 2, b"x")).unwrap();
+    assert_eq!(rows(&opened.store).len(), 2);
+}

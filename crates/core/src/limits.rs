@@ -27,17 +27,24 @@ pub const STORE_VALUE_BYTES: usize = 8 * 1_024;
 /// Bytes of one block of the black box: one P0 event each.
 pub const BLACK_BOX_BLOCK_BYTES: usize = 4 * 1_024;
 
-/// Events that a relay holds before it refuses all but P0.
+/// Unfinished events that a relay holds.
 pub const RELAY_OPEN_EVENTS: usize = 20_000;
 /// Slots of [`RELAY_OPEN_EVENTS`] that only P0 may use.
 pub const RELAY_RESERVED_FOR_P0: usize = 2_000;
 /// Finished events that a relay can still show.
 pub const RELAY_FINISHED_EVENTS: usize = 1_000;
-/// Events that one broker node's record holds; the oldest finished ones leave first.
+/// Events that one broker node's record holds; the oldest finished ones leave first. What no station has finished stays, and
+/// when nothing else is left, only P0 is taken.
 pub const RECORD_EVENTS: usize = 100_000;
-/// Events that a station's inbox holds; the oldest acknowledged ones leave first.
+/// Events that a broker node holds while its record's engine is at work on them, before it takes P0 only.
+pub const BROKER_PENDING: usize = 20_000;
+/// Events of [`BROKER_PENDING`]'s kind that a node holds at all.
+pub const BROKER_PENDING_P0: usize = 40_000;
+/// Events that a station's inbox holds; the oldest that nobody need act on leave first.
 pub const INBOX_EVENTS: usize = 50_000;
-/// Events under way at once on one path below P0. P0 is never held back.
+/// Alarms (P0, P1) that a station takes though its inbox is full of alarms that no officer has taken.
+pub const INBOX_RESERVED_FOR_ALARMS: usize = 50_000;
+/// Items of one class or of higher ones, P0 not counted, that a courier has under way at once. P0 is never held back.
 pub const COURIER_WINDOW: usize = 64;
 /// Sessions that a broker node takes: a region's schools, each over two uplinks and two lanes, and room to spare.
 pub const BROKER_SESSIONS: usize = 65_536;

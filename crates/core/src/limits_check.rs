@@ -12,6 +12,9 @@ const _: () = assert!(EXPRESS_FRAME_BYTES < BULK_FRAME_BYTES);
 const _: () = assert!(STORE_VALUE_BYTES < EXPRESS_FRAME_BYTES, "what is stored can be sent");
 const _: () = assert!(LIST_ITEMS * 48 < EXPRESS_FRAME_BYTES, "a full list of ids fits one frame");
 const _: () = assert!(RELAY_RESERVED_FOR_P0 < RELAY_OPEN_EVENTS);
+const _: () = assert!(RELAY_OPEN_EVENTS <= BROKER_PENDING_P0, "one school's outbox must not fill a node");
+const _: () = assert!(BROKER_PENDING < BROKER_PENDING_P0, "P0 has room of its own at a node");
+const _: () = assert!(RECEIPTS_PER_EVENT > 3 * 7, "after the first receipt of each stage there is room for repeats");
 const _: () =
     assert!(KEEP_ALIVE.as_millis() * 2 < IDLE_TIMEOUT.as_millis(), "one lost keep-alive must not end a session");
 const _: () = assert!(SHOW_WITHOUT_DISK_AFTER.as_millis() * 10 < DIAL_110_AFTER.as_millis());

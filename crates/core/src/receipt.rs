@@ -126,3 +126,16 @@ impl Trail {
         self
     }
 }
+
+/// Adds `receipt` to what is known of its event, `list`. False if it says nothing new, or there is room only for news of a stage
+/// that nobody has reached yet: the first of each stage always has a place, so no number of seats keeps an officer's answer out.
+pub(crate) fn add_receipt(list: &mut Vec<Receipt>, receipt: Receipt) -> bool {
+    let known = |have: &Receipt| have.stage == receipt.stage && have.by == receipt.by;
+    let room = list.len() < limits::RECEIPTS_PER_EVENT - Stage::ALL.len()
+        || list.iter().all(|have| have.stage != receipt.stage);
+    if !room || list.iter().any(known) {
+        return false;
+    }
+    list.push(receipt);
+    true
+}

@@ -89,7 +89,7 @@ async fn greet(shared: Arc<Shared>, pending: Arc<Pending>, place: u64, incoming:
         return;
     }
     let session = match shaken {
-        Ok((connection, confirm)) => admit(&shared, connection, confirm),
+        Ok((connection, confirm)) => admit(&shared, &connection, confirm),
         Err(why) => {
             shared.tally.handshakes_failed.add();
             Err(why)
@@ -106,18 +106,18 @@ async fn greet(shared: Arc<Shared>, pending: Arc<Pending>, place: u64, incoming:
 /// The path of a connection whose peer is known and welcome.
 fn admit(
     shared: &Arc<Shared>,
-    connection: Connection,
+    connection: &Connection,
     confirm: Option<ZeroRttAccepted>,
 ) -> Result<(Arc<Path>, Option<ZeroRttAccepted>), String> {
     let refuse = |code, why: String| {
         connection.close(code, &[]);
         why
     };
-    let Some(lane) = settle_lane(&connection) else {
+    let Some(lane) = settle_lane(connection) else {
         shared.tally.handshakes_failed.add();
         return Err(refuse(codes::NOT_ACCEPTED, "it speaks no protocol of ours".to_owned()));
     };
-    let peer = peer_of(&connection).map_err(|error| {
+    let peer = peer_of(connection).map_err(|error| {
         shared.tally.handshakes_failed.add();
         refuse(codes::NOT_ACCEPTED, error.to_string())
     })?;

@@ -3,8 +3,9 @@
 //! Invariants:
 //!
 //! * A class's queue has room of its own: whatever waits below P0, P0's room is all there.
-//! * What is under way below P0 never fills the stream credit or the send window: an alarm finds both open. The
-//!   relations are checked when this file is compiled.
+//! * What is under way below P0 (sent and not yet acknowledged) never fills the stream credit or the send window, so an
+//!   alarm finds both open as long as the peer's driver takes its messages. One that takes none makes P0 wait too. The
+//!   relation is checked when this file is compiled.
 //! * While a path is early, nothing leaves it but events.
 
 use std::collections::VecDeque;

@@ -41,7 +41,7 @@ const UNACCEPTED_BYTES: (u64, u64) = (64 * 1_024, 16 * 1_024 * 1_024);
 /// each of thousands of sessions.
 const RESET_INTERVAL: Span = Span::from_millis(1);
 
-const _: () = assert!(STREAM_WINDOW as usize >= BULK_FRAME_BYTES && STREAM_WINDOW as usize >= EXPRESS_FRAME_BYTES);
+const _: () = assert!(STREAM_WINDOW as usize >= BULK_FRAME_BYTES && BULK_FRAME_BYTES >= EXPRESS_FRAME_BYTES);
 const _: () = assert!(BULK_WINDOW >= 2 * STREAM_WINDOW && EXPRESS_WINDOW as usize >= 8 * EXPRESS_FRAME_BYTES);
 
 /// The protocol of a lane. A frame format that is not compatible would be another number.

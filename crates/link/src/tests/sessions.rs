@@ -24,11 +24,7 @@ async fn two_lanes_are_two_sessions_to_one_port() {
     for ((lane, path), (_, expected, _)) in lanes.into_iter().zip(accepted) {
         for (node, path) in [(&relay, path), (&broker, expected)] {
             let window = node.link.shared.path(path).unwrap().connection.congestion_state().window();
-            assert_eq!(
-                window == crate::congestion::EXPRESS_WINDOW,
-                lane == Lane::Express,
-                "{lane:?} has window {window}"
-            );
+            assert_eq!(window == congestion::EXPRESS_WINDOW, lane == Lane::Express, "{lane:?} has window {window}");
         }
         assert!(relay.link.send(path, Class::P2, &hello(lane.as_str())));
         assert_eq!(broker.message().await, (expected, hello(lane.as_str())));

@@ -26,7 +26,7 @@ pub enum CommitError {
         /// How large it may be.
         limit: usize,
     },
-    /// Free some space. Only P0 and removals are written until then.
+    /// Free some space. Only P0 and removals are written until then, and until the ballast is back.
     #[error("the disk is nearly full, so {0} is not written until there is space again")]
     Shed(Class),
     /// Free some space. The batch was not begun and the store is unharmed.

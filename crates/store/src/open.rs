@@ -310,6 +310,7 @@ fn start(config: &Config, ready: Ready, lock: File, now: WallTime) -> Result<Ope
     let spawned = thread::Builder::new().name("store-writer".into()).spawn(move || writer.run());
     let thread = spawned.map_err(|error| OpenError::io("start the writer of", &config.dir, error))?;
     let store = Store::new(shared, jobs, thread);
+    // The ballast is put back by the writer, whose first look this asks for.
     store.tend();
     Ok(Opened { store, epoch, high, losses, refilled })
 }

@@ -35,9 +35,15 @@ pub fn system_probe() -> Probe {
     })
 }
 
-/// What a batch of so many bytes may take at most: sled grows by whole segments, rewrites pages and keeps old ones for a while.
-pub(crate) fn needed(batch_bytes: u64) -> u64 {
-    3 * (1 << 20) + 4 * batch_bytes
+/// What rows of so many bytes may take at most: sled grows by whole segments, rewrites pages and keeps old ones for a while. More
+/// than the arithmetic of that, because what is left must still do for removals.
+pub(crate) fn needed(bytes: u64) -> u64 {
+    4 * (1 << 20) + 4 * bytes
+}
+
+/// What removals of so many bytes may take. Less: they make room, so they must go on where rows cannot.
+pub(crate) fn needed_to_remove(bytes: u64) -> u64 {
+    (1 << 20) + 4 * bytes
 }
 
 /// Whether only P0 is written: less than a tenth free, and also less than `low_bytes`. Once low, it stays so until an eighth
@@ -56,18 +62,30 @@ pub(crate) enum Admission {
     Vital,
     /// Write P0 and removals, after the ballast was given up.
     VitalByBallast,
+    /// Write removals.
+    Removals,
     /// Nothing fits.
     None,
 }
 
-/// Who of a group may be written: `all` and `vital` are the bytes of all its batches and of those that must not wait.
-pub(crate) fn admit(usage: Usage, low: bool, ballast: bool, all: u64, vital: u64) -> Admission {
-    if !low && usage.free >= needed(all) {
+/// Bytes of a group: of all its batches, of P0 and removals, of removals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Sizes {
+    pub(crate) all: u64,
+    pub(crate) vital: u64,
+    pub(crate) removals: u64,
+}
+
+/// Who of a group may be written.
+pub(crate) fn admit(usage: Usage, low: bool, ballast: bool, sizes: Sizes) -> Admission {
+    if !low && usage.free >= needed(sizes.all) {
         Admission::All
-    } else if usage.free >= needed(vital) {
+    } else if usage.free >= needed(sizes.vital) {
         Admission::Vital
     } else if ballast {
         Admission::VitalByBallast
+    } else if usage.free >= needed_to_remove(sizes.removals) {
+        Admission::Removals
     } else {
         Admission::None
     }
@@ -94,6 +112,11 @@ impl Ballast {
     /// Whether there should be one and is not.
     pub(crate) fn missing(&self) -> bool {
         self.bytes > 0 && !self.held()
+    }
+
+    /// Whether it is missing although this file system has room for such a thing: then it was given up.
+    pub(crate) fn given_up(&self, usage: Usage) -> bool {
+        self.missing() && usage.total >= 4 * self.bytes
     }
 
     /// Whether it is there.
@@ -164,12 +187,14 @@ mod tests {
 
     #[test]
     fn the_ballast_is_for_what_cannot_wait() {
-        let usage = |free| Usage { free, total: 100 * MIB };
-        assert_eq!(admit(usage(50 * MIB), false, true, MIB, 0), Admission::All);
-        assert_eq!(admit(usage(50 * MIB), true, true, MIB, 0), Admission::Vital);
-        assert_eq!(admit(usage(4 * MIB), false, true, MIB, 0), Admission::Vital);
-        assert_eq!(admit(usage(2 * MIB), true, true, MIB, 0), Admission::VitalByBallast);
-        assert_eq!(admit(usage(2 * MIB), true, false, MIB, 0), Admission::None);
+        let sizes = Sizes { all: MIB, ..Sizes::default() };
+        let at = |free, low, ballast| admit(Usage { free, total: 100 * MIB }, low, ballast, sizes);
+        assert_eq!(at(50 * MIB, false, true), Admission::All);
+        assert_eq!(at(50 * MIB, true, true), Admission::Vital);
+        assert_eq!(at(5 * MIB, false, true), Admission::Vital);
+        assert_eq!(at(3 * MIB, true, true), Admission::VitalByBallast);
+        assert_eq!(at(3 * MIB, true, false), Admission::Removals);
+        assert_eq!(at(MIB - 1, true, false), Admission::None);
     }
 
     #[test]
@@ -178,7 +203,7 @@ mod tests {
         let ballast = Ballast::new(dir.path(), MIB);
         let usage = Usage { free: 60 * MIB, total: 100 * MIB };
         assert!(!ballast.held());
-        assert!(!ballast.restore(Usage { free: 7 * MIB - 1, total: 10 * MIB }, GIB).unwrap());
+        assert!(!ballast.restore(Usage { free: 9 * MIB - 1, total: 10 * MIB }, GIB).unwrap());
         assert!(ballast.restore(usage, GIB).unwrap());
         assert!(ballast.held());
         assert!(!ballast.restore(usage, GIB).unwrap(), "once is enough");

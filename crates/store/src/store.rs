@@ -70,9 +70,10 @@ pub trait Backend: Clone + Send + Sync + 'static {
 pub enum State {
     /// Everything.
     Ready,
-    /// The disk is nearly full: only P0 and removals are written.
+    /// The disk is nearly full, or the ballast is given up: only P0 and removals are written.
     Low,
-    /// The disk is full and the ballast used up: nothing is written. Ends by itself when there is space.
+    /// The disk is full and the ballast used up: only removals are written, as long as they fit. Ends by itself when there is
+    /// space.
     Full,
     /// A sync failed or the engine broke: nothing is written until the store is opened again.
     Poisoned {
@@ -143,6 +144,12 @@ impl Shared {
             self.settings.observe(Observation::Poisoned { why: why.to_owned() });
         }
         slot.clone().unwrap_or_default()
+    }
+
+    /// Whether only P0 and removals are written. What the ballast gave up is for them alone, until it is back.
+    pub(crate) fn is_low(&self, usage: space::Usage) -> bool {
+        let was_low = self.low.load(Ordering::Acquire);
+        space::is_low(usage, self.settings.low_space_bytes, was_low) || self.settings.ballast.given_up(usage)
     }
 
     fn broken(&self, error: &EngineError) -> StoreError {
@@ -292,14 +299,14 @@ impl Backend for Store {
         // A file system that does not answer is treated as one without space.
         let usage = (settings.probe)(&settings.dir).unwrap_or(space::Usage { free: 0, total: 0 });
         let ballast = settings.ballast.held();
-        let low = space::is_low(usage, settings.low_space_bytes, shared.low.load(Ordering::Acquire));
-        let state = match (shared.poison(), space::admit(usage, low, ballast, 0, 0)) {
+        let low = shared.is_low(usage);
+        let state = match (shared.poison(), space::admit(usage, low, ballast, space::Sizes::default())) {
             (Some(why), _) => State::Poisoned { why },
             (None, space::Admission::All) => State::Ready,
             (None, space::Admission::Vital | space::Admission::VitalByBallast) => State::Low,
-            (None, space::Admission::None) => State::Full,
+            (None, space::Admission::Removals | space::Admission::None) => State::Full,
         };
-        if state == State::Ready && settings.ballast.missing() {
+        if settings.ballast.missing() {
             // The writer's own thread puts the ballast back, so that it cannot meet a commit half-way.
             self.tend();
         }

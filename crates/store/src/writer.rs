@@ -21,7 +21,7 @@ use crate::engine::{Engine, EngineError};
 use crate::error::{CommitError, StoreError};
 use crate::frame::{self, Frame};
 use crate::key::{Batch, Key, Put};
-use crate::space::{self, Admission, Usage};
+use crate::space::{self, Admission, Sizes, Usage};
 use crate::store::{Done, Shared};
 use crate::tally::Tally;
 use crate::witness::Witness;
@@ -156,18 +156,18 @@ impl Writer {
             return;
         }
         let begun = Instant::now();
-        let refused = match self.shared.poison() {
-            Some(why) => Some(CommitError::Poisoned(why)),
-            None => self.admit(&mut group),
-        };
-        let outcome = match refused {
+        let poisoned = self.shared.poison().map(CommitError::Poisoned);
+        let room_for_canary = poisoned.is_some() || self.admit(&mut group);
+        let outcome = match poisoned {
             Some(error) => Err(error),
-            None => self.commit(&group, begun),
+            None => self.commit(&group, room_for_canary, begun),
         };
-        let canary = outcome
-            .clone()
-            .map_err(StoreError::from)
-            .and_then(|()| if group.canaries.is_empty() { Ok(()) } else { self.read_back() });
+        let canary = match &outcome {
+            Ok(()) if group.canaries.is_empty() => Ok(()),
+            Ok(()) if !room_for_canary => Err(CommitError::DiskFull.into()),
+            Ok(()) => self.read_back(),
+            Err(error) => Err(error.clone().into()),
+        };
         for member in group.members {
             self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
             self.shared.waiting_bytes.fetch_sub(member.bytes, Ordering::AcqRel);
@@ -181,40 +181,49 @@ impl Writer {
         }
     }
 
-    /// Marks the members that there is no room for. The error is for all the others, if not even they fit.
-    fn admit(&self, group: &mut Group) -> Option<CommitError> {
+    /// Marks the members that there is no room for. Says whether there is room for a canary.
+    fn admit(&self, group: &mut Group) -> bool {
         let settings = &self.shared.settings;
         let vital = |member: &Member| space::is_vital(member.batch.class, member.batch.only_deletes());
-        let vital_bytes = group.members.iter().filter(|member| vital(member)).map(|member| member.bytes).sum();
+        let bytes = |of: &dyn Fn(&Member) -> bool| group.members.iter().filter(|m| of(m)).map(|m| m.bytes).sum();
+        let removals = bytes(&|member| member.batch.only_deletes());
+        let sizes = Sizes { all: group.bytes, vital: bytes(&vital), removals };
         // A file system that does not answer is treated as one without space: the ballast is what is left then.
         let usage = (settings.probe)(&settings.dir).unwrap_or(Usage { free: 0, total: 0 });
-        let low = space::is_low(usage, settings.low_space_bytes, self.shared.low.load(Ordering::Acquire));
-        self.shared.low.store(low, Ordering::Release);
-        let mut admission = space::admit(usage, low, settings.ballast.held(), group.bytes, vital_bytes);
+        let low = self.shared.is_low(usage);
+        let mut admission = space::admit(usage, low, settings.ballast.held(), sizes);
         let needs_room = group.members.iter().any(vital) || !group.canaries.is_empty();
         if admission == Admission::VitalByBallast && needs_room {
             settings.ballast.release();
             settings.observe(Observation::Ballast(false));
             let usage = (settings.probe)(&settings.dir).unwrap_or(usage);
-            admission = space::admit(usage, true, false, group.bytes, vital_bytes);
+            admission = space::admit(usage, true, false, sizes);
         }
-        for member in group.members.iter_mut().filter(|_| admission != Admission::All) {
+        self.shared.low.store(admission != Admission::All && low, Ordering::Release);
+        for member in &mut group.members {
             let class = member.batch.class;
-            if !vital(member) {
+            let admitted = match admission {
+                Admission::All => true,
+                Admission::Vital | Admission::VitalByBallast => vital(member),
+                Admission::Removals => member.batch.only_deletes(),
+                Admission::None => false,
+            };
+            if !admitted && vital(member) {
+                member.result = Err(CommitError::DiskFull);
+                settings.observe(Observation::DiskFull(class));
+            } else if !admitted {
                 member.result = Err(CommitError::Shed(class));
                 settings.observe(Observation::Shed(class));
-            } else if admission == Admission::None {
-                settings.observe(Observation::DiskFull(class));
             }
         }
-        (admission == Admission::None).then_some(CommitError::DiskFull)
+        !matches!(admission, Admission::Removals | Admission::None)
     }
 
     /// Makes the admitted members of a group durable.
-    fn commit(&mut self, group: &Group, begun: Instant) -> Result<(), CommitError> {
+    fn commit(&mut self, group: &Group, canaries: bool, begun: Instant) -> Result<(), CommitError> {
         let batches: Vec<&Batch> =
             group.members.iter().filter(|member| member.result.is_ok()).map(|member| &member.batch).collect();
-        if batches.is_empty() && group.canaries.is_empty() {
+        if batches.is_empty() && (group.canaries.is_empty() || !canaries) {
             return Ok(());
         }
         let written = self.write(&batches, begun);

@@ -9,10 +9,12 @@ fn measure() {
     let mut t = vec![];
     for i in 0..1000u64 { let b = Instant::now(); f.write_all_at(&[7; 300], i * 300).unwrap(); f.sync_data().unwrap(); t.push(b.elapsed()); }
     t.sort(); println!("plain append+fdatasync p50 {:?} p99 {:?}", t[500], t[990]);
-    let store = reopen(&dir.path().join("s")).store;
+    let split = std::sync::Arc::new(std::sync::Mutex::new(vec![])); let sp = split.clone();
+    let store = open(&Config { observe: Some(std::sync::Arc::new(move |o| if let crate::Observation::Synced { took, database, .. } = o { sp.lock().unwrap().push((database, took - database)); })), ..config(&dir.path().join("s")) }, NOW).unwrap().store;
     for class in [Class::P1, Class::P0] {
         let mut t = vec![];
         for i in 0..1000u64 { let b = Instant::now(); commit(&store, put(class, i, &[7; 300])).unwrap(); t.push(b.elapsed()); }
+        let (mut d, mut w): (Vec<_>, Vec<_>) = split.lock().unwrap().drain(..).unzip(); d.sort(); w.sort(); println!("database p50 {:?} witness p50 {:?}", d[d.len()/2], w[w.len()/2]);
         t.sort(); println!("{class} p50 {:?} p99 {:?} max {:?}", t[500], t[990], t[999]);
     }
     for writers in [64u64] {
@@ -36,7 +38,7 @@ fn fill() {
     let dir = Path::new(&base).join("s");
     let cfg = || Config { ballast_bytes: 4 << 20, black_box_blocks: 64, ..Config::new(&dir, Trial::InProcess) };
     let o = open(&cfg(), NOW).unwrap();
-    println!("{:?} {:?}", o, o.store.health());
+    o.store.canary().unwrap(); println!("{:?} {:?}", o, o.store.health());
     let (mut i, mut kinds, mut ok) = (0u64, BTreeMap::<String, u64>::new(), vec![]);
     let b = Instant::now();
     while i < 200_000 && b.elapsed().as_secs() < 60 {
@@ -46,6 +48,7 @@ fn fill() {
         batch.puts.extend((0..6).map(|n| Put { key: key(Class::P2, i * 10 + n), value: vec![3; 7000], black_box: false }));
         let r = commit(&o.store, batch);
         if r.is_ok() { ok.push((class, i)); }
+        if i % 20 == 0 || r.is_err() { println!("{i} {r:?} {:?}", o.store.health().state); }
         let stop = r == Err(CommitError::DiskFull);
         *kinds.entry(format!("{r:?}")).or_default() += 1;
         if stop { break; }

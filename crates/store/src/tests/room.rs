@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use huxiao_core::Class;
 
-use super::{NOW, commit, config, put, rows};
+use super::{NOW, commit, config, delete, put, rows};
 use crate::{CommitError, Config, Observation, State, Usage, open};
 
 const MIB: u64 = 1 << 20;
@@ -62,23 +62,30 @@ fn the_ballast_is_given_up_for_an_alarm_and_comes_back() {
     assert!(store.health().ballast, "it is not for others");
     commit(&store, put(Class::P0, 2, b"x")).unwrap();
     assert!(!store.health().ballast);
-    disk.set_free(MIB);
+    assert_eq!(store.health().state, State::Low, "there is space, but it is for alarms");
+    assert_eq!(commit(&store, put(Class::P1, 1, b"x")), Err(CommitError::Shed(Class::P1)));
+    disk.set_free(3 * MIB);
     assert_eq!(commit(&store, put(Class::P0, 3, b"x")), Err(CommitError::DiskFull));
     assert_eq!(store.health().state, State::Full);
+    commit(&store, delete(Class::P1, 99)).unwrap();
+    disk.set_free(MIB / 2);
+    assert_eq!(commit(&store, delete(Class::P1, 99)), Err(CommitError::DiskFull));
     disk.set_free(500 * MIB);
-    assert_eq!(store.health().state, State::Ready, "by itself");
-    commit(&store, put(Class::P1, 4, b"x")).unwrap();
     let begun = std::time::Instant::now();
     while !store.health().ballast {
         assert!(begun.elapsed() < Duration::from_secs(20), "the ballast does not come back");
         thread::sleep(Duration::from_millis(50));
     }
+    assert_eq!(store.health().state, State::Ready, "by itself");
+    commit(&store, put(Class::P1, 4, b"x")).unwrap();
     assert_eq!(rows(&store).keys().map(|key| key.seq).collect::<Vec<_>>(), [2, 4]);
     let expected = [
         Observation::Ballast(true),
         Observation::Shed(Class::P1),
         Observation::Ballast(false),
+        Observation::Shed(Class::P1),
         Observation::DiskFull(Class::P0),
+        Observation::DiskFull(Class::P1),
         Observation::Ballast(true),
     ];
     assert_eq!(disk.seen(), expected);

@@ -1,1 +1,3 @@
-//! tests
+//! What the end-to-end tests share. Nothing here is part of the product.
+
+pub mod lab;

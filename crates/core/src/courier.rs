@@ -7,7 +7,8 @@
 //! Invariants:
 //! * An item leaves only by [`Courier::settle`]. There is no time-to-live and no silent drop.
 //! * A higher class is always sent before a lower one, and P0 waits for no window.
-//! * At most [`limits::COURIER_WINDOW`] items below P0 are under way at once.
+//! * An item below P0 waits only for [`limits::COURIER_WINDOW`] others of its class or of higher ones, never for lower ones.
+//! * However many items are under way, repeats stay below one for each [`REPEAT_SPACING`] in the long run.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -22,6 +23,8 @@ use crate::time::{Span, Timestamp};
 const FIRST_GAP: Span = Span::from_millis(500);
 /// The longest gap between repeats.
 const LONGEST_GAP: Span = Span::from_secs(5);
+/// The share of time that each item under way has in the longest gap, where there are many: 200 repeats a second in all.
+const REPEAT_SPACING: Span = Span::from_millis(5);
 /// How far a gap is moved at random, so that many senders do not repeat in step.
 const JITTER_PERCENT: u32 = 20;
 
@@ -59,7 +62,9 @@ pub struct Courier<K> {
     waiting: BTreeSet<(Class, u64, K)>,
     due: BTreeSet<(Timestamp, K)>,
     paths: BTreeMap<PathId, Lane>,
-    flying_below_p0: usize,
+    /// Items carried, and those of them under way, by class.
+    carried: [usize; Class::ALL.len()],
+    flying: [usize; Class::ALL.len()],
     next_order: u64,
     rng: Rng,
     out: VecDeque<Transmit<K>>,
@@ -74,7 +79,8 @@ impl<K: Ord + Copy> Courier<K> {
             waiting: BTreeSet::new(),
             due: BTreeSet::new(),
             paths: BTreeMap::new(),
-            flying_below_p0: 0,
+            carried: [0; Class::ALL.len()],
+            flying: [0; Class::ALL.len()],
             next_order: 0,
             rng: Rng::new(seed),
             out: VecDeque::new(),
@@ -89,6 +95,7 @@ impl<K: Ord + Copy> Courier<K> {
         self.next_order += 1;
         let item = Item { class, order: self.next_order, lane: Lane::of(class, backlog), flight: None };
         self.waiting.insert((class, item.order, key));
+        self.carried[class as usize] += 1;
         self.items.insert(key, item);
         self.fill(now);
     }
@@ -97,26 +104,40 @@ impl<K: Ord + Copy> Courier<K> {
     pub fn settle(&mut self, now: Timestamp, key: &K) -> bool {
         let Some(item) = self.items.remove(key) else { return false };
         self.waiting.remove(&(item.class, item.order, *key));
+        self.carried[item.class as usize] -= 1;
         if let Some(flight) = item.flight {
             self.due.remove(&(flight.due, *key));
-            self.flying_below_p0 -= usize::from(item.class != Class::P0);
+            self.flying[item.class as usize] -= 1;
         }
         self.fill(now);
         true
     }
 
-    /// A path to the receiver is there: everything pending that belongs on it goes out again, highest class first.
+    /// A path to the receiver is there: everything under way that belongs on it goes out on it too, highest class first. What
+    /// waited because there was no path goes out on all of them.
     pub fn path_up(&mut self, now: Timestamp, path: PathId, lane: Lane) {
         self.paths.insert(path, lane);
-        self.ground(|item| item.lane == lane);
+        let mut flying: Vec<(Class, u64, K, u32)> = Vec::new();
+        for (_, key) in &self.due {
+            if let Some(Item { class, order, lane: of, flight: Some(flight) }) = self.items.get(key)
+                && *of == lane
+            {
+                flying.push((*class, *order, *key, flight.attempt));
+            }
+        }
+        flying.sort_unstable_by_key(|(class, order, ..)| (*class, *order));
+        self.out.extend(flying.into_iter().map(|(class, _, key, attempt)| Transmit { key, path, class, attempt }));
         self.fill(now);
     }
 
-    /// A path is gone. With the last one, everything waits.
-    pub fn path_down(&mut self, path: PathId) {
-        self.paths.remove(&path);
+    /// A path is gone. What went by the last one of its lane goes out on what is left at once; without any, everything waits.
+    pub fn path_down(&mut self, now: Timestamp, path: PathId) {
+        let Some(lane) = self.paths.remove(&path) else { return };
         if self.paths.is_empty() {
             self.ground(|_| true);
+        } else if !self.paths.values().any(|other| *other == lane) {
+            self.ground(|item| item.lane == lane);
+            self.fill(now);
         }
     }
 
@@ -148,9 +169,7 @@ impl<K: Ord + Copy> Courier<K> {
     /// How many items of each class are carried, highest first.
     #[must_use]
     pub fn pending(&self) -> [usize; Class::ALL.len()] {
-        let mut count = [0; Class::ALL.len()];
-        self.items.values().for_each(|item| count[item.class as usize] += 1);
-        count
+        self.carried
     }
 
     /// Whether any path leads to the receiver.
@@ -164,39 +183,52 @@ impl<K: Ord + Copy> Courier<K> {
     /// # Errors
     /// The first that does not hold.
     pub fn check(&self) -> Result<(), String> {
-        let flying = self.items.values().filter(|item| item.flight.is_some());
-        let below = flying.clone().filter(|item| item.class != Class::P0).count();
-        if below != self.flying_below_p0 || below > limits::COURIER_WINDOW {
-            return Err(format!("{below} items below P0 under way, {} counted", self.flying_below_p0));
+        let (mut carried, mut flying) = ([0; Class::ALL.len()], [0; Class::ALL.len()]);
+        for item in self.items.values() {
+            carried[item.class as usize] += 1;
+            flying[item.class as usize] += usize::from(item.flight.is_some());
         }
-        if flying.count() != self.due.len() || self.items.len() != self.due.len() + self.waiting.len() {
+        if carried != self.carried || flying != self.flying {
+            return Err(format!("{carried:?} items of each class, {flying:?} of them under way, but counted otherwise"));
+        }
+        if let Some(class) = Class::ALL.into_iter().skip(1).find(|class| flying[*class as usize] > limits::COURIER_WINDOW) {
+            return Err(format!("{} items of {class} are under way at once", flying[class as usize]));
+        }
+        let under_way: usize = flying.iter().sum();
+        if under_way != self.due.len() || self.items.len() != self.due.len() + self.waiting.len() {
             return Err("an item is neither waiting nor under way, or both".to_owned());
         }
         if self.paths.is_empty() && !self.due.is_empty() {
             return Err("items are under way without a path".to_owned());
         }
-        let p0_waits = self.waiting.first().is_some_and(|(class, ..)| *class == Class::P0);
-        if p0_waits && !self.paths.is_empty() {
-            return Err("a P0 item waits though there is a path".to_owned());
+        match self.waiting.first() {
+            Some((class, ..)) if !self.paths.is_empty() && self.has_room(*class) => {
+                Err(format!("an item of {class} waits though there is a path and room"))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn fill(&mut self, now: Timestamp) {
         while let Some(&(class, order, key)) = self.waiting.first() {
-            let room = class == Class::P0 || self.flying_below_p0 < limits::COURIER_WINDOW;
-            if self.paths.is_empty() || !room {
+            // What is behind in the queue has no more room than what is before it.
+            if self.paths.is_empty() || !self.has_room(class) {
                 return;
             }
             self.waiting.remove(&(class, order, key));
-            self.flying_below_p0 += usize::from(class != Class::P0);
+            self.flying[class as usize] += 1;
             self.transmit(now, key, 0);
         }
     }
 
+    fn has_room(&self, class: Class) -> bool {
+        let ahead: usize = self.flying[1..=(class as usize).max(1)].iter().sum();
+        class == Class::P0 || ahead < limits::COURIER_WINDOW
+    }
+
     fn repeat(&mut self, now: Timestamp, key: K) {
-        let attempt = self.items.get(&key).and_then(|item| item.flight).map_or(0, |flight| flight.attempt + 1);
-        self.transmit(now, key, attempt);
+        let flight = self.items.get(&key).and_then(|item| item.flight);
+        self.transmit(now, key, flight.map_or(0, |flight| flight.attempt.saturating_add(1)));
     }
 
     fn transmit(&mut self, now: Timestamp, key: K, attempt: u32) {
@@ -219,7 +251,12 @@ impl<K: Ord + Copy> Courier<K> {
     fn gap(&mut self, attempt: u32) -> Span {
         let mut gap = FIRST_GAP;
         for _ in 0..attempt.min(16) {
-            gap = (gap * 3 / 2).min(LONGEST_GAP);
+            gap = gap * 3 / 2;
+            if gap >= LONGEST_GAP {
+                let many = u32::try_from(self.due.len()).unwrap_or(u32::MAX);
+                gap = LONGEST_GAP.max(REPEAT_SPACING * many);
+                break;
+            }
         }
         self.rng.jitter(gap, JITTER_PERCENT)
     }
@@ -230,7 +267,7 @@ impl<K: Ord + Copy> Courier<K> {
             match self.items.get_mut(&key) {
                 Some(item) if which(item) => {
                     item.flight = None;
-                    self.flying_below_p0 -= usize::from(item.class != Class::P0);
+                    self.flying[item.class as usize] -= 1;
                     self.waiting.insert((item.class, item.order, key));
                 }
                 _ => drop(self.due.insert((due, key))),

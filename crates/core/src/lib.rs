@@ -19,6 +19,8 @@
 
 mod event;
 mod id;
+mod inquiry;
+mod keeping;
 mod lane;
 mod limits_check;
 mod message;

@@ -33,6 +33,8 @@ pub const RELAY_OPEN_EVENTS: usize = 20_000;
 pub const RELAY_RESERVED_FOR_P0: usize = 2_000;
 /// Finished events that a relay can still show.
 pub const RELAY_FINISHED_EVENTS: usize = 1_000;
+/// Stations that answer for one school: they stand in the record with each of its events.
+pub const STATIONS_PER_SCHOOL: usize = 16;
 /// Events that one broker node's record holds; the oldest finished ones leave first. What no station has finished stays, and
 /// when nothing else is left, only P0 is taken.
 pub const RECORD_EVENTS: usize = 100_000;

@@ -8,6 +8,11 @@ const _: () = assert!(
 );
 const _: () = assert!(BLACK_BOX_BLOCK_BYTES <= STORE_VALUE_BYTES, "what fits the black box must fit the store");
 const _: () = assert!(EVENT_BYTES > NOTE_BYTES + 6 * NAME_BYTES, "an event at its limits must be encodable");
+const _: () = assert!(
+    EVENT_BYTES + TRAIL_STEPS * (2 * NAME_BYTES + 40) + STATIONS_PER_SCHOOL * (NAME_BYTES + 4) < STORE_VALUE_BYTES,
+    "an admission with its trail and stations must fit one value"
+);
+const _: () = assert!(STATIONS_PER_SCHOOL <= LIST_ITEMS);
 const _: () = assert!(EXPRESS_FRAME_BYTES < BULK_FRAME_BYTES);
 const _: () = assert!(STORE_VALUE_BYTES < EXPRESS_FRAME_BYTES, "what is stored can be sent");
 const _: () = assert!(LIST_ITEMS * 48 < EXPRESS_FRAME_BYTES, "a full list of ids fits one frame");

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::{SchoolId, StationId};
+use crate::limits;
 
 /// School → stations, in the order of responsibility.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +22,14 @@ pub enum PlanError {
     /// An alarm of this school would reach nobody.
     #[error("school {0} has no station: give it at least one")]
     NoStation(SchoolId),
+    /// Leave the rest to those stations; what stands in the record with every alarm has a bound.
+    #[error("school {school} has {count} stations; at most {limit} are taken", limit = limits::STATIONS_PER_SCHOOL)]
+    TooManyStations {
+        /// The school.
+        school: SchoolId,
+        /// How many it was given.
+        count: usize,
+    },
     /// Name each station once.
     #[error("school {school} names station {station} twice")]
     StationTwice {
@@ -42,6 +51,9 @@ impl Plan {
         }
         if stations.is_empty() {
             return Err(PlanError::NoStation(school));
+        }
+        if stations.len() > limits::STATIONS_PER_SCHOOL {
+            return Err(PlanError::TooManyStations { school, count: stations.len() });
         }
         let twice = stations.iter().enumerate().find(|(at, station)| stations[..*at].contains(station));
         if let Some((_, station)) = twice {
@@ -90,6 +102,8 @@ mod tests {
         assert_eq!(plan.add(school("s1"), vec![]), Err(PlanError::NoStation(school("s1"))));
         let twice = plan.add(school("s1"), vec![station("a"), station("a")]);
         assert!(matches!(twice, Err(PlanError::StationTwice { .. })));
+        let crowd = (0..=limits::STATIONS_PER_SCHOOL).map(|at| station(&format!("p{at}"))).collect();
+        assert!(matches!(plan.add(school("s1"), crowd), Err(PlanError::TooManyStations { .. })));
         plan.add(school("s1"), vec![station("a")]).unwrap();
         assert_eq!(plan.add(school("s1"), vec![station("b")]), Err(PlanError::Twice(school("s1"))));
         assert_eq!(plan.route(&school("s1")), [station("a")]);

@@ -3,13 +3,16 @@
 //! Invariant: [`RecordState::apply`] is pure. The same commands in the same order give the same state on every node, so an
 //! engine that orders commands (one node's journal, or a consensus among several) is all that is needed around it. Time
 //! enters only inside commands.
+//!
+//! An engine keeps to one rule: an index is never used twice, forgotten or not, since stations resume at indexes. To make that easy
+//! for an engine that goes on behind the last entry it finds, the last index is never given up for forgetting.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{Class, Sealed};
-use crate::id::{EventId, NodeName, StationId};
+use crate::id::{EventId, NodeName, RelayId, StationId};
 use crate::limits;
-use crate::receipt::{Receipt, Stage, Trail};
+use crate::receipt::{Receipt, Stage, Trail, add_receipt};
 use crate::time::WallTime;
 
 /// One entry of the record's log.
@@ -62,7 +65,8 @@ pub struct Entry {
     pub index: u64,
     /// How it came in.
     pub admission: Admission,
-    /// What stations said of it, in the record's order; the first statement of a kind by a seat counts.
+    /// What stations said of it, in the record's order; the first statement of a kind by a seat counts. The first of each stage
+    /// always has a place, of repeats by other seats as many as [`limits::RECEIPTS_PER_EVENT`] leaves room for.
     pub notes: Vec<Receipt>,
     commands: Vec<u64>,
 }
@@ -78,6 +82,12 @@ impl Entry {
     #[must_use]
     pub fn has(&self, stage: Stage, by: &NodeName) -> bool {
         self.notes.iter().any(|note| note.stage == stage && note.by == *by)
+    }
+
+    /// Whether this statement need not be made again: it is on record, or there is no room for another one of its kind.
+    #[must_use]
+    pub fn needs_no_more(&self, statement: &Receipt) -> bool {
+        self.has(statement.stage, &statement.by) || !add_receipt(&mut self.notes.clone(), statement.clone())
     }
 
     /// All that can be said of the event, for those who ask.
@@ -96,7 +106,19 @@ impl Entry {
         all
     }
 
-    fn is_finished(&self) -> bool {
+    /// What `station` is told: all but the acknowledgements of those who came too late, its own excepted. So whichever
+    /// acknowledgement of somebody else a station hears of is the owner's.
+    #[must_use]
+    pub fn receipts_for(&self, station: &NodeName) -> Vec<Receipt> {
+        let owner = self.owner().map(|owner| owner.by.clone());
+        let mut receipts = self.receipts();
+        receipts.retain(|r| r.stage != Stage::Acknowledged || Some(&r.by) == owner.as_ref() || r.by == *station);
+        receipts
+    }
+
+    /// Whether an officer has it or, where none need take it (below P1), a station.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
         let class = self.admission.sealed.event.class;
         let enough = if class <= Class::P1 { Stage::Acknowledged } else { Stage::Delivered };
         self.notes.iter().any(|note| note.stage >= enough)
@@ -124,6 +146,10 @@ pub struct RecordState {
     by_station: BTreeMap<StationId, BTreeMap<u64, EventId>>,
     unrouted: BTreeSet<EventId>,
     finished: BTreeMap<u64, EventId>,
+    unfinished: BTreeMap<u64, EventId>,
+    unfinished_of: BTreeMap<RelayId, usize>,
+    /// Indexes of commands that the state needs no longer and the log still holds.
+    dead: BTreeSet<u64>,
     capacity: usize,
 }
 
@@ -138,11 +164,15 @@ impl RecordState {
     pub fn apply(&mut self, index: u64, command: Command) -> Effect {
         debug_assert!(index > self.last_index, "the log goes forward");
         self.last_index = index;
-        match command {
+        let effect = match command {
             Command::Admit(admission) => self.admit(index, admission),
             Command::Note(receipt) => self.note(index, receipt),
             Command::Route { event, stations } => self.route(index, event, stations),
+        };
+        if effect == Effect::Nothing {
+            self.dead.insert(index);
         }
+        effect
     }
 
     /// The index of the last command applied.
@@ -181,25 +211,44 @@ impl RecordState {
         self.unrouted.iter().filter_map(|id| self.entries.get(id))
     }
 
-    /// The events that no officer has taken, oldest first.
-    pub fn unfinished(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values().filter(|entry| !entry.is_finished())
+    /// The events that no officer has taken or, below P1, no station has: oldest first.
+    pub fn unfinished(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.unfinished.values().filter_map(|id| self.entries.get(id))
     }
 
-    /// Drops the oldest finished events beyond the capacity and gives the indexes of their commands, for the log to forget.
+    /// How many of them a relay has raised.
+    #[must_use]
+    pub fn unfinished_of(&self, relay: &RelayId) -> usize {
+        self.unfinished_of.get(relay).copied().unwrap_or(0)
+    }
+
+    /// Whether even forgetting all that is finished would not make room for another event.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.unfinished.len() >= self.capacity
+    }
+
+    /// Drops the oldest finished events beyond the capacity. Gives the indexes that the log may forget: those of dropped events and
+    /// those of commands that changed nothing, but never the last one, so that whoever counts on from the log's end repeats none.
     pub fn evict(&mut self) -> Vec<u64> {
-        let mut forgotten = Vec::new();
         while self.entries.len() > self.capacity {
             let Some((_, id)) = self.finished.pop_first() else { break };
             let Some(entry) = self.entries.remove(&id) else { continue };
             for station in &entry.admission.stations {
                 if let Some(events) = self.by_station.get_mut(station) {
-                    entry.commands.iter().for_each(|index| drop(events.remove(index)));
+                    for index in &entry.commands {
+                        events.remove(index);
+                    }
+                    if events.is_empty() {
+                        self.by_station.remove(station);
+                    }
                 }
             }
-            forgotten.extend(entry.commands);
+            self.unrouted.remove(&id);
+            self.dead.extend(entry.commands);
         }
-        forgotten
+        let kept = self.dead.split_off(&self.last_index);
+        std::mem::replace(&mut self.dead, kept).into_iter().collect()
     }
 
     /// Holds the state against its invariants.
@@ -224,9 +273,20 @@ impl RecordState {
             if entry.admission.stations.is_empty() != self.unrouted.contains(id) {
                 return Err(format!("{id} is wrongly listed as {}", if self.unrouted.contains(id) { "unrouted" } else { "routed" }));
             }
-            if entry.notes.len() > limits::RECEIPTS_PER_EVENT {
+            let (done, open) = (self.finished.get(&entry.index), self.unfinished.get(&entry.index));
+            if [done == Some(id), open == Some(id)] != [entry.is_finished(), !entry.is_finished()] {
+                return Err(format!("{id} is wrongly listed as finished or unfinished"));
+            }
+            if entry.receipts().len() > limits::RECEIPTS_PER_EVENT {
                 return Err(format!("{id} holds {} statements", entry.notes.len()));
             }
+        }
+        let open: usize = self.unfinished_of.values().sum();
+        if open != self.unfinished.len() || self.entries.len() != open + self.finished.len() {
+            return Err(format!("{open} events counted as unfinished, {} listed", self.unfinished.len()));
+        }
+        if self.entries.len() > self.capacity.max(self.unfinished.len()) + 1 {
+            return Err(format!("{} events are held, {} may be", self.entries.len(), self.capacity));
         }
         Ok(())
     }
@@ -242,19 +302,29 @@ impl RecordState {
         for station in &admission.stations {
             self.by_station.entry(station.clone()).or_default().insert(index, id);
         }
+        *self.unfinished_of.entry(admission.sealed.event.relay.clone()).or_default() += 1;
+        self.unfinished.insert(index, id);
         self.entries.insert(id, Entry { index, admission, notes: Vec::new(), commands: vec![index] });
         Effect::Admitted(id)
     }
 
     fn note(&mut self, index: u64, receipt: Receipt) -> Effect {
         let Some(entry) = self.entries.get_mut(&receipt.event) else { return Effect::Nothing };
-        if entry.has(receipt.stage, &receipt.by) || entry.notes.len() >= limits::RECEIPTS_PER_EVENT {
+        let was_finished = entry.is_finished();
+        if !add_receipt(&mut entry.notes, receipt.clone()) {
             return Effect::Nothing;
         }
         entry.commands.push(index);
-        entry.notes.push(receipt.clone());
-        if entry.is_finished() {
-            self.finished.insert(entry.index, receipt.event);
+        if entry.is_finished() && !was_finished {
+            let (index, relay) = (entry.index, entry.admission.sealed.event.relay.clone());
+            self.unfinished.remove(&index);
+            self.finished.insert(index, receipt.event);
+            if let Some(open) = self.unfinished_of.get_mut(&relay) {
+                *open -= 1;
+                if *open == 0 {
+                    self.unfinished_of.remove(&relay);
+                }
+            }
         }
         Effect::Noted(receipt)
     }

@@ -56,6 +56,8 @@ pub(crate) struct Scan {
     pub(crate) tally: Option<Tally>,
     pub(crate) live: u64,
     pub(crate) sum: u64,
+    /// Bytes of the intact rows.
+    pub(crate) bytes: u64,
     pub(crate) damaged: u64,
     pub(crate) first_damage: Option<String>,
     /// Black-boxed rows of the newest commit.
@@ -74,6 +76,7 @@ impl Scan {
             }
             match Key::decode(key).ok_or("its key is no key").and_then(|key| Frame::of_row(key, bytes)) {
                 Ok(frame) => {
+                    scan.bytes += bytes.len() as u64;
                     scan.take(&frame);
                     each(&frame, bytes);
                 }

@@ -12,6 +12,7 @@
 //! | `witness` | two marks (the tally again, synced after the database) and the black box, a ring of 4 KiB blocks |
 //! | `ballast` | space that is given up when the disk is full, so that alarms still fit |
 //! | `quarantine/` | damaged databases, as they were found, with `loss.json`; never deleted by the store |
+//! | `database.*` | a database on its way into its place; the next opening settles it |
 //! | `lock` | held while the store is open |
 //! | `bodies/` | large contents as files, if [`Bodies`] is used with this folder |
 

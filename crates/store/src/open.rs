@@ -57,6 +57,7 @@ pub fn open(config: &Config, now: WallTime) -> Result<Opened, OpenError> {
     let locked = lock(&dir).map_err(|error| OpenError::io("lock", &dir, error))?;
     let lock = locked.ok_or_else(|| OpenError::InUse(dir.clone()))?;
     rebuild::sweep(&dir);
+    rebuild::settle_compaction(&dir).map_err(|error| OpenError::io("move the database of", &dir, error))?;
     let ballast = config.ballast();
     let usage = (config.probe)(&dir).map_err(|error| OpenError::io("learn the free space of", &dir, error))?;
     if usage.free < space::needed(0) && ballast.release() {
@@ -303,8 +304,18 @@ fn start(config: &Config, ready: Ready, lock: File, now: WallTime) -> Result<Ope
     let (jobs, receiver) = mpsc::channel();
     let ring_bad = found.ring.bad;
     let base = Tally { ring_next: witness.ring.next(), ring_blocks: found.blocks, ring_bad, high, ..tally };
-    let mut writer =
-        Writer { shared: shared.clone(), engine, witness, tally: base, jobs: receiver, lock, ballast_tried: None };
+    let mut writer = Writer {
+        shared: shared.clone(),
+        engine,
+        witness,
+        tally: base,
+        jobs: receiver,
+        lock,
+        ballast_tried: None,
+        live_bytes: scan.bytes,
+        cache_bytes: config.cache_bytes,
+        compaction_tried: None,
+    };
     let first = writer.begin(epoch, mark.commit, scan.newest_boxed);
     first.map_err(|error| circumstance(config, error))?;
     let spawned = thread::Builder::new().name("store-writer".into()).spawn(move || writer.run());

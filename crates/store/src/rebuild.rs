@@ -31,6 +31,10 @@ const LEFTOVERS: [&str; 3] = [GROWING, "trial", "check"];
 /// Rows written to the new database at once.
 const ROWS_AT_ONCE: usize = 256;
 
+/// A whole copy without the waste, and the database that it replaces.
+const COMPACT: &str = "database.compact";
+const OLD: &str = "database.old";
+
 /// What a new database is made from.
 pub(crate) struct Sources<'a> {
     /// A database that can be read, whole or not.
@@ -127,6 +131,58 @@ impl Filler<'_> {
             self.failed = self.engine.apply(changes).err();
         }
     }
+}
+
+/// Replaces the open database by a copy that holds its rows and nothing else, and opens that. sled reuses the room of removed rows but
+/// never gives it back, so a store that was full once would fill the disk for ever. An error before the swap costs nothing; the
+/// flag says whether it came after.
+pub(crate) fn compact(dir: &Path, cache: u64, engine: &Engine, tally: &Tally) -> Result<Engine, (EngineError, bool)> {
+    let growing = dir.join(GROWING);
+    let grown = grow_copy(&growing, cache, engine, tally);
+    if let Err(error) = grown {
+        let _ = fs::remove_dir_all(&growing);
+        return Err((error, false));
+    }
+    let (compact, database, old) = (dir.join(COMPACT), dir.join(DATABASE), dir.join(OLD));
+    let swapped = fs::rename(&growing, &compact)
+        .and_then(|()| sync_dir(dir))
+        .and_then(|()| fs::rename(&database, &old))
+        .and_then(|()| fs::rename(&compact, &database))
+        .and_then(|()| sync_dir(dir));
+    let opened = swapped.map_err(EngineError::Io).and_then(|()| Engine::open(&database, cache));
+    // What cannot be removed now is removed by the next opening.
+    let _ = fs::remove_dir_all(&old);
+    opened.map_err(|error| (error, true))
+}
+
+fn grow_copy(growing: &Path, cache: u64, engine: &Engine, tally: &Tally) -> Result<(), EngineError> {
+    let _ = fs::remove_dir_all(growing);
+    let copy = Engine::open(growing, cache)?;
+    let mut copied = Tally { live: 0, sum: 0, ..*tally };
+    let mut filler = Filler { engine: &copy, changes: Vec::new(), tally: &mut copied, failed: None };
+    Scan::run(engine, |frame, bytes| filler.add(frame.key, bytes.to_vec(), frame.hash()))?;
+    filler.flush();
+    if let Some(error) = filler.failed {
+        return Err(error);
+    }
+    if copied != *tally {
+        return Err(EngineError::Damaged("its rows are not those of its tally".into()));
+    }
+    copy.apply(vec![(TALLY_KEY.to_vec(), Some(tally.encode().to_vec()))])?;
+    copy.sync(usize::MAX)?;
+    copy.close()
+}
+
+/// Ends a compaction that was interrupted: until the old database had left its place, it counts; from then on the copy does.
+pub(crate) fn settle_compaction(dir: &Path) -> io::Result<()> {
+    if !dir.join(DATABASE).is_dir() && dir.join(COMPACT).is_dir() {
+        fs::rename(dir.join(COMPACT), dir.join(DATABASE))?;
+        sync_dir(dir)?;
+    }
+    for name in [COMPACT, OLD] {
+        let _ = fs::remove_dir_all(dir.join(name));
+    }
+    Ok(())
 }
 
 /// Puts `database.ready` into its place, if there is one; what stands there goes to quarantine. Returns where to.

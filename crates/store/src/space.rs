@@ -46,6 +46,11 @@ pub(crate) fn needed_to_remove(bytes: u64) -> u64 {
     (1 << 20) + 4 * bytes
 }
 
+/// What a copy of rows of so many bytes may take: one segment and the engine's other files, and pages half full.
+pub(crate) fn needed_to_copy(bytes: u64) -> u64 {
+    (1 << 20) + (1 << 18) + 3 * bytes
+}
+
 /// Whether only P0 is written: less than a tenth free, and also less than `low_bytes`. Once low, it stays so until an eighth
 /// more than that is free.
 pub(crate) fn is_low(usage: Usage, low_bytes: u64, was_low: bool) -> bool {

@@ -21,6 +21,7 @@ use crate::engine::{Engine, EngineError};
 use crate::error::{CommitError, StoreError};
 use crate::frame::{self, Frame};
 use crate::key::{Batch, Key, Put};
+use crate::rebuild;
 use crate::space::{self, Admission, Sizes, Usage};
 use crate::store::{Done, Shared};
 use crate::tally::Tally;
@@ -32,6 +33,11 @@ pub(crate) const TALLY_KEY: &[u8] = b"\0tally";
 const GROUP_BYTES: u64 = 4 << 20;
 /// How often at most the ballast is put back.
 const BALLAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often at most the database is made smaller.
+const COMPACTION_PAUSE: Duration = Duration::from_secs(10);
+/// Waste that is left alone, beside the rows and three times their bytes.
+const WASTE_BYTES: u64 = 4 << 20;
 
 /// What the writer is asked to do.
 pub(crate) enum Job {
@@ -84,6 +90,10 @@ pub(crate) struct Writer {
     /// Held for as long as the store is open.
     pub(crate) lock: File,
     pub(crate) ballast_tried: Option<Instant>,
+    /// Bytes of all rows.
+    pub(crate) live_bytes: u64,
+    pub(crate) cache_bytes: u64,
+    pub(crate) compaction_tried: Option<Instant>,
 }
 
 impl Writer {
@@ -114,6 +124,7 @@ impl Writer {
                 break;
             }
             if tend || carried.is_none() {
+                self.tend_database();
                 self.tend_ballast();
             }
         }
@@ -150,8 +161,20 @@ impl Writer {
         (group, None)
     }
 
+    /// Writes a group as one, if all of it may be written; else each batch by itself, so that none is refused for the size of
+    /// its neighbours.
+    fn round(&mut self, group: Group) {
+        if group.members.len() < 2 || self.shared.poison().is_some() || self.survey(&group).0 == Admission::All {
+            return self.write_and_tell(group);
+        }
+        for member in group.members {
+            self.write_and_tell(Group { members: vec![member], ..Group::default() });
+        }
+        self.write_and_tell(Group { canaries: group.canaries, ..Group::default() });
+    }
+
     /// Decides who may be written, writes, and tells everybody.
-    fn round(&mut self, mut group: Group) {
+    fn write_and_tell(&mut self, mut group: Group) {
         if group.members.is_empty() && group.canaries.is_empty() {
             return;
         }
@@ -181,23 +204,32 @@ impl Writer {
         }
     }
 
-    /// Marks the members that there is no room for. Says whether there is room for a canary.
-    fn admit(&self, group: &mut Group) -> bool {
+    /// Who may be written at the moment, and whether the disk is low.
+    fn survey(&self, group: &Group) -> (Admission, bool) {
         let settings = &self.shared.settings;
-        let vital = |member: &Member| space::is_vital(member.batch.class, member.batch.only_deletes());
-        let bytes = |of: &dyn Fn(&Member) -> bool| group.members.iter().filter(|m| of(m)).map(|m| m.bytes).sum();
-        let removals = bytes(&|member| member.batch.only_deletes());
-        let sizes = Sizes { all: group.bytes, vital: bytes(&vital), removals };
+        let row = self.live_bytes.checked_div(self.tally.live).unwrap_or(0);
+        let mut sizes = Sizes::default();
+        for member in &group.members {
+            let bytes = footprint(&member.batch, row);
+            sizes.all += bytes;
+            sizes.vital += if vital(member) { bytes } else { 0 };
+            sizes.removals += if member.batch.only_deletes() { bytes } else { 0 };
+        }
         // A file system that does not answer is treated as one without space: the ballast is what is left then.
         let usage = (settings.probe)(&settings.dir).unwrap_or(Usage { free: 0, total: 0 });
         let low = self.shared.is_low(usage);
-        let mut admission = space::admit(usage, low, settings.ballast.held(), sizes);
+        (space::admit(usage, low, settings.ballast.held(), sizes), low)
+    }
+
+    /// Marks the members that there is no room for. Says whether there is room for a canary.
+    fn admit(&self, group: &mut Group) -> bool {
+        let settings = &self.shared.settings;
+        let (mut admission, low) = self.survey(group);
         let needs_room = group.members.iter().any(vital) || !group.canaries.is_empty();
         if admission == Admission::VitalByBallast && needs_room {
             settings.ballast.release();
             settings.observe(Observation::Ballast(false));
-            let usage = (settings.probe)(&settings.dir).unwrap_or(usage);
-            admission = space::admit(usage, true, false, sizes);
+            admission = self.survey(group).0;
         }
         self.shared.low.store(admission != Admission::All && low, Ordering::Release);
         for member in &mut group.members {
@@ -234,7 +266,7 @@ impl Writer {
         let commit = self.tally.commit + 1;
         let mut rows = Rows::default();
         batches.iter().for_each(|batch| rows.add(commit, batch));
-        let mut tally = rows.settle(&self.engine, self.tally)?;
+        let (mut tally, live_bytes) = rows.settle(&self.engine, self.tally, self.live_bytes)?;
         tally.commit = commit;
         let bytes = rows.bytes;
         let count = rows.changes.len() as u64;
@@ -250,7 +282,7 @@ impl Writer {
         let database = begun.elapsed();
         self.witness.write(&blocks, &tally).map_err(EngineError::Io)?;
         let took = begun.elapsed();
-        self.tally = tally;
+        (self.tally, self.live_bytes) = (tally, live_bytes);
         self.shared.commit.store(commit, Ordering::Release);
         self.shared.last_sync_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Release);
         self.shared.settings.observe(Observation::Synced {
@@ -275,6 +307,37 @@ impl Writer {
 
     fn unreadable(&self, why: &str) -> StoreError {
         StoreError::Poisoned(self.shared.set_poisoned(&format!("the canary cannot be read back: {why}")))
+    }
+
+    /// On a disk that is low, takes the waste out of the database: commits wait for as long as its rows take to be copied.
+    fn tend_database(&mut self) {
+        let settings = &self.shared.settings;
+        let pause = self.compaction_tried.is_some_and(|at| at.elapsed() < COMPACTION_PAUSE);
+        let wasteful = self.engine.bytes() > WASTE_BYTES + 4 * self.live_bytes;
+        if pause || !wasteful || self.shared.poison().is_some() {
+            return;
+        }
+        let usage = (settings.probe)(&settings.dir).ok();
+        let usage = usage.filter(|usage| self.shared.is_low(*usage) || usage.free < space::needed(0));
+        if usage.is_none_or(|usage| usage.free < space::needed_to_copy(self.live_bytes)) {
+            return;
+        }
+        self.compaction_tried = Some(Instant::now());
+        match rebuild::compact(&settings.dir, self.cache_bytes, &self.engine, &self.tally) {
+            Ok(engine) => {
+                self.engine = Arc::new(engine);
+                let mut slot = self.shared.engine.write().unwrap_or_else(PoisonError::into_inner);
+                *slot = Some(self.engine.clone());
+            }
+            Err((error, false)) => {
+                tracing::warn!(%error, "the database could not be made smaller; it is tried again later")
+            }
+            Err((error, true)) => {
+                self.shared.set_poisoned(&format!(
+                    "the database could not be opened again after it was made smaller: {error}"
+                ));
+            }
+        }
     }
 
     fn tend_ballast(&mut self) {
@@ -306,6 +369,18 @@ impl Writer {
     }
 }
 
+/// Whether a batch is P0 or only removes.
+fn vital(member: &Member) -> bool {
+    space::is_vital(member.batch.class, member.batch.only_deletes())
+}
+
+/// Bytes that a batch may make the database write: with a row its neighbours are rewritten, so a row counts for at least `row`,
+/// the average of all.
+fn footprint(batch: &Batch, row: u64) -> u64 {
+    let puts: u64 = batch.puts.iter().map(|put| (put.value.len() as u64 + 64).max(row)).sum();
+    puts + batch.deletes.len() as u64 * row.max(32)
+}
+
 /// What a group comes to: the last word on each row.
 #[derive(Default)]
 struct Rows {
@@ -332,22 +407,24 @@ impl Rows {
         }
     }
 
-    /// The tally after these changes.
-    fn settle(&self, engine: &Engine, mut tally: Tally) -> Result<Tally, EngineError> {
+    /// The tally and the bytes of all rows after these changes.
+    fn settle(&self, engine: &Engine, mut tally: Tally, mut bytes: u64) -> Result<(Tally, u64), EngineError> {
         tally.high = tally.high.max(self.high);
         for (key, row) in &self.changes {
             if let Some(old) = engine.get(&key.encode())? {
                 // A damaged old row leaves its part in the sum, so the next opening finds what happened here.
                 let hash = Frame::of_row(*key, &old).map_or(0, |frame| frame.hash());
+                bytes = bytes.saturating_sub(old.len() as u64);
                 tally.live = tally.live.wrapping_sub(1);
                 tally.sum = tally.sum.wrapping_sub(hash);
             }
-            if let Some((_, hash)) = row {
+            if let Some((frame, hash)) = row {
+                bytes += frame.len() as u64;
                 tally.live = tally.live.wrapping_add(1);
                 tally.sum = tally.sum.wrapping_add(*hash);
             }
         }
-        Ok(tally)
+        Ok((tally, bytes))
     }
 }
 

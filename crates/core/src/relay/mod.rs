@@ -2,11 +2,14 @@
 //!
 //! Invariants:
 //! * An event is answered "kept" only after its row is on disk; it is put on the wire without waiting for that.
-//! * It leaves the outbox only when it is finished: taken by an officer, or, where nobody need take it, on a station's disk.
+//! * It is carried until the region's record has it, and leaves the outbox only when it is finished: taken by an officer, or,
+//!   where nobody need take it, in the record and on a station's disk.
 //! * What the region says it does not know is sent again, as long as it is not finished.
 
 mod machine;
+mod port;
 mod raise;
+mod region;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -14,7 +17,8 @@ mod tests;
 pub(crate) mod tests_support;
 mod view;
 
-pub use machine::{Input, Output, Relay, RelayConfig, Report, Write};
+pub use machine::Relay;
+pub use port::{Input, Output, RelayConfig, Report, Write};
 pub use raise::{Press, RaiseError, Raised, Ticket};
 pub use row::RelayRow;
 pub use view::EventView;

@@ -2,6 +2,7 @@
 
 use crate::event::{Kind, Mode, Text};
 use crate::id::{EventId, Name};
+use crate::limits;
 
 /// By which an answer finds its asker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,8 +43,8 @@ pub enum RaiseError {
         /// What the disk said.
         why: String,
     },
-    /// The outbox has no room for its class. P0 has room of its own.
-    #[error("the outbox holds {open} events that no station has yet; only P0 is taken until it drains")]
+    /// The outbox has no room for its class; P0 has room of its own.
+    #[error("the outbox is full: {open} events wait for a station; if this is an alarm, dial 110")]
     Full {
         /// Unfinished events in it.
         open: usize,
@@ -53,6 +54,12 @@ pub enum RaiseError {
     KeyReused {
         /// That event.
         id: EventId,
+    },
+    /// Shorten the key.
+    #[error("an Idempotency-Key has at most {limit} bytes, this one has {len}", limit = limits::IDEMPOTENCY_KEY_BYTES)]
+    KeyTooLong {
+        /// The bytes that it has.
+        len: usize,
     },
     /// A kind that this version cannot class.
     #[error("{0} is not a kind that this relay can raise")]

@@ -2,8 +2,7 @@
 
 use crate::event::{Class, Sealed};
 use crate::lamp::{Lamp, LampState};
-use crate::limits;
-use crate::receipt::{Receipt, Stage};
+use crate::receipt::{Receipt, Stage, add_receipt};
 use crate::relay::raise::Ticket;
 use crate::relay::row::RelayRow;
 use crate::time::Timestamp;
@@ -16,14 +15,15 @@ pub struct EventView {
     pub(super) kept: bool,
     pub(super) refused: bool,
     pub(super) waiting: Vec<(Ticket, bool)>,
-    pub(super) retry_keeping_at: Option<Timestamp>,
 }
 
 impl EventView {
     pub(super) fn new(now: Timestamp, row: RelayRow, kept: bool) -> Self {
         let mut lamp = LampState::new(now, &row.sealed.event);
-        row.receipts.iter().for_each(|receipt| drop(lamp.reached(receipt.stage)));
-        Self { row, lamp, kept, refused: false, waiting: Vec::new(), retry_keeping_at: None }
+        for receipt in &row.receipts {
+            lamp.reached(receipt.stage);
+        }
+        Self { row, lamp, kept, refused: false, waiting: Vec::new() }
     }
 
     /// The event.
@@ -62,17 +62,21 @@ impl EventView {
         self.refused
     }
 
-    /// Whether it is on stable storage of the region.
+    /// Whether it is on stable storage of the region. That a station has it does not say so: that is told before the record has it.
     #[must_use]
     pub fn is_stored(&self) -> bool {
-        self.furthest() >= Some(Stage::Stored)
+        self.row.receipts.iter().any(|receipt| says_stored(receipt.stage))
     }
 
-    /// Whether nothing more is to be done for it: an officer has it, or a station, where that is enough.
+    /// Whether nothing more is to be done for it: an officer has it or, where none need take it (below P1), the record and a
+    /// station have.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        let class = self.row.sealed.event.class;
-        self.furthest() >= Some(if class <= Class::P1 { Stage::Acknowledged } else { Stage::Delivered })
+        if self.row.sealed.event.class <= Class::P1 {
+            self.furthest() >= Some(Stage::Acknowledged)
+        } else {
+            self.is_stored() && self.furthest() >= Some(Stage::Delivered)
+        }
     }
 
     pub(super) fn furthest(&self) -> Option<Stage> {
@@ -81,11 +85,11 @@ impl EventView {
 
     /// Takes a receipt in. False if it says nothing new.
     pub(super) fn add(&mut self, receipt: Receipt) -> bool {
-        let known = |have: &Receipt| have.stage == receipt.stage && have.by == receipt.by;
-        if self.row.receipts.iter().any(known) || self.row.receipts.len() >= limits::RECEIPTS_PER_EVENT {
-            return false;
-        }
-        self.row.receipts.push(receipt);
-        true
+        add_receipt(&mut self.row.receipts, receipt)
     }
+}
+
+/// Whether a receipt of this stage says that the region's record has the event: an acknowledgement is passed on only out of it.
+pub(super) fn says_stored(stage: Stage) -> bool {
+    matches!(stage, Stage::Stored | Stage::Acknowledged)
 }

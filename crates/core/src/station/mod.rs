@@ -4,14 +4,17 @@
 //! * An event has one place in the inbox, whatever was repeated underneath.
 //! * `DELIVERED` is said only after the event's row is on disk. A screen does not wait for a slow disk for longer than
 //!   [`crate::limits::SHOW_WITHOUT_DISK_AFTER`].
-//! * What officers did is carried to the region until its record confirms it.
+//! * What officers did is carried to the region until its record confirms it, and said again should the region have forgotten it.
+//! * An alarm that nobody has taken is asked about, so that an answer given elsewhere is not missed.
 
+mod inbox;
 mod machine;
+mod officer;
+mod port;
 mod row;
 #[cfg(test)]
 mod tests;
 
-pub use machine::{
-    Acknowledged, AckError, AckTicket, Input, Output, Report, Station, StationConfig, Write,
-};
+pub use machine::Station;
+pub use port::{AckError, AckTicket, Acknowledged, Input, Output, Report, StationConfig, Write};
 pub use row::InboxRow;

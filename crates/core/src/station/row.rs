@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::event::Sealed;
-use crate::receipt::{Receipt, Stage, Trail};
+use crate::event::{Class, Sealed};
+use crate::receipt::{Receipt, Stage, Trail, add_receipt};
+use crate::id::NodeName;
 use crate::time::WallTime;
 
 /// One event in the inbox.
@@ -21,4 +22,41 @@ pub struct InboxRow {
     pub receipts: Vec<Receipt>,
     /// This station's own statements that the region's record has not confirmed yet.
     pub unconfirmed: BTreeSet<Stage>,
+}
+
+impl InboxRow {
+    /// Whose acknowledgement came first, as far as this station knows.
+    #[must_use]
+    pub fn owner(&self) -> Option<&Receipt> {
+        self.receipts.iter().find(|receipt| receipt.stage == Stage::Acknowledged)
+    }
+
+    /// Whether an officer has it, or none need take it.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.sealed.event.class > Class::P1 || self.owner().is_some()
+    }
+
+    /// What `by` said of it, if anything.
+    pub(super) fn said(&self, stage: Stage, by: &NodeName) -> Option<&Receipt> {
+        self.receipts.iter().find(|receipt| receipt.stage == stage && receipt.by == *by)
+    }
+
+    /// Takes a receipt in. False if it says nothing new.
+    ///
+    /// The region passes on no acknowledgement but the owner's, so one that comes from outside goes before the seat's own, `me`.
+    pub(super) fn add(&mut self, receipt: Receipt, me: &NodeName) -> bool {
+        let (owner, by) = (receipt.stage == Stage::Acknowledged && receipt.by != *me, receipt.by.clone());
+        if !add_receipt(&mut self.receipts, receipt) {
+            return false;
+        }
+        let owned = self.receipts.iter().position(|have| have.stage == Stage::Acknowledged);
+        if let Some(first) = owned.filter(|_| owner)
+            && self.receipts[first].by != by
+            && let Some(receipt) = self.receipts.pop()
+        {
+            self.receipts.insert(first, receipt);
+        }
+        true
+    }
 }

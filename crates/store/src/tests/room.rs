@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use huxiao_core::Class;
 
-use super::{NOW, commit, config, delete, put, rows};
-use crate::{CommitError, Config, Observation, State, Usage, open};
+use super::{NOW, commit, config, delete, key, put, rows};
+use crate::{Batch, CommitError, Config, Observation, Put, State, Usage, open};
 
 const MIB: u64 = 1 << 20;
 
@@ -104,4 +104,54 @@ fn a_full_disk_at_opening_costs_the_ballast_only() {
     assert!(!opened.store.health().ballast);
     commit(&opened.store, put(Class::P0, 2, b"x")).unwrap();
     assert_eq!(rows(&opened.store).len(), 2);
+}
+
+#[test]
+fn a_drained_store_gives_its_room_back() {
+    let disk = Disk::new();
+    let store = open(&disk.config(), NOW).unwrap().store;
+    for seq in 0..200 {
+        let puts = (0..10).map(|n| Put { key: key(Class::P1, seq * 10 + n), value: vec![7; 4_000], black_box: false });
+        commit(&store, Batch { puts: puts.collect(), deletes: Vec::new(), high: seq, class: Class::P1 }).unwrap();
+    }
+    for seq in 0..200 {
+        let deletes = (0..10).map(|n| key(Class::P1, seq * 10 + n)).filter(|key| key.seq > 5).collect();
+        commit(&store, Batch { puts: Vec::new(), deletes, high: 0, class: Class::P1 }).unwrap();
+    }
+    let (before, held) = (store.health().bytes, rows(&store));
+    assert!(before > 6 * MIB, "{before}");
+    disk.set_free(19 * MIB);
+    commit(&store, put(Class::P0, 1, b"alarm")).unwrap();
+    store.canary().unwrap();
+    store.canary().unwrap();
+    let after = store.health().bytes;
+    assert!(after < 2 * MIB, "{after}");
+    assert_eq!(rows(&store).len(), held.len() + 1);
+    commit(&store, put(Class::P0, 2, b"alarm")).unwrap();
+    store.close();
+    let opened = open(&disk.config(), NOW).unwrap();
+    assert_eq!(opened.losses, []);
+    assert_eq!(rows(&opened.store).len(), held.len() + 2);
+}
+
+#[test]
+fn a_compaction_interrupted_anywhere_leaves_a_whole_database() {
+    for (database, becomes) in
+        [("database.new", None), ("database.compact", None), ("database", Some("database.compact"))]
+    {
+        let disk = Disk::new();
+        let store = open(&disk.config(), NOW).unwrap().store;
+        commit(&store, put(Class::P1, 1, b"x")).unwrap();
+        store.close();
+        let dir = disk.dir.path();
+        match becomes {
+            // The copy is whole and the old database has left its place.
+            Some(copy) => std::fs::rename(dir.join(database), dir.join(copy)).unwrap(),
+            // The old database counts, whatever lies beside it.
+            None => std::fs::create_dir(dir.join(database)).unwrap(),
+        }
+        let opened = open(&disk.config(), NOW).unwrap();
+        assert_eq!((opened.losses, rows(&opened.store).len()), (vec![], 1), "{database}");
+        assert!(!dir.join("database.compact").exists() && !dir.join("database.new").exists());
+    }
 }

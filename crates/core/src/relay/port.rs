@@ -1,0 +1,89 @@
+//! What a relay is told, what it wants done, and what it reports.
+
+use crate::event::{Class, Event, Sealed};
+use crate::id::{PathId, PersistSeq, RelayId};
+use crate::lamp::Lamp;
+use crate::lane::Lane;
+#[cfg(doc)]
+use crate::limits;
+use crate::message::{Message, Refusal};
+use crate::receipt::Receipt;
+use crate::relay::raise::{Press, RaiseError, Raised, Ticket};
+use crate::relay::row::RelayRow;
+
+/// What a relay is told once.
+pub struct RelayConfig {
+    /// Who it is.
+    pub relay: RelayId,
+    /// The number of this start; higher than that of any earlier one.
+    pub epoch: u64,
+    /// The first slot that no event has used.
+    pub next_slot: u64,
+    /// Seed of all that is random.
+    pub seed: u64,
+    /// Encodes an event, the same bytes for the same event.
+    pub seal: fn(&Event) -> Sealed,
+    /// What it calls itself in greetings.
+    pub software: String,
+}
+
+/// What the world tells a relay.
+#[derive(Debug)]
+pub enum Input {
+    /// A press.
+    Raise {
+        /// For the answer.
+        ticket: Ticket,
+        /// What was pressed.
+        press: Press,
+        /// The presser's key, at most [`limits::IDEMPOTENCY_KEY_BYTES`] bytes.
+        idempotency_key: Option<String>,
+    },
+    /// What was asked to be persisted under this number is on stable storage.
+    Persisted(PersistSeq),
+    /// It is not, and will not be.
+    PersistFailed(PersistSeq, String),
+    /// A session with a broker node is there.
+    PathUp(PathId, Lane),
+    /// It is gone.
+    PathDown(PathId),
+    /// A broker node said something.
+    Message(PathId, Message),
+}
+
+/// A change of what is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Put this row in place of what was in its slot.
+    Put(RelayRow),
+    /// Forget the row of this class and slot.
+    Forget(Class, u64),
+}
+
+/// What a relay wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Bring this to stable storage and say so with [`Input::Persisted`].
+    Persist(PersistSeq, Write),
+    /// Send this.
+    Send(PathId, Class, Message),
+    /// Answer the presser.
+    Answer(Ticket, Result<Raised, RaiseError>),
+    /// Something that people and metrics want to know.
+    Report(Report),
+}
+
+/// What people and metrics want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// A new event.
+    Raised(Sealed),
+    /// An event reached a stage for the first time.
+    Stage(Sealed, Receipt, Lamp),
+    /// Its lamp changed by time alone.
+    Lamp(Sealed, Lamp),
+    /// The region does not take it.
+    Refused(Sealed, Refusal),
+    /// The disk does not take it.
+    NotKept(Sealed, String),
+}

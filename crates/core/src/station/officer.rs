@@ -1,0 +1,122 @@
+//! What is said of an event: by this seat's screen and officers, by others, and what the region has of it.
+
+use std::collections::BTreeSet;
+
+use crate::event::{Class, Text};
+use crate::id::{EventId, Name, PersistSeq};
+use crate::receipt::{Receipt, Stage};
+use crate::station::machine::Station;
+use crate::station::port::{AckError, AckTicket, Acknowledged, Output, Report};
+use crate::time::Now;
+
+/// How often a region may say that it does not know an event before the station stops telling it about that event. Should the
+/// region ever send the event again, it is told again.
+const UNKNOWN_LIMIT: u32 = 720;
+
+impl Station {
+    /// Somebody else's receipts, as the region passes them on.
+    pub(super) fn heard(&mut self, now: Now, receipts: Vec<Receipt>) {
+        let news: BTreeSet<u64> = receipts.into_iter().filter_map(|receipt| self.note(now, receipt)).collect();
+        for seq in news {
+            self.keep(seq);
+        }
+    }
+
+    /// Adds a receipt to its event's row; the row's number, if it is news.
+    fn note(&mut self, now: Now, receipt: Receipt) -> Option<u64> {
+        let seq = self.by_id.get(&receipt.event).copied()?;
+        let held = self.rows.get_mut(&seq)?;
+        held.row.add(receipt.clone(), &self.me).then_some(())?;
+        let row = held.row.clone();
+        self.out.push_back(Output::Report(Report::Stage(row, receipt)));
+        self.file(now, seq);
+        Some(seq)
+    }
+
+    pub(super) fn confirmed(&mut self, now: Now, stages: Vec<(EventId, Stage)>) {
+        for (id, stage) in stages {
+            self.courier.settle(now.mono, &(id, stage));
+            let Some(seq) = self.by_id.get(&id).copied() else { continue };
+            let Some(held) = self.rows.get_mut(&seq) else { continue };
+            held.unknown = 0;
+            if held.row.unconfirmed.remove(&stage) {
+                self.out.push_back(Output::Report(Report::Confirmed(id, stage)));
+                self.keep(seq);
+                self.file(now, seq);
+            }
+        }
+    }
+
+    pub(super) fn unknown(&mut self, now: Now, id: EventId) {
+        let Some(held) = self.by_id.get(&id).and_then(|seq| self.rows.get_mut(seq)) else { return };
+        held.unknown += 1;
+        if held.unknown < UNKNOWN_LIMIT {
+            return;
+        }
+        held.unknown = 0;
+        let seq = held.row.seq;
+        for stage in std::mem::take(&mut held.row.unconfirmed) {
+            self.courier.settle(now.mono, &(id, stage));
+        }
+        self.out.push_back(Output::Report(Report::Orphan(id)));
+        self.keep(seq);
+        self.file(now, seq);
+    }
+
+    pub(super) fn displayed(&mut self, now: Now, ids: &[EventId]) {
+        for id in ids {
+            let receipt = self.own_receipt(*id, Stage::Displayed, now.wall);
+            self.say(now, receipt);
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, now: Now, ticket: AckTicket, event: EventId, officer: Name, note: Text) {
+        let mut receipt = self.own_receipt(event, Stage::Acknowledged, now.wall);
+        receipt.officer = Some(officer);
+        receipt.note = note;
+        let Some((seq, owner)) = self.get(&event).map(|row| (row.seq, row.owner().cloned())) else {
+            return self.out.push_back(Output::Answer(ticket, Err(AckError::Unknown(event))));
+        };
+        match owner {
+            Some(owner) if owner.by == self.me && owner.officer == receipt.officer => {
+                self.acknowledge_again(ticket, seq, owner);
+            }
+            Some(owner) => self.out.push_back(Output::Answer(ticket, Err(AckError::Taken(owner)))),
+            None => {
+                let done = Acknowledged { owner: receipt.clone(), receipt: receipt.clone(), repeated: false };
+                if let Some(persist) = self.say(now, receipt) {
+                    self.answers.entry(persist).or_default().push((ticket, done));
+                }
+            }
+        }
+    }
+
+    /// The same officer asks again: is answered when the disk has what was said the first time.
+    fn acknowledge_again(&mut self, ticket: AckTicket, seq: u64, owner: Receipt) {
+        let class = self.rows.get(&seq).map_or(Class::P0, |held| held.row.sealed.event.class);
+        let under_way = if self.unkept.contains(class, seq) { self.keep(seq) } else { self.write_of(seq) };
+        let done = Acknowledged { receipt: owner.clone(), owner, repeated: true };
+        match under_way {
+            Some(persist) => self.answers.entry(persist).or_default().push((ticket, done)),
+            None => self.out.push_back(Output::Answer(ticket, Ok(done))),
+        }
+    }
+
+    /// Says something to the region, and keeps saying it until the record has it. It is a fact about people, not about this
+    /// disk, so it goes out while the disk is still syncing. Gives the write that keeps it, if it is news.
+    fn say(&mut self, now: Now, receipt: Receipt) -> Option<PersistSeq> {
+        let (id, stage) = (receipt.event, receipt.stage);
+        let seq = self.note(now, receipt)?;
+        let held = self.rows.get_mut(&seq)?;
+        held.row.unconfirmed.insert(stage);
+        let class = held.row.sealed.event.class;
+        self.courier.offer(now.mono, (id, stage), carried_as(class, stage), false);
+        self.file(now, seq);
+        self.keep(seq)
+    }
+}
+
+/// The class under which a statement travels: an officer's answer to an alarm is as urgent as the alarm.
+pub(super) fn carried_as(event: Class, stage: Stage) -> Class {
+    if stage >= Stage::Displayed { event.min(Class::P1) } else { event.max(Class::P1) }
+}

@@ -1,0 +1,136 @@
+//! What a station is told, what it wants done, and what it reports.
+
+use std::collections::BTreeMap;
+
+use crate::event::{Class, Text};
+use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SeatId};
+use crate::lane::Lane;
+use crate::message::{Message, Resume};
+use crate::receipt::{Receipt, Stage};
+use crate::station::row::InboxRow;
+
+/// What a station is told once.
+pub struct StationConfig {
+    /// Who it is.
+    pub seat: SeatId,
+    /// The first inbox number that no event has had.
+    pub next_seq: u64,
+    /// Up to where it has everything, by the broker node that said so.
+    pub marks: BTreeMap<NodeName, Resume>,
+    /// Seed of all that is random.
+    pub seed: u64,
+    /// What it calls itself in greetings.
+    pub software: String,
+}
+
+/// By which an answer finds its asker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AckTicket(pub u64);
+
+/// What the world tells a station.
+#[derive(Debug)]
+pub enum Input {
+    /// A session with this broker node is there.
+    PathUp(PathId, NodeName, Lane),
+    /// It is gone.
+    PathDown(PathId),
+    /// The node said something.
+    Message(PathId, Message),
+    /// What was asked to be persisted under this number is on stable storage.
+    Persisted(PersistSeq),
+    /// It is not, and will not be.
+    PersistFailed(PersistSeq, String),
+    /// A screen shows these.
+    Displayed(Vec<EventId>),
+    /// An officer takes an alarm.
+    Acknowledge {
+        /// For the answer.
+        ticket: AckTicket,
+        /// The alarm.
+        event: EventId,
+        /// Who.
+        officer: Name,
+        /// What the officer notes; may be empty.
+        note: Text,
+    },
+}
+
+/// A change of what is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Put this row in place of the one of its number.
+    Put(InboxRow),
+    /// Forget the row of this class and number.
+    Forget(Class, u64),
+    /// Everything up to here is in the inbox, by this broker node.
+    Mark(NodeName, Resume),
+}
+
+/// What a station wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Bring this to stable storage and say so with [`Input::Persisted`].
+    Persist(PersistSeq, Write),
+    /// Send this.
+    Send(PathId, Class, Message),
+    /// Show this event. `durable` is false where the disk is slow or full: the same number may be given again after a crash.
+    Show {
+        /// The row.
+        row: InboxRow,
+        /// Whether it is on disk.
+        durable: bool,
+    },
+    /// An event that was shown without being on disk is there now.
+    NowDurable(u64),
+    /// Answer the officer.
+    Answer(AckTicket, Result<Acknowledged, AckError>),
+    /// Something that people and metrics want to know.
+    Report(Report),
+}
+
+/// The officer has the alarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The officer's own receipt.
+    pub receipt: Receipt,
+    /// Whose was first, as far as this station knows.
+    pub owner: Receipt,
+    /// Whether this request found it done already.
+    pub repeated: bool,
+}
+
+/// Why an alarm cannot be acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AckError {
+    /// It never came here, or left the inbox long ago.
+    #[error("event {0} is not in this station's inbox")]
+    Unknown(EventId),
+    /// Somebody was first; the alarm is in good hands.
+    #[error("event {} was already taken by {}", .0.event, .0.officer.as_ref().map_or("another officer", Name::as_str))]
+    Taken(Receipt),
+    /// It is on its way to the school all the same; only this station's disk does not hold it.
+    #[error("the acknowledgement of {event} is being sent, but could not be kept here: {why}")]
+    NotKept {
+        /// The alarm.
+        event: EventId,
+        /// What the disk said.
+        why: String,
+    },
+}
+
+/// What people and metrics want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// A repeat of what the inbox has.
+    Duplicate(EventId),
+    /// An event reached a stage.
+    Stage(InboxRow, Receipt),
+    /// The disk does not take it.
+    NotKept(EventId, String),
+    /// The region has confirmed what this station said.
+    Confirmed(EventId, Stage),
+    /// The inbox is full of alarms that no officer has taken: this event stays with the region until there is room.
+    Full(EventId),
+    /// The region does not know an event that this station told it about again and again; it is told no longer.
+    Orphan(EventId),
+}

@@ -1,0 +1,172 @@
+//! A seat of a station: the machine with its inbox and its sessions, shared by the daemon and the client library.
+//!
+//! Invariant: what an officer did is answered as done only after the machine says that it is kept, and the machine says so
+//! only after the store's sync.
+
+use std::collections::BTreeSet;
+
+use huxiao_core::station::{InboxRow, Input, Station, StationConfig};
+use huxiao_core::{EventId, Lane, Name, NodeName, Now, SeatId, Text};
+use huxiao_link::{DialHandle, Expect, Link, LinkEvent, Target};
+use huxiao_pki::Validity;
+use huxiao_runtime::drive::{self, Handle, Inbox, Stopped};
+use huxiao_store::{Loss, Store, StoreError};
+
+use crate::board::Board;
+use crate::feed::{Reader, Start};
+use crate::inbox;
+use crate::shell::{Answer, Answers, Bus, StationShell, bus};
+
+/// Rows that are looked at in one go: more would hold the loop up.
+pub(crate) const PAGE: usize = 256;
+
+/// The way to a running seat. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Seat {
+    pub(crate) handle: Handle<Station>,
+    pub(crate) board: Board,
+    pub(crate) bus: Bus,
+    answers: Answers,
+}
+
+/// A seat that is ready to be driven.
+pub(crate) struct Assembled {
+    pub(crate) seat: Seat,
+    pub(crate) machine: Station,
+    pub(crate) shell: StationShell,
+    pub(crate) inputs: Inbox<Station>,
+    /// Rows of the inbox that this version cannot read.
+    pub(crate) unreadable: usize,
+}
+
+/// What a seat is made of.
+pub(crate) struct Ingredients<'a> {
+    pub(crate) seat: SeatId,
+    pub(crate) store: &'a Store,
+    /// The highest number that the store has seen.
+    pub(crate) high: u64,
+    pub(crate) losses: &'a [Loss],
+    pub(crate) link: &'a Link,
+    pub(crate) now: Now,
+    pub(crate) seed: u64,
+    pub(crate) software: String,
+}
+
+/// Reads the inbox and builds the machine around it.
+pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreError> {
+    let store = from.store.clone();
+    let mut kept = inbox::read(&store)?;
+    if inbox::has_gaps(&kept, from.losses) {
+        tracing::warn!("rows of the inbox may be missing: the broker nodes are asked for everything again");
+        if let Err(error) = kept.marks.forget(&store).await {
+            // This start does without them all the same; only a further one would believe them.
+            tracing::error!(%error, "the marks of the broker nodes could not be removed");
+        }
+    }
+    let next_seq = kept.high.max(from.high) + 1;
+    let me = NodeName::Station(from.seat.clone());
+    let config = StationConfig {
+        seat: from.seat,
+        next_seq,
+        marks: kept.marks.resumes(),
+        seed: from.seed,
+        software: from.software,
+    };
+    let board = Board::new(&kept.rows, next_seq);
+    let machine = Station::new(from.now, config, kept.rows);
+    let (handle, inputs) = drive::channel();
+    let seat = Seat { handle, board, bus: bus(), answers: Answers::default() };
+    let shell = StationShell {
+        me,
+        link: from.link.clone(),
+        store,
+        handle: seat.handle.downgrade(),
+        answers: seat.answers.clone(),
+        board: seat.board.clone(),
+        bus: seat.bus.clone(),
+        marks: kept.marks,
+    };
+    Ok(Assembled { seat, machine, shell, inputs, unreadable: kept.unreadable })
+}
+
+/// Keeps sessions to all `brokers`, on both lanes, for as long as the handles live.
+pub(crate) fn dial(link: &Link, brokers: &[String], region: Option<&Name>) -> Vec<DialHandle> {
+    let target = |addr: &String| Target {
+        addr: addr.clone(),
+        local: None,
+        expect: Expect::broker(region.cloned()),
+        lanes: vec![Lane::Express, Lane::Bulk],
+    };
+    brokers.iter().map(|addr| link.dial(&target(addr))).collect()
+}
+
+/// What the machine need know of the link.
+pub(crate) fn translate(event: LinkEvent) -> Option<Input> {
+    Some(match event {
+        LinkEvent::Up { path, peer, lane, .. } => {
+            if peer.validity != Validity::Valid {
+                // Either clock may be the wrong one, and an alarm must not be lost to a date: it is said, not refused.
+                tracing::warn!(node = %peer.identity.node, certificate = peer.validity.as_str(), "a broker node's certificate is out of its dates");
+            }
+            Input::PathUp(path, peer.identity.node, lane)
+        }
+        LinkEvent::Down { path, why } => {
+            tracing::debug!(?path, %why, "a session is over");
+            Input::PathDown(path)
+        }
+        LinkEvent::Message { path, message } => Input::Message(path, message),
+    })
+}
+
+impl Seat {
+    /// An officer takes an alarm.
+    pub(crate) async fn acknowledge(&self, event: EventId, officer: Name, note: Text) -> Result<Answer, Stopped> {
+        let (ticket, answer) = self.answers.ask();
+        // As urgent as the alarm itself. At most one for each caller that waits here.
+        self.handle.urgent(Input::Acknowledge { ticket, event, officer, note })?;
+        // The ticket's other end is dropped only with the loop.
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// A screen shows these.
+    pub(crate) async fn displayed(&self, events: Vec<EventId>) -> Result<(), Stopped> {
+        self.handle.input(Input::Displayed(events)).await
+    }
+
+    /// The row of an event, and whether it is on disk.
+    pub(crate) async fn get(&self, event: EventId) -> Result<Option<(InboxRow, bool)>, Stopped> {
+        let board = self.board.clone();
+        self.handle
+            .inspect(move |station| {
+                let row = station.get(&event)?.clone();
+                let durable = !board.read().volatile.contains(&row.seq);
+                Some((row, durable))
+            })
+            .await
+    }
+
+    /// Up to `limit` rows from number `from` on, and where to go on. Stops before the first row that is not shown yet, so that
+    /// whoever pages on misses none.
+    pub(crate) async fn page(&self, from: u64, limit: usize) -> Result<(Vec<(InboxRow, bool)>, u64), Stopped> {
+        let board = self.board.clone();
+        let read = move |station: &Station| {
+            let board = board.read();
+            let end = board.first_hidden();
+            let shown = station.rows_from(from).take_while(|row| row.seq < end).take(limit);
+            shown.map(|row| (row.clone(), !board.volatile.contains(&row.seq))).collect::<Vec<_>>()
+        };
+        let rows = self.handle.inspect(read).await?;
+        let next = rows.last().map_or(from, |(row, _)| row.seq + 1);
+        Ok((rows, next))
+    }
+
+    /// Follows what comes; see [`Reader`].
+    pub(crate) async fn follow(&self, start: Start) -> Result<Reader, Stopped> {
+        Reader::open(self.clone(), start).await
+    }
+
+    /// The broker nodes that hold a session, and how many statements the region has not confirmed.
+    pub(crate) async fn upstream(&self) -> Result<(BTreeSet<NodeName>, usize), Stopped> {
+        self.handle.inspect(|station| (station.nodes().into_iter().cloned().collect(), station.unconfirmed())).await
+    }
+}

@@ -1,0 +1,176 @@
+//! Carries out what the machine decides: writes, sends, shows, answers, and tells people.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use huxiao_core::station::{AckError, AckTicket, Acknowledged, InboxRow, Input, Output, Report, Station, Write};
+use huxiao_core::{Class, Message, NodeName, PersistSeq, Receipt, Stage};
+use huxiao_link::Link;
+use huxiao_runtime::drive::{Handle, Shell, WeakHandle};
+use huxiao_runtime::event_json::mode;
+use huxiao_runtime::metric::{self, Counter, Histogram};
+use huxiao_runtime::time_format::seconds;
+use huxiao_store::Store;
+use tokio::sync::{broadcast, oneshot};
+
+use crate::board::Board;
+use crate::inbox::{self, Marks};
+
+/// Changes that a slow reader may fall behind before it is cut.
+const CHANGES: usize = 1_024;
+
+/// One change, for whoever follows.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// An event is shown for the first time.
+    Shown(InboxRow, bool),
+    /// What was shown without being on disk is there now.
+    Durable(u64),
+    /// An event that is shown reached a stage.
+    Stage(u64, Receipt),
+}
+
+/// The changes as they happen. Cheap to clone.
+pub(crate) type Bus = broadcast::Sender<Arc<Change>>;
+
+/// The answer to an officer.
+pub(crate) type Answer = Result<Acknowledged, AckError>;
+
+/// Those who wait for an answer.
+#[derive(Clone, Default)]
+pub(crate) struct Answers {
+    waiting: Arc<Mutex<HashMap<AckTicket, oneshot::Sender<Answer>>>>,
+    next: Arc<AtomicU64>,
+}
+
+impl Answers {
+    /// A ticket and where its answer will come.
+    pub(crate) fn ask(&self) -> (AckTicket, oneshot::Receiver<Answer>) {
+        let ticket = AckTicket(self.next.fetch_add(1, Ordering::Relaxed));
+        let (answer, answered) = oneshot::channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(ticket, answer);
+        (ticket, answered)
+    }
+
+    fn give(&self, ticket: AckTicket, answer: Answer) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
+        if let Some(waiting) = waiting {
+            // Whoever asked may have hung up; the alarm is taken all the same.
+            let _ = waiting.send(answer);
+        }
+    }
+}
+
+/// The station's shell.
+pub(crate) struct StationShell {
+    pub(crate) me: NodeName,
+    pub(crate) link: Link,
+    pub(crate) store: Store,
+    pub(crate) handle: WeakHandle<Station>,
+    pub(crate) answers: Answers,
+    pub(crate) board: Board,
+    pub(crate) bus: Bus,
+    pub(crate) marks: Marks,
+}
+
+/// Room for the changes that followers have not read.
+pub(crate) fn bus() -> Bus {
+    broadcast::channel(CHANGES).0
+}
+
+impl StationShell {
+    fn persist(&mut self, seq: PersistSeq, write: &Write) {
+        let first = match write {
+            Write::Put(row) => self.board.read().writing(row),
+            Write::Forget(_, row) => {
+                self.board.read().forgotten(*row);
+                false
+            }
+            Write::Mark(..) => false,
+        };
+        // Held until the write is done, so that the loop does not end before it.
+        let handle: Option<Handle<Station>> = self.handle.upgrade();
+        self.store.commit(inbox::batch(write, first, &mut self.marks), move |done| {
+            let input = match done {
+                Ok(()) => Input::Persisted(seq),
+                Err(error) => Input::PersistFailed(seq, error.to_string()),
+            };
+            // A loop that has ended needs no answer.
+            let _ = handle.map(|handle| handle.urgent(input));
+        });
+    }
+
+    fn show(&self, row: InboxRow, durable: bool) {
+        self.board.read().shown(row.seq, durable);
+        let event = &row.sealed.event;
+        if event.class <= Class::P1 {
+            metric::increment(Counter::AlarmsReceived, &[event.kind.as_str(), mode(event.mode)]);
+        }
+        tracing::info!(alarm_id = %event.id, seq = row.seq, school = %event.school(), kind = %event.kind, class = %event.class, durable, "shown");
+        self.tell(Change::Shown(row, durable));
+    }
+
+    fn tell(&self, change: Change) {
+        // Nobody follows: then nobody misses it.
+        let _ = self.bus.send(Arc::new(change));
+    }
+
+    fn report(&self, report: Report) {
+        match report {
+            Report::Duplicate(id) => {
+                metric::increment(Counter::Duplicates, &["station"]);
+                tracing::debug!(alarm_id = %id, "a repeat");
+            }
+            Report::Stage(row, receipt) => self.stage(&row, receipt),
+            Report::NotKept(id, why) => {
+                tracing::error!(alarm_id = %id, why, "it is shown but could not be kept here; it is written again");
+            }
+            Report::Confirmed(id, stage) => tracing::debug!(alarm_id = %id, %stage, "the region has it"),
+            Report::Orphan(id) => {
+                tracing::error!(alarm_id = %id, "the region does not know this event; what was said of it here is not sent any longer");
+            }
+        }
+    }
+
+    fn stage(&self, row: &InboxRow, receipt: Receipt) {
+        let event = &row.sealed.event;
+        let ours = receipt.by == self.me;
+        if ours && event.class <= Class::P1 {
+            let took = seconds(receipt.at, event.raised_at).max(0.0);
+            metric::observe(Histogram::AlarmStage, &[receipt.stage.as_str()], took);
+        }
+        let officer = receipt.officer.as_ref().map_or("", huxiao_core::Name::as_str);
+        if receipt.stage == Stage::Acknowledged {
+            tracing::info!(alarm_id = %event.id, by = %receipt.by, officer, "an officer has it");
+        } else {
+            tracing::debug!(alarm_id = %event.id, stage = %receipt.stage, by = %receipt.by, "stage");
+        }
+        // A row that is not shown yet will be shown with all its stages.
+        if !self.board.read().hidden.contains(&row.seq) {
+            self.tell(Change::Stage(row.seq, receipt));
+        }
+    }
+}
+
+impl Shell<Station> for StationShell {
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Persist(seq, write) => self.persist(seq, &write),
+            Output::Send(path, class, message) => {
+                let statement = matches!(message, Message::Receipts(_));
+                if !self.link.send(path, class, &message) {
+                    // The path is gone or choked; the courier says it again.
+                    tracing::debug!(?path, %class, statement, "not sent");
+                }
+            }
+            Output::Show { row, durable } => self.show(row, durable),
+            Output::NowDurable(seq) => {
+                self.board.read().durable(seq);
+                self.tell(Change::Durable(seq));
+            }
+            Output::Answer(ticket, answer) => self.answers.give(ticket, answer),
+            Output::Report(report) => self.report(report),
+        }
+    }
+}

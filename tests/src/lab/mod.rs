@@ -1,0 +1,30 @@
+//! A small province of real processes: `huxiao lab init`, one process a node, their logs, and a client of their HTTP APIs.
+//!
+//! Invariants: whatever a test starts ends with it, also when it fails, and then the logs are printed; two labs of one machine
+//! never meet on a port.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a harness fails by panicking: that is how a test says what it could not do"
+)]
+
+mod binary;
+mod dsl;
+pub mod http;
+mod node;
+mod ports;
+mod province;
+mod rng;
+pub mod sse;
+mod watch;
+
+pub use binary::program;
+pub use dsl::wait_until;
+pub use node::Node;
+pub use ports::free_block;
+pub use province::{Command, Lab, Output};
+pub use rng::{Dice, seed};
+pub use watch::{Manner, Watch};

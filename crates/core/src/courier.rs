@@ -189,9 +189,13 @@ impl<K: Ord + Copy> Courier<K> {
             flying[item.class as usize] += usize::from(item.flight.is_some());
         }
         if carried != self.carried || flying != self.flying {
-            return Err(format!("{carried:?} items of each class, {flying:?} of them under way, but counted otherwise"));
+            return Err(format!(
+                "{carried:?} items of each class, {flying:?} of them under way, but counted otherwise"
+            ));
         }
-        if let Some(class) = Class::ALL.into_iter().skip(1).find(|class| flying[*class as usize] > limits::COURIER_WINDOW) {
+        if let Some(class) =
+            Class::ALL.into_iter().skip(1).find(|class| flying[*class as usize] > limits::COURIER_WINDOW)
+        {
             return Err(format!("{} items of {class} are under way at once", flying[class as usize]));
         }
         let under_way: usize = flying.iter().sum();

@@ -8,7 +8,7 @@
 //! 1. Facts come in by [`Machine::handle`], the passing of time by [`Machine::handle_timeout`]; both are told what time it
 //!    is. A machine reads no clock and rolls no dice: a seed is given at construction.
 //! 2. Decisions come out of [`Machine::poll_output`] as values. Whoever drives a machine calls it until it gives `None`
-//!    after *every* input, carries each output out in order, and adds no rule of its own.
+//!    at the start and after *every* input, carries each output out in order, and adds no rule of its own.
 //! 3. A statement about durability (a receipt, an answer to the presser) leaves a machine only after the driver has fed
 //!    back that the record is on stable storage. An *alarm* waits for nothing.
 //! 4. After outputs are drained, [`Machine::poll_timeout`] says when the machine wants to be woken at the latest.

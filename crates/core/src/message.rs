@@ -20,9 +20,10 @@ pub enum Message {
     Receipts(Vec<Receipt>),
     /// Broker to station: these statements of yours are in the record; keep them no longer.
     Confirmed(Vec<(EventId, Stage)>),
-    /// Relay to broker: how far are these? Answered by `Receipts` and `Unknown`.
+    /// Relay to broker: how far are these? Answered by `Receipts` and `Unknown`. Station to broker: what became of these alarms?
+    /// Answered by `Receipts`.
     Inquire(Vec<EventId>),
-    /// Broker to relay: these are not in the record; send them (again).
+    /// Broker to relay: these are not in the record; send them (again). Broker to station: nothing is known of these here.
     Unknown(Vec<EventId>),
     /// Broker to relay: this event is not taken.
     Refused(EventId, Refusal),

@@ -271,7 +271,10 @@ impl RecordState {
                 return Err(format!("{id} was admitted after the end of the log"));
             }
             if entry.admission.stations.is_empty() != self.unrouted.contains(id) {
-                return Err(format!("{id} is wrongly listed as {}", if self.unrouted.contains(id) { "unrouted" } else { "routed" }));
+                return Err(format!(
+                    "{id} is wrongly listed as {}",
+                    if self.unrouted.contains(id) { "unrouted" } else { "routed" }
+                ));
             }
             let (done, open) = (self.finished.get(&entry.index), self.unfinished.get(&entry.index));
             if [done == Some(id), open == Some(id)] != [entry.is_finished(), !entry.is_finished()] {

@@ -1,1 +1,26 @@
-//! huxiao
+//! Huxiao's one program: `huxiao <noun> <verb>`.
+//!
+//! Each noun has its file; none decides anything about an alarm: daemons run the role crates, and everything else speaks to daemons over
+//! their local APIs or reads files.
+//!
+//! Invariants: standard output carries data and nothing else; every command ends with one of the codes of [`exit::Code`], and every
+//! failure says what happened, where, and what to do.
+
+mod alarm;
+mod args;
+mod check;
+mod cli;
+mod completion;
+mod config;
+mod dev;
+mod exit;
+mod http;
+mod lab;
+mod node;
+mod output;
+mod random;
+mod role;
+mod store;
+mod version;
+
+pub use cli::main;

@@ -5,7 +5,7 @@
 //! * Marks are believed only while every row that they vouch for is there. After any loss they are removed, before a broker
 //!   node can be told of one: a node without a mark gives everything again, and what is known is dropped by its id.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use huxiao_core::station::{InboxRow, Write};
@@ -31,11 +31,10 @@ pub(crate) struct Kept {
 /// Reads the inbox.
 pub(crate) fn read(store: &Store) -> Result<Kept, StoreError> {
     let mut kept = Kept { rows: Vec::new(), unreadable: 0, high: 0, marks: Marks::read(store)? };
-    let mut known = BTreeSet::new();
     store.scan(Space::Inbox, |key, value| {
         kept.high = kept.high.max(key.seq);
         match huxiao_wire::decode_inbox_row(value) {
-            Ok(row) if row.seq == key.seq && known.insert(row.sealed.event.id) => kept.rows.push(row),
+            Ok(row) if row.seq == key.seq => kept.rows.push(row),
             Ok(row) => {
                 kept.unreadable += 1;
                 tracing::error!(%key, alarm_id = %row.sealed.event.id, "a row of the inbox stands in the wrong place; it stays on disk");

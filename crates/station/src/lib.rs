@@ -1,1 +1,109 @@
-//! station
+//! A seat of a police station: what stands in a duty room, or inside a 110 dispatch system.
+//!
+//! It keeps sessions to all broker nodes of its region, keeps what comes in its inbox, shows it over a local HTTP API and carries
+//! the officers' answers back. All decisions are [`huxiao_core::station::Station`]'s; this crate carries them out.
+//!
+//! [`start`] is the daemon; [`client`] is the same seat inside another program, without HTTP.
+//!
+//! Invariant: an event has one place in the inbox and is shown once, whatever was repeated underneath; `DELIVERED` is said only
+//! after the store's sync.
+
+mod api;
+mod board;
+pub mod client;
+mod feed;
+mod inbox;
+mod seat;
+mod shell;
+mod status;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use huxiao_core::{Name, NodeName, Role};
+use huxiao_runtime::config::{Config, Key, Kind};
+use huxiao_runtime::health::Relevance;
+use huxiao_runtime::host::{Base, COMMON_KEYS, Host, Running, StartError, join_keys, pump};
+
+const OWN_KEYS: [Key; 2] = [
+    Key {
+        path: "station.brokers",
+        kind: Kind::List(&Kind::Address),
+        default: None,
+        reloadable: false,
+        help: "The region's broker nodes, host:port; sessions are kept to all of them at all times.",
+    },
+    Key {
+        path: "station.region",
+        kind: Kind::Text,
+        default: Some(""),
+        reloadable: false,
+        help: "The region that must answer there; empty takes any of the province.",
+    },
+];
+const ALL_KEYS: [Key; COMMON_KEYS.len() + OWN_KEYS.len()] = join_keys(OWN_KEYS);
+
+/// Every key of a station's configuration.
+pub const KEYS: &[Key] = &ALL_KEYS;
+
+/// Starts a station.
+///
+/// # Errors
+/// [`StartError`]: nothing is running then.
+pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
+    let (mut base, opened) = Base::open(config, host, Role::Station).await?;
+    let NodeName::Station(me) = base.identity().node.clone() else {
+        return Err(StartError::Role("the certificate is not a station's".to_owned()));
+    };
+    let region = region(&base.config)?;
+    let (link, events) = base.link(&[Role::Broker])?;
+    let assembled = seat::assemble(seat::Ingredients {
+        seat: me.clone(),
+        store: &base.store,
+        high: opened.high,
+        losses: &opened.losses,
+        link: &link,
+        now: base.host.clock.now(),
+        seed: base.host.seed,
+        software: base.host.software(),
+    })
+    .await?;
+    let seat = assembled.seat;
+    let brokers: Vec<String> = base.config.addresses("station.brokers").iter().map(ToString::to_string).collect();
+    let dials = Arc::new(seat::dial(&link, &brokers, region.as_ref()));
+    let context = Arc::new(status::Context {
+        me,
+        losses: opened.losses,
+        unreadable: assembled.unreadable,
+        link: link.clone(),
+        store: base.store.clone(),
+        dials: dials.clone(),
+    });
+    let inbox = base.health.check("inbox", Relevance::Told);
+    match assembled.unreadable {
+        0 => inbox.ok("every row can be read"),
+        some => inbox.failed(format!("{some} rows cannot be read by this version and are not shown: see the log")),
+    }
+    let upstream = base.health.check("upstream", Relevance::Told);
+    let (clock, stop) = (base.host.clock.clone(), base.host.shutdown.clone());
+    let router = api::router(seat.clone(), base.gate.clone(), context.clone());
+    base.spawn(pump(events, seat.handle.clone(), stop.clone(), seat::translate));
+    base.spawn(status::watch(seat.clone(), context, upstream, clock, stop.clone()));
+    let running = base.run(link, assembled.machine, assembled.shell, (seat.handle, assembled.inputs), router).await?;
+    // The sessions live until what officers did last has left: the link ends them, and only then are the dials let go.
+    tokio::spawn(async move {
+        stop.over().await;
+        drop(dials);
+    });
+    Ok(running)
+}
+
+fn region(config: &Config) -> Result<Option<Name>, StartError> {
+    match config.text("station.region") {
+        "" => Ok(None),
+        name => name.parse().map(Some).map_err(|why| StartError::Role(format!("station.region: {why}"))),
+    }
+}

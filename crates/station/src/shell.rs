@@ -127,6 +127,9 @@ impl StationShell {
                 tracing::error!(alarm_id = %id, why, "it is shown but could not be kept here; it is written again");
             }
             Report::Confirmed(id, stage) => tracing::debug!(alarm_id = %id, %stage, "the region has it"),
+            Report::Full(id) => {
+                tracing::error!(alarm_id = %id, "the inbox is full of alarms that no officer has taken; this event stays with the region");
+            }
             Report::Orphan(id) => {
                 tracing::error!(alarm_id = %id, "the region does not know this event; what was said of it here is not sent any longer");
             }

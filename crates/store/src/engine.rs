@@ -70,6 +70,9 @@ impl EngineError {
 /// One row to be put or removed.
 pub(crate) type Change = (Vec<u8>, Option<Vec<u8>>);
 
+/// Takes a row's key and value.
+pub(crate) type EachRow<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// An open database.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -106,11 +109,7 @@ impl Engine {
     }
 
     /// Every row whose key begins with `prefix`, in order.
-    pub(crate) fn scan(
-        &self,
-        prefix: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), EngineError> {
+    pub(crate) fn scan(&self, prefix: &[u8], each: &mut EachRow<'_>) -> Result<(), EngineError> {
         let mut rows = guarded(|| Ok(self.db.scan_prefix(prefix)))?;
         // Only sled runs under the guard: a panic of the caller's closure is the caller's.
         while let Some((key, value)) = guarded(|| rows.next().transpose())? {

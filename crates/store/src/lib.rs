@@ -21,6 +21,7 @@ mod tests;
 
 mod block;
 mod bodies;
+mod changes;
 mod check;
 mod config;
 mod engine;

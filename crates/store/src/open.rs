@@ -318,10 +318,10 @@ fn start(config: &Config, ready: Ready, lock: File, now: WallTime) -> Result<Ope
     };
     let first = writer.begin(epoch, mark.commit, scan.newest_boxed);
     first.map_err(|error| circumstance(config, error))?;
+    // Before the first commit: as long as the ballast is missing, only alarms are written.
+    writer.tend_ballast();
     let spawned = thread::Builder::new().name("store-writer".into()).spawn(move || writer.run());
     let thread = spawned.map_err(|error| OpenError::io("start the writer of", &config.dir, error))?;
     let store = Store::new(shared, jobs, thread);
-    // The ballast is put back by the writer, whose first look this asks for.
-    store.tend();
     Ok(Opened { store, epoch, high, losses, refilled })
 }

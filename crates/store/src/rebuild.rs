@@ -158,8 +158,19 @@ pub(crate) fn compact(dir: &Path, cache: u64, engine: &Engine, tally: &Tally) ->
 fn grow_copy(growing: &Path, cache: u64, engine: &Engine, tally: &Tally) -> Result<(), EngineError> {
     let _ = fs::remove_dir_all(growing);
     let copy = Engine::open(growing, cache)?;
+    match copy_rows(engine, &copy, tally) {
+        Ok(()) => copy.close(),
+        Err(error) => {
+            // Its destructor would write again where there may be no space.
+            copy.abandon();
+            Err(error)
+        }
+    }
+}
+
+fn copy_rows(engine: &Engine, copy: &Engine, tally: &Tally) -> Result<(), EngineError> {
     let mut copied = Tally { live: 0, sum: 0, ..*tally };
-    let mut filler = Filler { engine: &copy, changes: Vec::new(), tally: &mut copied, failed: None };
+    let mut filler = Filler { engine: copy, changes: Vec::new(), tally: &mut copied, failed: None };
     Scan::run(engine, |frame, bytes| filler.add(frame.key, bytes.to_vec(), frame.hash()))?;
     filler.flush();
     if let Some(error) = filler.failed {
@@ -169,8 +180,7 @@ fn grow_copy(growing: &Path, cache: u64, engine: &Engine, tally: &Tally) -> Resu
         return Err(EngineError::Damaged("its rows are not those of its tally".into()));
     }
     copy.apply(vec![(TALLY_KEY.to_vec(), Some(tally.encode().to_vec()))])?;
-    copy.sync(usize::MAX)?;
-    copy.close()
+    copy.sync(usize::MAX)
 }
 
 /// Ends a compaction that was interrupted: until the old database had left its place, it counts; from then on the copy does.

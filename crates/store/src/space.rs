@@ -38,7 +38,7 @@ pub fn system_probe() -> Probe {
 /// What rows of so many bytes may take at most: sled grows by whole segments, rewrites pages and keeps old ones for a while. More
 /// than the arithmetic of that, because what is left must still do for removals.
 pub(crate) fn needed(bytes: u64) -> u64 {
-    4 * (1 << 20) + 4 * bytes
+    6 * (1 << 20) + 4 * bytes
 }
 
 /// What removals of so many bytes may take. Less: they make room, so they must go on where rows cannot.
@@ -196,7 +196,7 @@ mod tests {
         let at = |free, low, ballast| admit(Usage { free, total: 100 * MIB }, low, ballast, sizes);
         assert_eq!(at(50 * MIB, false, true), Admission::All);
         assert_eq!(at(50 * MIB, true, true), Admission::Vital);
-        assert_eq!(at(5 * MIB, false, true), Admission::Vital);
+        assert_eq!(at(7 * MIB, false, true), Admission::Vital);
         assert_eq!(at(3 * MIB, true, true), Admission::VitalByBallast);
         assert_eq!(at(3 * MIB, true, false), Admission::Removals);
         assert_eq!(at(MIB - 1, true, false), Admission::None);
@@ -208,7 +208,7 @@ mod tests {
         let ballast = Ballast::new(dir.path(), MIB);
         let usage = Usage { free: 60 * MIB, total: 100 * MIB };
         assert!(!ballast.held());
-        assert!(!ballast.restore(Usage { free: 9 * MIB - 1, total: 10 * MIB }, GIB).unwrap());
+        assert!(!ballast.restore(Usage { free: 13 * MIB - 1, total: 20 * MIB }, GIB).unwrap());
         assert!(ballast.restore(usage, GIB).unwrap());
         assert!(ballast.held());
         assert!(!ballast.restore(usage, GIB).unwrap(), "once is enough");

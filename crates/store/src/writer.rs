@@ -5,7 +5,6 @@
 //! database would turn every power cut into a reported loss, and one synced after the callback would hide the loss of the
 //! last commit. A sync that fails is final.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -16,10 +15,10 @@ use std::time::{Duration, Instant};
 use huxiao_core::{Class, Span};
 
 use crate::block::TOMBSTONES_PER_BLOCK;
+use crate::changes::{Rows, footprint};
 use crate::config::Observation;
 use crate::engine::{Engine, EngineError};
 use crate::error::{CommitError, StoreError};
-use crate::frame::{self, Frame};
 use crate::key::{Batch, Key, Put};
 use crate::rebuild;
 use crate::space::{self, Admission, Sizes, Usage};
@@ -39,6 +38,9 @@ const COMPACTION_PAUSE: Duration = Duration::from_secs(10);
 /// Waste that is left alone, beside the rows and three times their bytes.
 const WASTE_BYTES: u64 = 4 << 20;
 
+/// How a canary's end is told.
+pub(crate) type CanaryDone = Box<dyn FnOnce(Result<Span, StoreError>) + Send>;
+
 /// What the writer is asked to do.
 pub(crate) enum Job {
     /// Make a batch durable.
@@ -53,7 +55,7 @@ pub(crate) enum Job {
     /// Write, sync, read back.
     Canary {
         /// Whom to tell.
-        done: Box<dyn FnOnce(Result<Span, StoreError>) + Send>,
+        done: CanaryDone,
     },
     /// Put the ballast back if there is space.
     Tend,
@@ -73,7 +75,7 @@ struct Member {
 #[derive(Default)]
 struct Group {
     members: Vec<Member>,
-    canaries: Vec<Box<dyn FnOnce(Result<Span, StoreError>) + Send>>,
+    canaries: Vec<CanaryDone>,
     bytes: u64,
     boxed: u64,
     tend: bool,
@@ -330,7 +332,7 @@ impl Writer {
                 *slot = Some(self.engine.clone());
             }
             Err((error, false)) => {
-                tracing::warn!(%error, "the database could not be made smaller; it is tried again later")
+                tracing::warn!(%error, "the database could not be made smaller; it is tried again later");
             }
             Err((error, true)) => {
                 self.shared.set_poisoned(&format!(
@@ -340,7 +342,8 @@ impl Writer {
         }
     }
 
-    fn tend_ballast(&mut self) {
+    /// Puts the ballast back if there is space for it.
+    pub(crate) fn tend_ballast(&mut self) {
         let settings = &self.shared.settings;
         if !settings.ballast.missing() || self.ballast_tried.is_some_and(|at| at.elapsed() < BALLAST_PAUSE) {
             return;
@@ -372,60 +375,6 @@ impl Writer {
 /// Whether a batch is P0 or only removes.
 fn vital(member: &Member) -> bool {
     space::is_vital(member.batch.class, member.batch.only_deletes())
-}
-
-/// Bytes that a batch may make the database write: with a row its neighbours are rewritten, so a row counts for at least `row`,
-/// the average of all.
-fn footprint(batch: &Batch, row: u64) -> u64 {
-    let puts: u64 = batch.puts.iter().map(|put| (put.value.len() as u64 + 64).max(row)).sum();
-    puts + batch.deletes.len() as u64 * row.max(32)
-}
-
-/// What a group comes to: the last word on each row.
-#[derive(Default)]
-struct Rows {
-    changes: BTreeMap<Key, Option<(Vec<u8>, u64)>>,
-    removed: BTreeSet<Key>,
-    high: u64,
-    largest: usize,
-    bytes: u64,
-}
-
-impl Rows {
-    fn add(&mut self, commit: u64, batch: &Batch) {
-        self.high = self.high.max(batch.high);
-        for key in &batch.deletes {
-            self.changes.insert(*key, None);
-            self.removed.insert(*key);
-        }
-        for put in &batch.puts {
-            let (frame, hash) = frame::encode(commit, put.key, put.black_box, &put.value);
-            self.largest = self.largest.max(frame.len());
-            self.bytes += frame.len() as u64;
-            self.removed.remove(&put.key);
-            self.changes.insert(put.key, Some((frame, hash)));
-        }
-    }
-
-    /// The tally and the bytes of all rows after these changes.
-    fn settle(&self, engine: &Engine, mut tally: Tally, mut bytes: u64) -> Result<(Tally, u64), EngineError> {
-        tally.high = tally.high.max(self.high);
-        for (key, row) in &self.changes {
-            if let Some(old) = engine.get(&key.encode())? {
-                // A damaged old row leaves its part in the sum, so the next opening finds what happened here.
-                let hash = Frame::of_row(*key, &old).map_or(0, |frame| frame.hash());
-                bytes = bytes.saturating_sub(old.len() as u64);
-                tally.live = tally.live.wrapping_sub(1);
-                tally.sum = tally.sum.wrapping_sub(hash);
-            }
-            if let Some((frame, hash)) = row {
-                bytes += frame.len() as u64;
-                tally.live = tally.live.wrapping_add(1);
-                tally.sum = tally.sum.wrapping_add(*hash);
-            }
-        }
-        Ok((tally, bytes))
-    }
 }
 
 /// Calls a caller's closure; its panic must not cost the others their answers.

@@ -12,19 +12,19 @@
 )]
 
 mod binary;
+mod dice;
 mod dsl;
 pub mod http;
 mod node;
 mod ports;
 mod province;
-mod rng;
 pub mod sse;
 mod watch;
 
 pub use binary::program;
+pub use dice::{Dice, seed};
 pub use dsl::wait_until;
 pub use node::Node;
 pub use ports::free_block;
-pub use province::{Command, Lab, Output};
-pub use rng::{Dice, seed};
+pub use province::{Command, Lab, Output, wall_now};
 pub use watch::{Manner, Watch};

@@ -50,8 +50,10 @@ impl Desk {
     /// Gives the seat an event; `index` is known once the record has it.
     pub(super) fn offer(&mut self, now: Timestamp, event: EventId, class: Class, index: Option<u64>, backlog: bool) {
         if let Some(index) = index {
+            if let Some(old) = self.indexes.insert(event, index) {
+                self.outstanding.remove(&old);
+            }
             self.outstanding.insert(index, event);
-            self.indexes.insert(event, index);
         }
         self.courier.offer(now, event, class, backlog);
     }
@@ -81,6 +83,21 @@ impl Desk {
     /// Its express sessions.
     pub(super) fn express(&self) -> impl Iterator<Item = PathId> {
         self.paths.iter().filter(|(_, lane)| **lane == Lane::Express).map(|(path, _)| *path)
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.courier.check()?;
+        if self.paths.is_empty() {
+            return Err("it is listed without a session".to_owned());
+        }
+        if self.courier.poll_timeout() != self.wake {
+            return Err("its timer is not that of its courier".to_owned());
+        }
+        if !self.outstanding.values().all(|id| self.courier.carries(id)) || self.outstanding.len() != self.indexes.len()
+        {
+            return Err("it lacks an event that nobody carries to it".to_owned());
+        }
+        Ok(())
     }
 
     pub(super) fn view(&self, last: u64) -> DeskView {

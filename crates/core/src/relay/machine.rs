@@ -180,12 +180,8 @@ impl Relay {
         self.next_seq += 1;
         let slot = self.config.next_slot;
         self.config.next_slot += 1;
-        let row = RelayRow {
-            slot,
-            sealed: (self.config.seal)(&event),
-            idempotency_key: key.clone(),
-            receipts: Vec::new(),
-        };
+        let row =
+            RelayRow { slot, sealed: (self.config.seal)(&event), idempotency_key: key.clone(), receipts: Vec::new() };
         let mut view = EventView::new(now.mono, row, false);
         view.waiting.push((ticket, false));
         self.report(Report::Raised(view.row.sealed.clone()));

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::courier::Transmit;
+use crate::event::Class;
 use crate::id::{EventId, PathId};
 use crate::lane::Lane;
 use crate::message::{EventCopy, Hello, Message, Refusal, WIRE_MINOR};
-use crate::event::Class;
 use crate::receipt::{Receipt, Stage, Trail};
 use crate::relay::machine::Relay;
 use crate::relay::port::Report;

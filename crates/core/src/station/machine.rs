@@ -113,7 +113,7 @@ impl Station {
         }
         // What is not there cannot be said: a row written short has lost it.
         let lost: Vec<Stage> = row.unconfirmed.iter().copied().filter(|s| row.said(*s, &self.me).is_none()).collect();
-        lost.iter().for_each(|stage| drop(row.unconfirmed.remove(stage)));
+        row.unconfirmed.retain(|stage| !lost.contains(stage));
         for stage in &row.unconfirmed {
             self.courier.offer(now.mono, (event.id, *stage), carried_as(event.class, *stage), false);
         }

@@ -84,8 +84,9 @@ impl Station {
             Some(owner) => self.out.push_back(Output::Answer(ticket, Err(AckError::Taken(owner)))),
             None => {
                 let done = Acknowledged { owner: receipt.clone(), receipt: receipt.clone(), repeated: false };
-                if let Some(persist) = self.say(now, receipt) {
-                    self.answers.entry(persist).or_default().push((ticket, done));
+                match self.say(now, receipt) {
+                    Some(persist) => self.answers.entry(persist).or_default().push((ticket, done)),
+                    None => self.out.push_back(Output::Answer(ticket, Err(AckError::Unknown(event)))),
                 }
             }
         }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::event::{Class, Sealed};
-use crate::receipt::{Receipt, Stage, Trail, add_receipt};
 use crate::id::NodeName;
+use crate::receipt::{Receipt, Stage, Trail, add_receipt};
 use crate::time::WallTime;
 
 /// One event in the inbox.

@@ -1,0 +1,175 @@
+//! The record's side: what its engine has made durable takes effect, and those whom it concerns are told.
+
+use crate::broker::machine::{Broker, seats_of};
+use crate::broker::port::{Output, Report};
+use crate::event::{Class, Text};
+use crate::id::{EventId, NodeName, SeatId};
+use crate::message::{Message, Refusal};
+use crate::plan::Plan;
+use crate::receipt::{Receipt, Stage};
+use crate::record::{Command, Effect};
+use crate::time::{Now, Span};
+
+/// How long after the engine could not take a route it is handed to it again.
+const ROUTE_AGAIN_AFTER: Span = Span::from_secs(5);
+
+impl Broker {
+    pub(super) fn committed(&mut self, now: Now, index: u64, command: Command) {
+        let statement = match &command {
+            Command::Note(receipt) => Some(receipt.clone()),
+            Command::Admit(_) | Command::Route { .. } => None,
+        };
+        match self.record.apply(index, command) {
+            Effect::Admitted(id) => self.admitted(now, index, id),
+            Effect::Noted(receipt) => self.noted(&receipt),
+            Effect::Routed(id) => self.routed(now, index, id),
+            Effect::Nothing => {}
+        }
+        if let Some(receipt) = statement {
+            self.done_noting(&receipt);
+            self.confirm(&receipt);
+        }
+        self.forget_old();
+    }
+
+    /// Keeps the record within its size, and tells the log what it may forget.
+    pub(super) fn forget_old(&mut self) {
+        let forgotten = self.record.evict();
+        if !forgotten.is_empty() {
+            self.out.push_back(Output::Forget(forgotten));
+        }
+    }
+
+    fn done_noting(&mut self, receipt: &Receipt) {
+        if let NodeName::Station(seat) = &receipt.by {
+            self.noting.remove(&(receipt.event, receipt.stage, seat.clone()));
+        }
+    }
+
+    fn admitted(&mut self, now: Now, index: u64, id: EventId) {
+        let offered = self.no_longer_pending(&id).map(|pending| pending.offered).unwrap_or_default();
+        let Some(entry) = self.record.get(&id) else { return };
+        let admission = entry.admission.clone();
+        let event = &admission.sealed.event;
+        let stored = Receipt {
+            event: id,
+            stage: Stage::Stored,
+            at: now.wall,
+            by: self.me.clone(),
+            officer: None,
+            note: Text::default(),
+        };
+        self.tell_relay(&event.relay, &stored);
+        let mut reached = Vec::new();
+        for station in &admission.stations {
+            for (seat, desk) in seats_of(&mut self.desks, station).filter(|(_, desk)| desk.greeted) {
+                // What was offered on the express lane and is no longer carried has been delivered meanwhile.
+                if !offered.contains(seat) || desk.courier.carries(&id) {
+                    desk.offer(now.mono, id, event.class, Some(index), false);
+                    reached.push(seat.clone());
+                }
+            }
+        }
+        reached.iter().for_each(|seat| self.drain_desk(now, seat));
+        self.report(Report::Stored(admission.sealed));
+        if admission.stations.is_empty() {
+            // A plan that came while the record was at work may know a station by now.
+            self.propose_route(id);
+        }
+    }
+
+    fn noted(&mut self, receipt: &Receipt) {
+        let Some(entry) = self.record.get(&receipt.event) else { return };
+        let (sealed, stations) = (entry.admission.sealed.clone(), entry.admission.stations.clone());
+        let owner = entry.owner().filter(|_| receipt.stage == Stage::Acknowledged).cloned();
+        self.report(Report::Noted(sealed.clone(), receipt.clone()));
+        if let Some(owner) = owner.filter(|owner| owner.by != receipt.by) {
+            // Somebody was first: the one who came too late learns who, and nobody else need know.
+            let NodeName::Station(late) = &receipt.by else { return };
+            return self.tell_seats(&owner, |seat| seat == late, std::slice::from_ref(&late.station));
+        }
+        // Said before, as far as this node heard it from the seat itself; another node may have, and the relay not.
+        self.tell_relay(&sealed.event.relay, receipt);
+        if receipt.stage >= Stage::Displayed {
+            let others = |seat: &SeatId| !matches!(&receipt.by, NodeName::Station(by) if by == seat);
+            self.tell_seats(receipt, others, &stations);
+        }
+    }
+
+    fn tell_seats(&mut self, receipt: &Receipt, which: impl Fn(&SeatId) -> bool, stations: &[crate::id::StationId]) {
+        for station in stations {
+            for (_, desk) in seats_of(&mut self.desks, station).filter(|(seat, _)| which(seat)) {
+                let send = |path| Output::Send(path, Class::P1, Message::Receipts(vec![receipt.clone()]));
+                self.out.extend(desk.express().map(send));
+            }
+        }
+    }
+
+    /// Tells the seat that its statement is in the record, or need not be there again. One about an event that the record does
+    /// not hold is not confirmed: the event may yet come, and then the statement is needed.
+    fn confirm(&mut self, receipt: &Receipt) {
+        let NodeName::Station(seat) = &receipt.by else { return };
+        if self.record.get(&receipt.event).is_some_and(|entry| entry.needs_no_more(receipt))
+            && let Some(desk) = self.desks.get(seat)
+        {
+            let confirmed = || Message::Confirmed(vec![(receipt.event, receipt.stage)]);
+            self.out.extend(desk.express().map(|path| Output::Send(path, Class::P1, confirmed())));
+        }
+    }
+
+    fn routed(&mut self, now: Now, index: u64, id: EventId) {
+        let Some(entry) = self.record.get(&id) else { return };
+        let (class, stations) = (entry.admission.sealed.event.class, entry.admission.stations.clone());
+        let mut reached = Vec::new();
+        for station in &stations {
+            for (seat, desk) in seats_of(&mut self.desks, station).filter(|(_, desk)| desk.greeted) {
+                desk.offer(now.mono, id, class, Some(index), false);
+                reached.push(seat.clone());
+            }
+        }
+        reached.iter().for_each(|seat| self.drain_desk(now, seat));
+    }
+
+    pub(super) fn not_committed(&mut self, now: Now, command: Command, shed: bool, why: String) {
+        let id = command.event();
+        match command {
+            Command::Admit(admission) => {
+                // The next copy is a first one again, and is handed to the record again. Seats drop the repeat.
+                self.no_longer_pending(&id);
+                let relay = admission.sealed.event.relay.clone();
+                let paths = self.relays.get(&relay).filter(|_| shed).cloned().unwrap_or_default();
+                for path in paths {
+                    self.refuse(path, NodeName::Relay(relay.clone()), id, Refusal::NoRoom);
+                }
+            }
+            Command::Note(receipt) => self.done_noting(&receipt),
+            Command::Route { .. } => self.route_again_at = Some(now.mono + ROUTE_AGAIN_AFTER),
+        }
+        self.report(Report::NotStored(id, why));
+    }
+
+    /// A plan comes into force. What has a station keeps it; what has none gets one, if the plan knows any.
+    pub(super) fn take_plan(&mut self, now: Now, plan: Plan) {
+        self.plan = plan;
+        self.propose_routes();
+        let mut routed = Vec::new();
+        for (id, pending) in self.pending.iter_mut().filter(|(_, pending)| pending.admission.stations.is_empty()) {
+            pending.admission.stations = self.plan.route(pending.admission.sealed.event.school()).to_vec();
+            routed.push(*id);
+        }
+        routed.into_iter().for_each(|id| self.express(now, id));
+    }
+
+    pub(super) fn propose_routes(&mut self) {
+        let unrouted: Vec<EventId> = self.record.unrouted().map(|entry| entry.admission.sealed.event.id).collect();
+        unrouted.into_iter().for_each(|id| self.propose_route(id));
+    }
+
+    fn propose_route(&mut self, id: EventId) {
+        let Some(entry) = self.record.get(&id) else { return };
+        let stations = self.plan.route(entry.admission.sealed.event.school()).to_vec();
+        if !stations.is_empty() {
+            self.out.push_back(Output::Propose(Command::Route { event: id, stations }));
+        }
+    }
+}

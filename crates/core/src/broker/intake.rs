@@ -1,0 +1,144 @@
+//! The relays' side: events come in, go out on the express lane and to the record; questions are answered.
+
+use std::collections::BTreeSet;
+
+use crate::broker::machine::{Broker, Pending, seats_of};
+use crate::broker::port::{Output, Report};
+use crate::event::Class;
+use crate::id::{EventId, NodeName, PathId, RelayId};
+use crate::lane::Lane;
+use crate::limits;
+use crate::message::{EventCopy, Message, Refusal};
+use crate::receipt::Receipt;
+use crate::record::{Admission, Command};
+use crate::time::Now;
+
+impl Broker {
+    /// A relay's copy of an event.
+    pub(super) fn event(&mut self, now: Now, path: PathId, relay: &RelayId, expired: bool, copy: EventCopy) {
+        let event = copy.sealed.event.clone();
+        let id = event.id;
+        let known = self.record.get(&id).map(|entry| &entry.admission);
+        let known = known.or_else(|| self.pending.get(&id).map(|pending| &pending.admission));
+        let refusal = if event.relay.school != relay.school {
+            Some(Refusal::OtherSchool)
+        } else if event.relay != *relay || known.is_some_and(|admission| admission.sealed.event.relay != *relay) {
+            Some(Refusal::OtherRelay)
+        } else if expired && event.class != Class::P0 {
+            Some(Refusal::Expired)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            return self.refuse(path, NodeName::Relay(relay.clone()), id, refusal);
+        }
+        if known.is_some() {
+            self.report(Report::Duplicate(id));
+            if let Some(entry) = self.record.get(&id) {
+                let receipts = entry.receipts();
+                self.send(path, Class::P1, Message::Receipts(receipts));
+            }
+            return;
+        }
+        if !self.has_room(relay, event.class) {
+            if event.class == Class::P0 {
+                // Unanswered, it is sent again soon; refused, it would wait for a minute.
+                return self.report(Report::Refused(NodeName::Relay(relay.clone()), id, Refusal::NoRoom));
+            }
+            return self.refuse(path, NodeName::Relay(relay.clone()), id, Refusal::NoRoom);
+        }
+        self.take(now, copy);
+    }
+
+    /// Whether an event of this class may come in: P0 has room of its own, and no relay has more than a relay can hold.
+    fn has_room(&self, relay: &RelayId, class: Class) -> bool {
+        let waiting = self.pending_of.get(relay).copied().unwrap_or(0);
+        if waiting + self.record.unfinished_of(relay) >= limits::RELAY_OPEN_EVENTS {
+            return false;
+        }
+        if class == Class::P0 {
+            self.pending.len() < limits::BROKER_PENDING_P0
+        } else {
+            self.pending.len() < limits::BROKER_PENDING && !self.record.is_full()
+        }
+    }
+
+    /// An event that nobody here has seen.
+    fn take(&mut self, now: Now, copy: EventCopy) {
+        let (id, relay) = (copy.sealed.event.id, copy.sealed.event.relay.clone());
+        let stations = self.plan.route(&relay.school).to_vec();
+        let trail = copy.trail.arrived(&self.me, now.wall);
+        let admission = Admission { sealed: copy.sealed, trail, at: now.wall, by: self.me.clone(), stations };
+        self.report(Report::Received(admission.sealed.clone(), admission.stations.clone()));
+        if admission.stations.is_empty() {
+            self.report(Report::NoRoute(admission.sealed.clone()));
+        }
+        self.pending.insert(id, Pending { admission: admission.clone(), offered: BTreeSet::new() });
+        *self.pending_of.entry(relay).or_default() += 1;
+        self.express(now, id);
+        self.out.push_back(Output::Propose(Command::Admit(admission)));
+    }
+
+    /// The record has it, or will not: it is pending no longer.
+    pub(super) fn no_longer_pending(&mut self, id: &EventId) -> Option<Pending> {
+        let pending = self.pending.remove(id)?;
+        let relay = &pending.admission.sealed.event.relay;
+        if let Some(count) = self.pending_of.get_mut(relay) {
+            *count -= 1;
+            if *count == 0 {
+                self.pending_of.remove(relay);
+            }
+        }
+        Some(pending)
+    }
+
+    /// The express lane: to every seat of the event's stations that is there, now.
+    pub(super) fn express(&mut self, now: Now, id: EventId) {
+        let Some(pending) = self.pending.get_mut(&id) else { return };
+        let class = pending.admission.sealed.event.class;
+        let mut reached = Vec::new();
+        for station in &pending.admission.stations {
+            for (seat, desk) in seats_of(&mut self.desks, station).filter(|(_, desk)| desk.greeted) {
+                desk.offer(now.mono, id, class, None, false);
+                reached.push(seat.clone());
+            }
+        }
+        pending.offered.extend(reached.iter().cloned());
+        reached.iter().for_each(|seat| self.drain_desk(now, seat));
+    }
+
+    /// A relay asks how far its events are.
+    pub(super) fn inquired(&mut self, path: PathId, relay: &RelayId, ids: &[EventId]) {
+        let mut receipts = Vec::new();
+        let mut unknown = Vec::new();
+        for id in ids {
+            match self.record.get(id).filter(|entry| entry.admission.sealed.event.relay == *relay) {
+                Some(entry) => receipts.extend(entry.receipts()),
+                None if self.pending.contains_key(id) => {}
+                None => unknown.push(*id),
+            }
+        }
+        self.send_receipts(path, &receipts);
+        for chunk in unknown.chunks(limits::LIST_ITEMS) {
+            self.send(path, Class::P1, Message::Unknown(chunk.to_vec()));
+        }
+    }
+
+    /// Answers to questions: below what happens now, since there may be many.
+    pub(super) fn send_receipts(&mut self, path: PathId, receipts: &[Receipt]) {
+        for chunk in receipts.chunks(limits::LIST_ITEMS) {
+            self.send(path, Class::P2, Message::Receipts(chunk.to_vec()));
+        }
+    }
+
+    pub(super) fn tell_relay(&mut self, relay: &RelayId, receipt: &Receipt) {
+        let paths = self.relays.get(relay).into_iter().flatten();
+        let express = paths.filter(|path| self.sessions.get(path).is_some_and(|s| s.lane == Lane::Express));
+        self.out.extend(express.map(|path| Output::Send(*path, Class::P1, Message::Receipts(vec![receipt.clone()]))));
+    }
+
+    pub(super) fn refuse(&mut self, path: PathId, peer: NodeName, id: EventId, refusal: Refusal) {
+        self.send(path, Class::P1, Message::Refused(id, refusal));
+        self.report(Report::Refused(peer, id, refusal));
+    }
+}

@@ -1,0 +1,126 @@
+//! The stations' side: seats come, are given what they lack, and say what became of it.
+
+use crate::broker::machine::Broker;
+use crate::broker::port::{Output, Report};
+use crate::courier::Transmit;
+use crate::event::Class;
+use crate::id::{EventId, NodeName, PathId, SeatId};
+use crate::limits;
+use crate::message::{EventCopy, Message, Resume};
+use crate::receipt::{Receipt, Stage};
+use crate::record::Command;
+use crate::time::Now;
+
+impl Broker {
+    /// A seat says how much it has: it is given the rest, alarms first. One that has nothing is given all there is; what it
+    /// once had and lost is among that.
+    pub(super) fn greeted(&mut self, now: Now, seat: &SeatId, resume: Option<Resume>) {
+        let Some(desk) = self.desks.get_mut(seat) else { return };
+        desk.greeted = true;
+        let me = NodeName::Station(seat.clone());
+        let resume = resume.filter(|resume| resume.record == self.config.record);
+        for (index, entry) in self.record.for_station(&seat.station, resume.map_or(0, |resume| resume.index)) {
+            if resume.is_none() || !entry.has(Stage::Delivered, &me) {
+                let event = &entry.admission.sealed.event;
+                // What somebody has taken long since is history: it does not stand before what nobody has.
+                let class = if entry.is_finished() { event.class.max(Class::P3) } else { event.class };
+                desk.offer(now.mono, event.id, class, Some(index), true);
+            }
+        }
+        for (id, pending) in &mut self.pending {
+            if pending.admission.stations.contains(&seat.station) {
+                desk.offer(now.mono, *id, pending.admission.sealed.event.class, None, true);
+                pending.offered.insert(seat.clone());
+            }
+        }
+        self.drain_desk(now, seat);
+        self.tell_mark(seat);
+    }
+
+    /// A seat asks what became of alarms that nobody has taken, as far as it knows.
+    pub(super) fn asked(&mut self, path: PathId, seat: &SeatId, ids: &[EventId]) {
+        let me = NodeName::Station(seat.clone());
+        let known = ids.iter().filter_map(|id| self.record.get(id));
+        let its = known.filter(|entry| entry.admission.stations.contains(&seat.station));
+        let receipts: Vec<Receipt> = its.flat_map(|entry| entry.receipts_for(&me)).collect();
+        self.send_receipts(path, &receipts);
+    }
+
+    /// A station's statement about an event.
+    pub(super) fn said(&mut self, now: Now, path: PathId, seat: &SeatId, receipt: Receipt) {
+        let me = NodeName::Station(seat.clone());
+        let (id, stage) = (receipt.event, receipt.stage);
+        if receipt.by != me || stage < Stage::Delivered {
+            return self.report(Report::Improper(
+                me,
+                "a receipt in somebody else's name, or of a stage that is not a station's",
+            ));
+        }
+        if stage == Stage::Delivered
+            && let Some(desk) = self.desks.get_mut(seat)
+        {
+            desk.settle(now.mono, &id);
+            self.drain_desk(now, seat);
+            self.tell_mark(seat);
+        }
+        let entry = self.record.get(&id);
+        let admission = entry.map(|entry| &entry.admission).or_else(|| self.pending.get(&id).map(|p| &p.admission));
+        let Some(admission) = admission else {
+            return self.send(path, Class::P1, Message::Unknown(vec![id]));
+        };
+        if !admission.stations.contains(&seat.station) {
+            self.send(path, Class::P1, Message::Unknown(vec![id]));
+            return self.report(Report::Improper(me, "a receipt for an event that is not routed to it"));
+        }
+        let relay = admission.sealed.event.relay.clone();
+        if entry.is_some_and(|entry| entry.needs_no_more(&receipt)) {
+            return self.send(path, Class::P1, Message::Confirmed(vec![(id, stage)]));
+        }
+        if self.noting.len() >= limits::BROKER_PENDING_P0 || !self.noting.insert((id, stage, seat.clone())) {
+            // It is with the record's engine already, or has to wait for it: the seat says it again until it is confirmed.
+            return;
+        }
+        if stage < Stage::Acknowledged {
+            // A fact at the station, whatever becomes of the record: the presser need not wait. Who owns the alarm is decided
+            // by the record's order, so an acknowledgement does wait.
+            self.tell_relay(&relay, &receipt);
+        }
+        self.out.push_back(Output::Propose(Command::Note(receipt)));
+    }
+
+    /// Sends what a seat's courier has decided to send.
+    pub(super) fn drain_desk(&mut self, now: Now, seat: &SeatId) {
+        let Some(desk) = self.desks.get_mut(seat) else { return };
+        while let Some(Transmit { key: id, path, class, .. }) = desk.courier.poll_output() {
+            let (admission, receipts) = match (self.record.get(&id), self.pending.get(&id)) {
+                (Some(entry), _) => (&entry.admission, entry.receipts_for(&NodeName::Station(seat.clone()))),
+                (None, Some(pending)) => (&pending.admission, Vec::new()),
+                (None, None) => {
+                    // The record could not take it and its relay has not sent it again: there is nothing to send.
+                    desk.settle(now.mono, &id);
+                    continue;
+                }
+            };
+            let trail = admission.trail.clone().leaving(now.wall);
+            let copy = EventCopy { sealed: admission.sealed.clone(), trail, receipts };
+            self.out.push_back(Output::Send(path, class, Message::Event(copy)));
+        }
+        let wake = desk.courier.poll_timeout();
+        if let Some(old) = std::mem::replace(&mut desk.wake, wake) {
+            self.desk_timers.remove(&(old, seat.clone()));
+        }
+        self.desk_timers.extend(wake.map(|at| (at, seat.clone())));
+    }
+
+    /// Tells a seat that it has everything, once that has become so.
+    fn tell_mark(&mut self, seat: &SeatId) {
+        let last = self.record.last_index();
+        let Some(desk) = self.desks.get_mut(seat).filter(|desk| desk.greeted) else { return };
+        let path = desk.express().next();
+        if let Some(path) = path
+            && let Some(index) = desk.news(last)
+        {
+            self.send(path, Class::P2, Message::Mark(Resume { record: self.config.record, index }));
+        }
+    }
+}

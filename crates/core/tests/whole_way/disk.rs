@@ -1,0 +1,97 @@
+//! Disks that take their time, fail, and lose at a crash what they had not said was safe.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use huxiao_core::{InboxRow, NodeName, PersistSeq, RelayRow, Resume, Rng};
+use huxiao_core::{relay, station};
+
+/// What a node's writes add up to.
+pub trait Content: Default {
+    type Write;
+    fn apply(&mut self, write: Self::Write);
+}
+
+#[derive(Default)]
+pub struct Outbox(pub BTreeMap<u64, RelayRow>);
+
+impl Content for Outbox {
+    type Write = relay::Write;
+    fn apply(&mut self, write: relay::Write) {
+        match write {
+            relay::Write::Put(row) => drop(self.0.insert(row.slot, row)),
+            relay::Write::Forget(_, slot) => drop(self.0.remove(&slot)),
+        }
+    }
+}
+
+#[derive(Default)]
+pub struct Inbox {
+    pub rows: BTreeMap<u64, InboxRow>,
+    pub marks: BTreeMap<NodeName, Resume>,
+}
+
+impl Content for Inbox {
+    type Write = station::Write;
+    fn apply(&mut self, write: station::Write) {
+        match write {
+            station::Write::Put(row) => drop(self.rows.insert(row.seq, row)),
+            station::Write::Forget(_, seq) => drop(self.rows.remove(&seq)),
+            station::Write::Mark(node, resume) => drop(self.marks.insert(node, resume)),
+        }
+    }
+}
+
+pub struct Disk<C: Content> {
+    pub content: C,
+    queue: VecDeque<(PersistSeq, C::Write)>,
+    /// How many of the queue are being synced now.
+    syncing: usize,
+    pub writes: usize,
+}
+
+impl<C: Content> Default for Disk<C> {
+    fn default() -> Self {
+        Self { content: C::default(), queue: VecDeque::new(), syncing: 0, writes: 0 }
+    }
+}
+
+impl<C: Content> Disk<C> {
+    /// Takes a write. True if a sync must be started.
+    pub fn write(&mut self, seq: PersistSeq, write: C::Write) -> bool {
+        self.writes += 1;
+        self.queue.push_back((seq, write));
+        self.start()
+    }
+
+    fn start(&mut self) -> bool {
+        let idle = self.syncing == 0;
+        if idle {
+            self.syncing = self.queue.len();
+        }
+        idle && self.syncing > 0
+    }
+
+    /// The sync is over. The writes that it was about, and whether another one must be started.
+    pub fn synced(&mut self, failed: bool) -> (Vec<PersistSeq>, bool) {
+        let mut done = Vec::new();
+        for (seq, write) in self.queue.drain(..std::mem::take(&mut self.syncing)) {
+            done.push(seq);
+            if !failed {
+                self.content.apply(write);
+            }
+        }
+        (done, self.start())
+    }
+
+    /// The power goes. Some of what was under way may have reached the disk all the same, in order.
+    pub fn crash(&mut self, rng: &mut Rng) {
+        let luck = rng.below(self.queue.len() as u64 + 1);
+        for _ in 0..luck {
+            if let Some((_, write)) = self.queue.pop_front() {
+                self.content.apply(write);
+            }
+        }
+        self.queue.clear();
+        self.syncing = 0;
+    }
+}

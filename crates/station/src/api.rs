@@ -1,0 +1,177 @@
+//! The local HTTP API: follow, look, say that a screen shows it, take it.
+//!
+//! Invariant: what comes in is checked completely before the machine hears of it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures_util::stream;
+use huxiao_core::station::AckError;
+use huxiao_core::{EventId, Name, Text};
+use huxiao_runtime::http::{ApiError, Json, Query, SseEvent, SseGate};
+use serde::Deserialize;
+
+use crate::feed::{Item, Reader, Start};
+use crate::seat::{PAGE, Seat};
+use crate::status::{Context, StatusJson};
+use crate::view::{AckJson, EventJson, OwnerJson, StageJson, text};
+
+/// Earlier rows whose receipts are told to whoever resumes.
+const LOOK_BACK: usize = 256;
+
+#[derive(Clone)]
+struct Api {
+    seat: Seat,
+    gate: SseGate,
+    context: Arc<Context>,
+}
+
+/// The station's routes.
+pub(crate) fn router(seat: Seat, gate: SseGate, context: Arc<Context>) -> Router {
+    Router::new()
+        .route("/v1/events", get(events))
+        .route("/v1/events/{id}", get(one))
+        .route("/v1/events/{id}/displayed", post(displayed))
+        .route("/v1/events/{id}/ack", post(acknowledge))
+        .route("/v1/status", get(status))
+        .with_state(Api { seat, gate, context })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventsQuery {
+    #[serde(default)]
+    from_seq: Option<u64>,
+    #[serde(default)]
+    limit: Option<usize>,
+}
+
+async fn events(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Query(query): Query<EventsQuery>,
+) -> Result<Response, ApiError> {
+    if wants_stream(&headers) {
+        let reader = api.seat.follow(begin(&headers, query.from_seq)).await?;
+        return api.gate.open(stream::unfold(reader, next_message));
+    }
+    let limit = query.limit.unwrap_or(100).min(PAGE);
+    let (rows, next) = api.seat.page(query.from_seq.unwrap_or(1), limit).await?;
+    let events: Vec<EventJson> = rows.iter().map(|(row, durable)| EventJson::new(row, *durable)).collect();
+    Ok(axum::Json(serde_json::json!({ "events": events, "next_seq": next })).into_response())
+}
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|kind| {
+        kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
+    })
+}
+
+/// Where a stream begins. A browser repeats the URL with its first `from_seq` when it resumes, so the header goes before. One
+/// that cannot be understood gives everything: a gap cannot hide an alarm, and a refusal would end the browser's trying.
+fn begin(headers: &HeaderMap, from_seq: Option<u64>) -> Start {
+    let last = headers.get("last-event-id").filter(|id| !id.is_empty());
+    let last = last.map(|id| id.to_str().ok().and_then(|id| id.trim().parse::<u64>().ok()));
+    match (last, from_seq) {
+        (Some(Some(last)), _) => Start::At { from: last.saturating_add(1), before: LOOK_BACK },
+        (Some(None), _) => Start::At { from: 1, before: 0 },
+        (None, Some(from)) => Start::At { from, before: LOOK_BACK },
+        (None, None) => Start::New,
+    }
+}
+
+/// The next message of a stream. It ends with the station, and for a reader that was too slow, which then resumes.
+async fn next_message(mut reader: Reader) -> Option<(SseEvent, Reader)> {
+    let item = reader.next().await.ok()?;
+    Some((message(&item), reader))
+}
+
+fn message(item: &Item) -> SseEvent {
+    let id = |position: &Option<u64>| position.map(|position| position.to_string());
+    match item {
+        Item::Event { row, durable, position } => {
+            SseEvent { name: "alarm", id: id(position), data: text(&EventJson::new(row, *durable)) }
+        }
+        Item::Durable { seq, position } => {
+            SseEvent { name: "durable", id: id(position), data: text(&serde_json::json!({ "seq": seq })) }
+        }
+        Item::Stage { seq, receipt } => {
+            SseEvent { name: "stage", id: None, data: text(&StageJson::new(*seq, receipt)) }
+        }
+        Item::Live => SseEvent { name: "live", id: None, data: "{}".to_owned() },
+    }
+}
+
+async fn one(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<EventJson>, ApiError> {
+    let id = parse_id(&id)?;
+    let found = api.seat.get(id).await?;
+    found.map(|(row, durable)| Json(EventJson::new(&row, durable))).ok_or_else(|| unknown(id))
+}
+
+async fn displayed(State(api): State<Api>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+    let id = parse_id(&id)?;
+    if api.seat.get(id).await?.is_none() {
+        return Err(unknown(id));
+    }
+    api.seat.displayed(vec![id]).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AckBody {
+    officer: String,
+    #[serde(default)]
+    note: String,
+}
+
+async fn acknowledge(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Json(body): Json<AckBody>,
+) -> Result<Response, ApiError> {
+    let id = parse_id(&id)?;
+    let officer = Name::new(&body.officer).map_err(|why| bad_field("officer", &why.to_string()))?;
+    let note = Text::new(&body.note).map_err(|why| bad_field("note", &why.to_string()))?;
+    Ok(match api.seat.acknowledge(id, officer, note).await? {
+        Ok(done) => Json(AckJson::new(&done)).into_response(),
+        Err(error) => refusal(id, &error),
+    })
+}
+
+fn refusal(id: EventId, error: &AckError) -> Response {
+    let (status, code) = match error {
+        AckError::Unknown(_) => (StatusCode::NOT_FOUND, "unknown_event"),
+        AckError::Taken(_) => (StatusCode::CONFLICT, "taken"),
+        AckError::NotKept { .. } => (StatusCode::INSUFFICIENT_STORAGE, "not_kept"),
+    };
+    let error_body = serde_json::json!({ "code": code, "message": error.to_string() });
+    let body = match error {
+        AckError::Taken(owner) => serde_json::json!({ "error": error_body, "owner": OwnerJson::new(owner) }),
+        AckError::Unknown(_) | AckError::NotKept { .. } => {
+            serde_json::json!({ "error": error_body, "id": id.to_string() })
+        }
+    };
+    (status, axum::Json(body)).into_response()
+}
+
+async fn status(State(api): State<Api>) -> Result<Json<StatusJson>, ApiError> {
+    StatusJson::read(&api.seat, &api.context).await.map(Json)
+}
+
+fn parse_id(text: &str) -> Result<EventId, ApiError> {
+    text.parse().map_err(|_| ApiError::bad_request("bad_id", "an event's id is a UUID, as the alarm has it"))
+}
+
+fn unknown(id: EventId) -> ApiError {
+    ApiError::not_found("unknown_event", AckError::Unknown(id).to_string())
+}
+
+fn bad_field(field: &str, why: &str) -> ApiError {
+    ApiError::invalid("bad_field", format!("{field}: {why}"))
+}

@@ -1,0 +1,382 @@
+//! A station's seat inside another program: for 110 dispatch systems and other integrations.
+//!
+//! The program holds a seat's certificate and a folder of its own. [`Client::connect`] opens the inbox in that folder and keeps
+//! sessions to the region's broker nodes; [`Client::next`] gives what the inbox holds and then what comes;
+//! [`Client::acknowledge`] carries an officer's answer to the school. It is the same seat as the daemon's, without HTTP. One
+//! folder serves one seat in one process at a time.
+//!
+//! Invariant: an event counts as delivered once it is in this inbox, not once [`Client::next`] gave it. So a program remembers the
+//! number ([`InboxRow::seq`]) up to which it has dealt with everything and gives it back in [`ClientConfig::after`]; after a
+//! crash in between it is given those events again, which have the same ids.
+//!
+//! `examples/subscribe.rs` is a whole program.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use huxiao_core::{Role, Span};
+use huxiao_link::{DialHandle, Link, LinkConfig, LinkError};
+use huxiao_pki::{Credentials, CredentialsError};
+use huxiao_runtime::clock::Clock;
+use huxiao_runtime::config::Address;
+use huxiao_runtime::drive::drive;
+use huxiao_runtime::host::pump;
+use huxiao_runtime::shutdown::Shutdown;
+use huxiao_runtime::store_hooks;
+use huxiao_store::{OpenError, State, Store, StoreError};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+pub use huxiao_core::station::{AckError, Acknowledged, InboxRow};
+pub use huxiao_core::{Class, Event, EventId, Kind, Mode, Name, NodeName, Receipt, Stage, Text};
+pub use huxiao_runtime::drive::Stopped;
+pub use huxiao_store::{Loss, Trial};
+
+use crate::feed::{Ended, Item, Reader, Start};
+use crate::seat::{self, Assembled, Ingredients, Seat};
+
+/// Events of the link that may wait for the machine.
+const LINK_EVENTS: usize = 1_024;
+/// How long a stop may take to write and send what is under way.
+const DRAIN: Span = Span::from_secs(5);
+/// How often the store is asked how it is.
+const STORE_EVERY: Span = Span::from_secs(1);
+
+/// How a client is set up.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// Certificate of the province's authority (PEM).
+    pub ca: PathBuf,
+    /// The seat's certificate (PEM), of the role station.
+    pub cert: PathBuf,
+    /// Its private key (PEM).
+    pub key: PathBuf,
+    /// The region's broker nodes, `host:port`; sessions are kept to all of them at all times.
+    pub brokers: Vec<String>,
+    /// The region that must answer there; `None` takes any of the province.
+    pub region: Option<Name>,
+    /// Folder for the inbox; made if it is not there.
+    pub data_dir: PathBuf,
+    /// The inbox's events after this number are given again at the start: the last one that the program has dealt with. 0 gives
+    /// all that the inbox holds, as does a number that this inbox has not given out.
+    pub after: u64,
+    /// How the inbox is tried before it is opened. [`Trial::Child`] with the `huxiao` program and the arguments `store check`
+    /// keeps even a disk damage that aborts its reader away from this process; [`Trial::InProcess`] needs no program.
+    pub trial: Trial,
+}
+
+/// What a client is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// An event: of the inbox, or just come.
+    Event {
+        /// The event with its number, its trail and its receipts so far.
+        row: Box<InboxRow>,
+        /// Whether it is on this disk. If not (a slow or full disk), do not remember its number: after a crash another event may
+        /// have it.
+        durable: bool,
+    },
+    /// An event that was given reached a stage: another seat has it on its screen, an officer took it, … May repeat.
+    Stage {
+        /// The event's number.
+        seq: u64,
+        /// Who says so, and when.
+        receipt: Receipt,
+    },
+    /// All that the inbox held was given; what follows has just come.
+    Live,
+}
+
+/// Why a client cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The three PEM files.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// Use a certificate of the role station.
+    #[error("the certificate is not a station's")]
+    NotAStation,
+    /// Name at least one broker node, each as `host:port`.
+    #[error("broker {0:?}: {1}")]
+    Broker(String, String),
+    /// The folder named `data_dir`.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// A row cannot be read. Connecting again repairs what can be repaired.
+    #[error(transparent)]
+    Row(#[from] StoreError),
+    /// The QUIC side.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// Opening the inbox did not come to an end: a defect of ours, or the runtime is going down.
+    #[error("opening the inbox did not come to an end: {0}")]
+    Aborted(String),
+}
+
+/// Why an alarm was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AcknowledgeError {
+    /// Give the officer's number in letters, digits and `.`, `_`, `-`.
+    #[error("officer: {0}")]
+    Officer(#[from] huxiao_core::NameError),
+    /// Shorten the note, or take control characters out of it.
+    #[error("note: {0}")]
+    Note(#[from] huxiao_core::EventError),
+    /// The station's answer.
+    #[error(transparent)]
+    Refused(#[from] AckError),
+    /// The client is being shut down, or its store failed.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// Why a client ended other than it was asked to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// Connect again: what is on the disk can only be known by opening it anew.
+    #[error("the store failed and the client stopped: {0}")]
+    Store(String),
+    /// A defect of ours: see the log.
+    #[error("the client's loop ended by itself: {0}")]
+    Loop(String),
+}
+
+/// A seat at work. Dropping it stops the seat too, without waiting for the end.
+pub struct Client {
+    seat: Seat,
+    reader: Reader,
+    /// Events after the reader's position that were given already.
+    given: BTreeSet<u64>,
+    losses: Vec<Loss>,
+    shutdown: Shutdown,
+    ended: Option<JoinHandle<Result<(), ClientError>>>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("position", &self.reader.position()).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Opens the inbox and begins to keep sessions. Does not wait for a broker node: what the inbox holds can be dealt with while
+    /// the line is down. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: nothing is running then.
+    pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
+        check(&config.brokers)?;
+        let credentials = Credentials::load(&config.ca, &config.cert, &config.key, Some(Role::Station))?;
+        let NodeName::Station(me) = credentials.identity().node.clone() else { return Err(ConnectError::NotAStation) };
+        let clock = Clock::system();
+        let opened = open_store(&config, &clock).await?;
+        let (events, received) = mpsc::channel(LINK_EVENTS);
+        let link = Link::new(credentials, LinkConfig::accepting(&[Role::Broker]), events)?;
+        let assembled = seat::assemble(Ingredients {
+            seat: me,
+            store: &opened.store,
+            high: opened.high,
+            losses: &opened.losses,
+            link: &link,
+            now: clock.now(),
+            seed: RandomState::new().hash_one(opened.epoch),
+            software: concat!("huxiao-station/", env!("CARGO_PKG_VERSION")).to_owned(),
+        })
+        .await?;
+        let dials = seat::dial(&link, &config.brokers, config.region.as_ref());
+        let Assembled { seat, machine, shell, inputs, .. } = assembled;
+        let shutdown = Shutdown::new();
+        tokio::spawn(pump(received, seat.handle.clone(), shutdown.clone(), seat::translate));
+        let failed = watch_store(opened.store.clone(), shutdown.clone());
+        let machine = tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move { drop(drive(machine, shell, inputs, clock, shutdown).await) }
+        });
+        let ended = tokio::spawn(end(machine, link, dials, opened.store, shutdown.clone(), failed));
+        let start = Start::At { from: config.after.saturating_add(1), before: usize::MAX };
+        let reader = seat.follow(start).await.map_err(|stopped| ConnectError::Aborted(stopped.to_string()))?;
+        Ok(Self { seat, reader, given: BTreeSet::new(), losses: opened.losses, shutdown, ended: Some(ended) })
+    }
+
+    /// The next event or stage; waits for it. `None` once the client has stopped: [`Client::shutdown`] says why. Loses
+    /// nothing if it is dropped while it waits, and nothing if it is called seldom.
+    pub async fn next(&mut self) -> Option<Incoming> {
+        loop {
+            match self.reader.next().await {
+                Ok(item) => {
+                    if let Some(incoming) = self.take(item) {
+                        return Some(incoming);
+                    }
+                }
+                Err(Ended::Stopped) => return None,
+                Err(Ended::Behind) => {
+                    // All that was dropped is in the inbox.
+                    let start = Start::At { from: self.reader.position() + 1, before: usize::MAX };
+                    self.reader = self.seat.follow(start).await.ok()?;
+                }
+            }
+        }
+    }
+
+    /// An officer takes an alarm. It is on its way to the school at once, and kept until the region has confirmed it; the answer
+    /// comes when it is on this disk.
+    ///
+    /// # Errors
+    /// [`AcknowledgeError`]. After [`AckError::NotKept`] it is being sent all the same.
+    pub async fn acknowledge(&self, id: EventId, officer: &str, note: &str) -> Result<Acknowledged, AcknowledgeError> {
+        let (officer, note) = (Name::new(officer)?, Text::new(note)?);
+        Ok(self.seat.acknowledge(id, officer, note).await??)
+    }
+
+    /// A screen shows these; unknown ids are passed over. The school's lamp changes with it, so say it only when it is so.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn displayed(&self, ids: &[EventId]) -> Result<(), Stopped> {
+        self.seat.displayed(ids.to_vec()).await
+    }
+
+    /// What the inbox holds of one event.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn get(&self, id: EventId) -> Result<Option<InboxRow>, Stopped> {
+        Ok(self.seat.get(id).await?.map(|(row, _)| row))
+    }
+
+    /// The broker nodes that are reached. None for long means that no alarm can come.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn nodes(&self) -> Result<BTreeSet<NodeName>, Stopped> {
+        Ok(self.seat.upstream().await?.0)
+    }
+
+    /// What the inbox had lost when it was opened (a damaged disk); what the black box still held is back in it already.
+    #[must_use]
+    pub fn losses(&self) -> &[Loss] {
+        &self.losses
+    }
+
+    /// Stops: writes and sends what is under way, for at most five seconds, and closes the inbox.
+    ///
+    /// # Errors
+    /// [`ClientError`] if it had stopped by itself before.
+    pub async fn shutdown(mut self) -> Result<(), ClientError> {
+        let ended = self.ended.take();
+        // Its hold on the loop goes first, so that the loop can end.
+        drop(self);
+        match ended {
+            Some(ended) => ended.await.unwrap_or_else(|error| Err(ClientError::Loop(error.to_string()))),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&mut self, item: Item) -> Option<Incoming> {
+        match item {
+            Item::Event { row, durable, position } => {
+                let fresh = self.given.insert(row.seq);
+                self.settled(position);
+                fresh.then_some(Incoming::Event { row, durable })
+            }
+            Item::Durable { position, .. } => {
+                self.settled(position);
+                None
+            }
+            Item::Stage { seq, receipt } => Some(Incoming::Stage { seq, receipt }),
+            Item::Live => Some(Incoming::Live),
+        }
+    }
+
+    /// A reader that begins anew begins after `position`: what lies before cannot be given twice.
+    fn settled(&mut self, position: Option<u64>) {
+        if let Some(position) = position {
+            self.given = self.given.split_off(&(position + 1));
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.shutdown.request(DRAIN);
+    }
+}
+
+fn check(brokers: &[String]) -> Result<(), ConnectError> {
+    let refuse = |text: &str, why: &str| Err(ConnectError::Broker(text.to_owned(), why.to_owned()));
+    if brokers.is_empty() {
+        return refuse("", "name at least one broker node");
+    }
+    for text in brokers {
+        match text.parse::<Address>() {
+            Ok(Address::Socket(_) | Address::Host { .. }) => {}
+            Ok(Address::Unix(_)) => return refuse(text, "sessions need a UDP address"),
+            Err(why) => return refuse(text, &why),
+        }
+    }
+    Ok(())
+}
+
+async fn open_store(config: &ClientConfig, clock: &Clock) -> Result<huxiao_store::Opened, ConnectError> {
+    let mut settings = huxiao_store::Config::new(config.data_dir.join("store"), config.trial.clone());
+    settings.observe = Some(Arc::new(|observation| store_hooks::observe(&observation)));
+    let now = clock.wall();
+    // Opening reads everything and may wait for the trial process: not on a thread that others need.
+    let opened = tokio::task::spawn_blocking(move || huxiao_store::open(&settings, now))
+        .await
+        .map_err(|error| ConnectError::Aborted(error.to_string()))??;
+    for loss in &opened.losses {
+        tracing::error!(%loss, "STORE_LOST: the inbox came back with less than it had promised to hold");
+    }
+    Ok(opened)
+}
+
+/// A poisoned store stops the client.
+fn watch_store(store: Store, shutdown: Shutdown) -> Arc<OnceLock<String>> {
+    let failed = Arc::new(OnceLock::new());
+    let verdict = failed.clone();
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(STORE_EVERY);
+        loop {
+            tokio::select! {
+                () = shutdown.wait() => return,
+                _ = tick.tick() => {}
+            }
+            if let State::Poisoned { why } = store.health().state {
+                tracing::error!(%why, "the store failed; the client stops");
+                // The first reason stays.
+                let _ = verdict.set(why);
+                return shutdown.force();
+            }
+        }
+    });
+    failed
+}
+
+/// Waits for the loop's end and closes the rest in the order that loses nothing: sessions, then the store.
+async fn end(
+    machine: JoinHandle<()>,
+    link: Link,
+    dials: Vec<DialHandle>,
+    store: Store,
+    shutdown: Shutdown,
+    failed: Arc<OnceLock<String>>,
+) -> Result<(), ClientError> {
+    let ended = machine.await;
+    let unasked = !shutdown.requested();
+    shutdown.request(Span::ZERO);
+    link.shutdown().await;
+    drop(dials);
+    // Closing waits for the disk.
+    let closed = tokio::task::spawn_blocking(move || store.close()).await;
+    if let Some(why) = failed.get() {
+        return Err(ClientError::Store(why.clone()));
+    }
+    match (ended, closed) {
+        (Err(error), _) | (_, Err(error)) => Err(ClientError::Loop(error.to_string())),
+        _ if unasked => Err(ClientError::Loop("nobody asked it to stop".to_owned())),
+        _ => Ok(()),
+    }
+}

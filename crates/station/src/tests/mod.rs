@@ -1,0 +1,7 @@
+//! The station over real sockets, with a broker node that the tests play.
+
+mod answers;
+mod client;
+mod feed;
+mod harness;
+mod screens;

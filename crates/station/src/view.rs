@@ -1,0 +1,102 @@
+//! Events, stages and answers as the API shows them.
+
+use std::collections::BTreeMap;
+
+use huxiao_core::station::{Acknowledged, InboxRow};
+use huxiao_core::{Receipt, Stage};
+use huxiao_runtime::event_json::{EventFields, ReceiptJson, StepJson, acknowledged_by, stages};
+use huxiao_runtime::time_format::rfc3339;
+use serde::Serialize;
+
+/// An event in the inbox. Times are RFC 3339 in UTC.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct EventJson {
+    #[serde(flatten)]
+    event: EventFields,
+    seq: u64,
+    received_at: String,
+    stages: BTreeMap<&'static str, String>,
+    trail: Vec<StepJson>,
+    acknowledged_by: Option<ReceiptJson>,
+    durable: bool,
+}
+
+impl EventJson {
+    pub(crate) fn new(row: &InboxRow, durable: bool) -> Self {
+        let mut stages = stages(&row.receipts);
+        if !durable {
+            // Delivered means on this station's disk.
+            stages.remove(Stage::Delivered.as_str());
+        }
+        Self {
+            event: EventFields::new(&row.sealed.event),
+            seq: row.seq,
+            received_at: rfc3339(row.received_at),
+            stages,
+            trail: row.trail.steps().iter().map(StepJson::new).collect(),
+            acknowledged_by: acknowledged_by(&row.receipts),
+            durable,
+        }
+    }
+}
+
+/// An event reached a stage.
+#[derive(Debug, Serialize)]
+pub(crate) struct StageJson {
+    id: String,
+    seq: u64,
+    #[serde(flatten)]
+    receipt: ReceiptJson,
+}
+
+impl StageJson {
+    pub(crate) fn new(seq: u64, receipt: &Receipt) -> Self {
+        Self { id: receipt.event.to_string(), seq, receipt: ReceiptJson::new(receipt) }
+    }
+}
+
+/// The answer to an officer.
+#[derive(Debug, Serialize)]
+pub(crate) struct AckJson {
+    id: String,
+    officer: Option<String>,
+    at: String,
+    repeated: bool,
+    owner: OwnerJson,
+}
+
+impl AckJson {
+    pub(crate) fn new(done: &Acknowledged) -> Self {
+        Self {
+            id: done.receipt.event.to_string(),
+            officer: done.receipt.officer.as_ref().map(ToString::to_string),
+            at: rfc3339(done.receipt.at),
+            repeated: done.repeated,
+            owner: OwnerJson::new(&done.owner),
+        }
+    }
+}
+
+/// Who has an alarm.
+#[derive(Debug, Serialize)]
+pub(crate) struct OwnerJson {
+    by: String,
+    officer: Option<String>,
+    at: String,
+}
+
+impl OwnerJson {
+    pub(crate) fn new(receipt: &Receipt) -> Self {
+        Self {
+            by: receipt.by.to_string(),
+            officer: receipt.officer.as_ref().map(ToString::to_string),
+            at: rfc3339(receipt.at),
+        }
+    }
+}
+
+/// Any of the above as text.
+pub(crate) fn text(value: &impl Serialize) -> String {
+    // Strings, numbers and maps with string keys: nothing that JSON cannot hold.
+    serde_json::to_string(value).unwrap_or_default()
+}

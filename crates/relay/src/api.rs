@@ -81,6 +81,7 @@ fn refusal(error: &RaiseError) -> Response {
         RaiseError::Full { .. } => (StatusCode::SERVICE_UNAVAILABLE, "outbox_full", None),
         RaiseError::KeyReused { id } => (StatusCode::CONFLICT, "key_reused", Some(*id)),
         RaiseError::UnknownKind(_) => (StatusCode::UNPROCESSABLE_ENTITY, "unknown_kind", None),
+        RaiseError::KeyTooLong { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bad_field", None),
     };
     let mut body = serde_json::json!({ "error": { "code": code, "message": error.to_string() } });
     if let (Some(id), Some(members)) = (id, body.as_object_mut()) {

@@ -83,6 +83,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         me: NodeName::Relay(me).to_string(),
         epoch: opened.epoch,
         losses: opened.losses,
+        health: base.health.clone(),
         link: link.clone(),
         store: base.store.clone(),
     };

@@ -5,7 +5,8 @@ use huxiao_core::{Class, Span, WallTime};
 use huxiao_link::Link;
 use huxiao_runtime::clock::Clock;
 use huxiao_runtime::drive::Handle;
-use huxiao_runtime::health::Check;
+use huxiao_runtime::health::{Check, Health};
+use huxiao_runtime::host::is_armed;
 use huxiao_runtime::http::ApiError;
 use huxiao_runtime::link_hooks::{PathJson, paths};
 use huxiao_runtime::metric::{self, Gauge};
@@ -23,6 +24,7 @@ pub(crate) struct Context {
     pub(crate) me: String,
     pub(crate) epoch: u64,
     pub(crate) losses: Vec<Loss>,
+    pub(crate) health: Health,
     pub(crate) link: Link,
     pub(crate) store: Store,
 }
@@ -32,6 +34,7 @@ pub(crate) struct Context {
 pub(crate) struct StatusJson {
     relay: String,
     epoch: u64,
+    armed: bool,
     connected: bool,
     paths: Vec<PathJson>,
     pending: std::collections::BTreeMap<&'static str, usize>,
@@ -47,6 +50,7 @@ impl StatusJson {
         Ok(Self {
             relay: context.me.clone(),
             epoch: context.epoch,
+            armed: is_armed(&context.health),
             connected: figures.connected,
             paths: paths(&context.link),
             pending: Class::ALL.iter().map(|class| (class.as_str(), figures.pending[*class as usize])).collect(),

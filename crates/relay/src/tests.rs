@@ -167,6 +167,7 @@ async fn health_says_in_words_that_no_broker_is_reached() {
     let (status, answer) = node.call("GET", "/v1/status", "", "").await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!((&answer["connected"], &answer["pending"]["P3"]), (&json!(false), &json!(1)));
+    assert_eq!(answer["armed"], json!(true), "a record can be written, synced and read back");
     let (status, _) = node.call("GET", "/readyz", "", "").await;
     assert_eq!(status, StatusCode::OK, "a relay that keeps presses is ready, whatever its lines do");
     node.stop().await;

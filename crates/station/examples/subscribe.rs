@@ -28,7 +28,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 let event = &row.sealed.event;
                 let (chinese, english) = event.kind.words();
                 let place = event.zone.as_ref().map_or("-", |zone| zone.as_str());
-                writeln!(out, "{} {} {chinese} {english} {} {place} kept={durable}", row.seq, event.class, event.school())?;
+                writeln!(
+                    out,
+                    "{} {} {chinese} {english} {} {place} kept={durable}",
+                    row.seq,
+                    event.class,
+                    event.school()
+                )?;
                 if event.class > Class::P1 || row.is_finished() {
                     continue;
                 }
@@ -41,7 +47,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 }
             }
             Incoming::Stage { seq, receipt } if receipt.stage == Stage::Acknowledged => {
-                writeln!(out, "{seq} is with {}", receipt.officer.map_or_else(|| receipt.by.to_string(), |o| o.to_string()))?;
+                writeln!(
+                    out,
+                    "{seq} is with {}",
+                    receipt.officer.map_or_else(|| receipt.by.to_string(), |o| o.to_string())
+                )?;
             }
             Incoming::Stage { .. } => {}
             Incoming::Live => writeln!(out, "following")?,

@@ -104,6 +104,7 @@ pub struct World {
     pub copies: BTreeMap<EventId, usize>,
     pub copies_after_quiet: usize,
     pub writes_before_quiet: usize,
+    pub writes_before_again: usize,
     tickets: u64,
 }
 
@@ -158,6 +159,7 @@ impl World {
             copies: BTreeMap::new(),
             copies_after_quiet: 0,
             writes_before_quiet: 0,
+            writes_before_again: 0,
             tickets: 0,
         };
         world.lay_out();
@@ -247,11 +249,14 @@ impl World {
             if self.now < QUIET {
                 self.writes_before_quiet = self.writes();
             }
+            if self.now < AGAIN {
+                self.writes_before_again = self.writes();
+            }
         }
         Ok(())
     }
 
-    pub fn writes(&self) -> usize {
+    fn writes(&self) -> usize {
         self.relay_disk.writes + self.seat_disks.iter().map(|disk| disk.writes).sum::<usize>()
     }
 

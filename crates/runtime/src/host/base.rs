@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::{Host, Running, StartError, dates, running};
 use crate::config::{Address, Config};
 use crate::drive::{Handle, Inbox, Shell, drive};
-use crate::health::{Check, Health, Relevance, Version};
+use crate::health::{Check, Health, Relevance, State, Version};
 use crate::heartbeat::heartbeat;
 use crate::http::{self, SseGate};
 use crate::metric::{self, Gauge};
@@ -22,6 +22,15 @@ use crate::{link_hooks, store_hooks};
 
 /// Events of the link that may wait for the machine.
 const LINK_EVENTS: usize = 1_024;
+
+/// The check that tells whether a record can be written, synced and read back.
+const CANARY: &str = "canary";
+
+/// Whether the node is armed: the last canary came back. Only then may its lamp say so.
+#[must_use]
+pub fn is_armed(health: &Health) -> bool {
+    health.readings().iter().any(|reading| reading.name == CANARY && matches!(reading.state, State::Ok(_)))
+}
 
 /// A node that has its identity and its store, and nothing else yet.
 pub struct Base {
@@ -128,7 +137,9 @@ impl Base {
         self.tasks.spawn(heartbeat(handle, loop_check, notifier, shutdown.clone()));
         self.tasks.spawn(metric::upkeep(exposition, shutdown.clone()));
         self.tasks.spawn(link_hooks::watch(link.clone(), self.role, shutdown.clone()));
-        let failed = running::watch_store(self.store.clone(), self.store_check, shutdown.clone());
+        let canary = self.health.check(CANARY, Relevance::Told);
+        let checks = running::StoreChecks { state: self.store_check, canary };
+        let failed = running::watch_store(self.store.clone(), checks, shutdown.clone());
         let machine = tokio::spawn(async move {
             drop(drive(machine, shell, inbox, clock, shutdown).await);
         });

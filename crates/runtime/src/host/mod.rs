@@ -15,7 +15,7 @@ use huxiao_link::LinkError;
 use huxiao_pki::{CredentialsError, Validity};
 use huxiao_store::{OpenError, StoreError, Trial};
 
-pub use base::{Base, Opened};
+pub use base::{Base, Opened, is_armed};
 pub use keys::{COMMON_KEYS, join_keys};
 pub use pump::pump;
 pub use running::{Reload, Running, StopError};

@@ -16,6 +16,8 @@ use crate::store_hooks;
 
 /// How often the store is asked how it is.
 const STORE_EVERY: Span = Span::from_secs(1);
+/// How often a canary is written, synced and read back. Each costs the disk one sync.
+const CANARY_EVERY: Span = Span::from_secs(60);
 /// How long a node with a poisoned store may take to stop.
 const POISONED_DRAIN: Span = Span::from_secs(2);
 
@@ -115,19 +117,32 @@ impl Running {
     }
 }
 
+/// The two checks of a store.
+pub(super) struct StoreChecks {
+    /// What it says of itself.
+    pub(super) state: Check,
+    /// Whether a record can be written, synced and read back: whether the node is armed.
+    pub(super) canary: Check,
+}
+
 /// Watches the store; a poisoned one stops the node.
-pub(super) fn watch_store(store: Store, check: Check, shutdown: Shutdown) -> Arc<OnceLock<String>> {
+pub(super) fn watch_store(store: Store, checks: StoreChecks, shutdown: Shutdown) -> Arc<OnceLock<String>> {
     let failed = Arc::new(OnceLock::new());
     let verdict = failed.clone();
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(STORE_EVERY);
+        let mut next_canary = tokio::time::Instant::now();
         loop {
             tokio::select! {
                 () = shutdown.wait() => return,
                 _ = tick.tick() => {}
             }
+            if tokio::time::Instant::now() >= next_canary {
+                next_canary = tokio::time::Instant::now() + CANARY_EVERY;
+                sing(store.clone(), checks.canary.clone());
+            }
             let health = store.health();
-            store_hooks::show(&check, &health);
+            store_hooks::show(&checks.state, &health);
             if let State::Poisoned { why } = health.state {
                 tracing::error!(%why, "the store failed; the node stops, to be started again by its supervisor");
                 // The first reason stays.
@@ -137,4 +152,14 @@ pub(super) fn watch_store(store: Store, check: Check, shutdown: Shutdown) -> Arc
         }
     });
     failed
+}
+
+/// Sends a canary in. It waits for the disk, so on a thread that nobody else needs.
+fn sing(store: Store, check: Check) {
+    tokio::task::spawn_blocking(move || match store.canary() {
+        Ok(took) => {
+            check.ok(format!("a record was written, synced and read back in {:.1} ms", took.as_secs_f64() * 1e3))
+        }
+        Err(error) => check.failed(error.to_string()),
+    });
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use huxiao_core::{
     Class, Event, EventCopy, EventId, Hello, Identity, Kind, Lane, Message, Mode, NodeName, PathId, Receipt, RelayId,
-    Rng, Span, Stage, Step, Text, Trail,
+    Rng, Span, Stage, Step, Text, Trail, WallTime,
 };
 use huxiao_link::{Link, LinkConfig, LinkEvent};
 use huxiao_pki::{Authority, Credentials, Period};
@@ -175,11 +175,11 @@ impl Broker {
     }
 }
 
-/// The `number`th event of the school.
+/// The `number`th event of the school: the same number is the same event.
 pub(super) fn event(kind: Kind, number: u64) -> Event {
     let now = Clock::system().wall();
     Event {
-        id: EventId::generate(now, &mut Rng::new(number)),
+        id: EventId::generate(WallTime(1_700_000_000_000_000), &mut Rng::new(number)),
         relay: RelayId { school: "school-1".parse().unwrap(), device: "gate".parse().unwrap() },
         epoch: 1,
         seq: number,

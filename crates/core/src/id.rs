@@ -304,3 +304,6 @@ pub struct PathId(pub u64);
 /// The number by which a machine recognises that what it wanted on disk is there. Rises by one with each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct PersistSeq(pub u64);
+
+#[cfg(test)]
+mod tests;

@@ -106,14 +106,19 @@ impl Entry {
         all
     }
 
-    /// What `station` is told: all but the acknowledgements of those who came too late, its own excepted. So whichever
-    /// acknowledgement of somebody else a station hears of is the owner's.
+    /// What stations are told: of acknowledgements the owner's alone, so that whichever a station hears of is the owner's.
     #[must_use]
-    pub fn receipts_for(&self, station: &NodeName) -> Vec<Receipt> {
-        let owner = self.owner().map(|owner| owner.by.clone());
+    pub fn receipts_for_stations(&self) -> Vec<Receipt> {
+        let owner = self.owner().map(|owner| &owner.by);
         let mut receipts = self.receipts();
-        receipts.retain(|r| r.stage != Stage::Acknowledged || Some(&r.by) == owner.as_ref() || r.by == *station);
+        receipts.retain(|receipt| receipt.stage != Stage::Acknowledged || Some(&receipt.by) == owner);
         receipts
+    }
+
+    /// Whose acknowledgement came before this one, if it is one and somebody's did.
+    #[must_use]
+    pub fn earlier_owner(&self, statement: &Receipt) -> Option<&Receipt> {
+        self.owner().filter(|owner| statement.stage == Stage::Acknowledged && owner.by != statement.by)
     }
 
     /// Whether an officer has it or, where none need take it (below P1), a station.

@@ -3,6 +3,8 @@
 //! Invariant: the monotonic half never goes back and is not moved by whoever sets the wall clock. It counts on
 //! [`tokio::time::Instant`], so a test that pauses tokio's time pauses the machines with it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use huxiao_core::{Now, Span, Timestamp, WallTime};
@@ -12,7 +14,7 @@ use tokio::time::Instant;
 #[derive(Debug, Clone)]
 pub struct Clock {
     origin: Instant,
-    wall_offset_micros: i64,
+    wall_offset_micros: Arc<AtomicI64>,
 }
 
 impl Clock {
@@ -25,7 +27,12 @@ impl Clock {
     /// The clocks of a computer whose wall clock is wrong by `micros` (positive: ahead), as a gatehouse's with a dead battery.
     #[must_use]
     pub fn with_wall_offset(micros: i64) -> Self {
-        Self { origin: Instant::now(), wall_offset_micros: micros }
+        Self { origin: Instant::now(), wall_offset_micros: Arc::new(AtomicI64::new(micros)) }
+    }
+
+    /// Sets the wall clock of this and all its clones forward (or, negative, back), as somebody with a watch in his hand does.
+    pub fn step_wall(&self, micros: i64) {
+        self.wall_offset_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
     /// Both clocks, read together.
@@ -47,7 +54,7 @@ impl Clock {
             Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
             Err(before) => i64::try_from(before.duration().as_micros()).map_or(i64::MIN, |micros| -micros),
         };
-        WallTime(micros.saturating_add(self.wall_offset_micros))
+        WallTime(micros.saturating_add(self.wall_offset_micros.load(Ordering::Relaxed)))
     }
 
     /// The instant at which [`Clock::timestamp`] will have reached `at`; capped at thirty years, since tokio's timer has an end.
@@ -73,5 +80,11 @@ mod tests {
         assert!((3_599_000_000..=3_601_000_000).contains(&behind), "{behind}");
         assert_eq!(right.instant(Timestamp(2_000_000)) - Instant::now(), Span::from_millis(500));
         assert!(right.instant(Timestamp(u64::MAX)) > Instant::now());
+
+        let clone = wrong.clone();
+        clone.step_wall(3_600_000_000);
+        let behind = right.wall() - wrong.wall();
+        assert!((-1_000_000..=1_000_000).contains(&behind), "{behind}");
+        assert_eq!(wrong.timestamp(), Timestamp(1_500_000), "timers do not move");
     }
 }

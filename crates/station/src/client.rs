@@ -11,24 +11,24 @@
 //!
 //! `examples/subscribe.rs` is a whole program.
 
+mod error;
+mod run;
+
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
 
 use huxiao_core::{Role, Span};
-use huxiao_link::{DialHandle, Link, LinkConfig, LinkError};
-use huxiao_pki::{Credentials, CredentialsError};
+use huxiao_link::{Link, LinkConfig};
+use huxiao_pki::Credentials;
 use huxiao_runtime::clock::Clock;
-use huxiao_runtime::config::Address;
 use huxiao_runtime::drive::drive;
 use huxiao_runtime::host::pump;
 use huxiao_runtime::shutdown::Shutdown;
-use huxiao_runtime::store_hooks;
-use huxiao_store::{OpenError, State, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+pub use error::{AcknowledgeError, ClientError, ConnectError};
 pub use huxiao_core::station::{AckError, Acknowledged, InboxRow};
 pub use huxiao_core::{Class, Event, EventId, Kind, Mode, Name, NodeName, Receipt, Stage, Text};
 pub use huxiao_runtime::drive::Stopped;
@@ -41,8 +41,6 @@ use crate::seat::{self, Assembled, Ingredients, Seat};
 const LINK_EVENTS: usize = 1_024;
 /// How long a stop may take to write and send what is under way.
 const DRAIN: Span = Span::from_secs(5);
-/// How often the store is asked how it is.
-const STORE_EVERY: Span = Span::from_secs(1);
 
 /// How a client is set up.
 #[derive(Debug, Clone)]
@@ -89,60 +87,6 @@ pub enum Incoming {
     Live,
 }
 
-/// Why a client cannot begin.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The three PEM files.
-    #[error(transparent)]
-    Credentials(#[from] CredentialsError),
-    /// Use a certificate of the role station.
-    #[error("the certificate is not a station's")]
-    NotAStation,
-    /// Name at least one broker node, each as `host:port`.
-    #[error("broker {0:?}: {1}")]
-    Broker(String, String),
-    /// The folder named `data_dir`.
-    #[error(transparent)]
-    Store(#[from] OpenError),
-    /// A row cannot be read. Connecting again repairs what can be repaired.
-    #[error(transparent)]
-    Row(#[from] StoreError),
-    /// The QUIC side.
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    /// Opening the inbox did not come to an end: a defect of ours, or the runtime is going down.
-    #[error("opening the inbox did not come to an end: {0}")]
-    Aborted(String),
-}
-
-/// Why an alarm was not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AcknowledgeError {
-    /// Give the officer's number in letters, digits and `.`, `_`, `-`.
-    #[error("officer: {0}")]
-    Officer(#[from] huxiao_core::NameError),
-    /// Shorten the note, or take control characters out of it.
-    #[error("note: {0}")]
-    Note(#[from] huxiao_core::EventError),
-    /// The station's answer.
-    #[error(transparent)]
-    Refused(#[from] AckError),
-    /// The client is being shut down, or its store failed.
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
-}
-
-/// Why a client ended other than it was asked to.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ClientError {
-    /// Connect again: what is on the disk can only be known by opening it anew.
-    #[error("the store failed and the client stopped: {0}")]
-    Store(String),
-    /// A defect of ours: see the log.
-    #[error("the client's loop ended by itself: {0}")]
-    Loop(String),
-}
-
 /// A seat at work. Dropping it stops the seat too, without waiting for the end.
 pub struct Client {
     seat: Seat,
@@ -167,11 +111,11 @@ impl Client {
     /// # Errors
     /// [`ConnectError`]: nothing is running then.
     pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
-        check(&config.brokers)?;
+        run::check(&config.brokers)?;
         let credentials = Credentials::load(&config.ca, &config.cert, &config.key, Some(Role::Station))?;
         let NodeName::Station(me) = credentials.identity().node.clone() else { return Err(ConnectError::NotAStation) };
         let clock = Clock::system();
-        let opened = open_store(&config, &clock).await?;
+        let opened = run::open_store(&config, &clock).await?;
         let (events, received) = mpsc::channel(LINK_EVENTS);
         let link = Link::new(credentials, LinkConfig::accepting(&[Role::Broker]), events)?;
         let assembled = seat::assemble(Ingredients {
@@ -189,12 +133,12 @@ impl Client {
         let Assembled { seat, machine, shell, inputs, .. } = assembled;
         let shutdown = Shutdown::new();
         tokio::spawn(pump(received, seat.handle.clone(), shutdown.clone(), seat::translate));
-        let failed = watch_store(opened.store.clone(), shutdown.clone());
+        let failed = run::watch_store(opened.store.clone(), shutdown.clone());
         let machine = tokio::spawn({
             let shutdown = shutdown.clone();
             async move { drop(drive(machine, shell, inputs, clock, shutdown).await) }
         });
-        let ended = tokio::spawn(end(machine, link, dials, opened.store, shutdown.clone(), failed));
+        let ended = tokio::spawn(run::end(machine, link, dials, opened.store, shutdown.clone(), failed));
         let start = Start::At { from: config.after.saturating_add(1), before: usize::MAX };
         let reader = seat.follow(start).await.map_err(|stopped| ConnectError::Aborted(stopped.to_string()))?;
         Ok(Self { seat, reader, given: BTreeSet::new(), losses: opened.losses, shutdown, ended: Some(ended) })
@@ -301,82 +245,5 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.shutdown.request(DRAIN);
-    }
-}
-
-fn check(brokers: &[String]) -> Result<(), ConnectError> {
-    let refuse = |text: &str, why: &str| Err(ConnectError::Broker(text.to_owned(), why.to_owned()));
-    if brokers.is_empty() {
-        return refuse("", "name at least one broker node");
-    }
-    for text in brokers {
-        match text.parse::<Address>() {
-            Ok(Address::Socket(_) | Address::Host { .. }) => {}
-            Ok(Address::Unix(_)) => return refuse(text, "sessions need a UDP address"),
-            Err(why) => return refuse(text, &why),
-        }
-    }
-    Ok(())
-}
-
-async fn open_store(config: &ClientConfig, clock: &Clock) -> Result<huxiao_store::Opened, ConnectError> {
-    let mut settings = huxiao_store::Config::new(config.data_dir.join("store"), config.trial.clone());
-    settings.observe = Some(Arc::new(|observation| store_hooks::observe(&observation)));
-    let now = clock.wall();
-    // Opening reads everything and may wait for the trial process: not on a thread that others need.
-    let opened = tokio::task::spawn_blocking(move || huxiao_store::open(&settings, now))
-        .await
-        .map_err(|error| ConnectError::Aborted(error.to_string()))??;
-    for loss in &opened.losses {
-        tracing::error!(%loss, "STORE_LOST: the inbox came back with less than it had promised to hold");
-    }
-    Ok(opened)
-}
-
-/// A poisoned store stops the client.
-fn watch_store(store: Store, shutdown: Shutdown) -> Arc<OnceLock<String>> {
-    let failed = Arc::new(OnceLock::new());
-    let verdict = failed.clone();
-    tokio::spawn(async move {
-        let mut tick = tokio::time::interval(STORE_EVERY);
-        loop {
-            tokio::select! {
-                () = shutdown.wait() => return,
-                _ = tick.tick() => {}
-            }
-            if let State::Poisoned { why } = store.health().state {
-                tracing::error!(%why, "the store failed; the client stops");
-                // The first reason stays.
-                let _ = verdict.set(why);
-                return shutdown.force();
-            }
-        }
-    });
-    failed
-}
-
-/// Waits for the loop's end and closes the rest in the order that loses nothing: sessions, then the store.
-async fn end(
-    machine: JoinHandle<()>,
-    link: Link,
-    dials: Vec<DialHandle>,
-    store: Store,
-    shutdown: Shutdown,
-    failed: Arc<OnceLock<String>>,
-) -> Result<(), ClientError> {
-    let ended = machine.await;
-    let unasked = !shutdown.requested();
-    shutdown.request(Span::ZERO);
-    link.shutdown().await;
-    drop(dials);
-    // Closing waits for the disk.
-    let closed = tokio::task::spawn_blocking(move || store.close()).await;
-    if let Some(why) = failed.get() {
-        return Err(ClientError::Store(why.clone()));
-    }
-    match (ended, closed) {
-        (Err(error), _) | (_, Err(error)) => Err(ClientError::Loop(error.to_string())),
-        _ if unasked => Err(ClientError::Loop("nobody asked it to stop".to_owned())),
-        _ => Ok(()),
     }
 }

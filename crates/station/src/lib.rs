@@ -58,7 +58,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let NodeName::Station(me) = base.identity().node.clone() else {
         return Err(StartError::Role("the certificate is not a station's".to_owned()));
     };
-    let region = region(&base.config)?;
+    let region = region(&base.config).map_err(StartError::Role)?;
     let (link, events) = base.link(&[Role::Broker])?;
     let assembled = seat::assemble(seat::Ingredients {
         seat: me.clone(),
@@ -101,9 +101,9 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     Ok(running)
 }
 
-fn region(config: &Config) -> Result<Option<Name>, StartError> {
+fn region(config: &Config) -> Result<Option<Name>, String> {
     match config.text("station.region") {
         "" => Ok(None),
-        name => name.parse().map(Some).map_err(|why| StartError::Role(format!("station.region: {why}"))),
+        name => name.parse().map(Some).map_err(|why| format!("station.region: {why}")),
     }
 }

@@ -128,9 +128,11 @@ impl Seat {
         answer.await.map_err(|_| Stopped)
     }
 
-    /// A screen shows these.
+    /// A screen shows these. Comes back when the machine has heard it.
     pub(crate) async fn displayed(&self, events: Vec<EventId>) -> Result<(), Stopped> {
-        self.handle.input(Input::Displayed(events)).await
+        // A lamp waits for it. Whoever says it waits for the reading, which comes after: so there is one for each caller.
+        self.handle.urgent(Input::Displayed(events))?;
+        self.handle.inspect(|_| ()).await
     }
 
     /// The row of an event, and whether it is on disk.

@@ -64,13 +64,7 @@ pub fn post(base: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> i
 ///
 /// # Errors
 /// As [`get`].
-pub fn request(
-    base: &str,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> io::Result<Answer> {
+pub fn request(base: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
     let mut stream = connect(base)?;
     let length = body.len().to_string();
     let own = [("Connection", "close"), ("Content-Length", length.as_str())];

@@ -23,7 +23,7 @@ mod watch;
 
 pub use binary::program;
 pub use dice::{Dice, seed};
-pub use dsl::wait_until;
+pub use dsl::{say, wait_until};
 pub use node::Node;
 pub use ports::free_block;
 pub use province::{Command, Lab, Output, wall_now};

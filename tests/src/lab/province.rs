@@ -98,6 +98,12 @@ impl Lab {
         self.nodes.get_mut(name).unwrap_or_else(|| panic!("there is no node {name}"))
     }
 
+    /// The command that runs a node, for a test that wants to see its end.
+    #[must_use]
+    pub fn node_command(&self, name: &str) -> Command {
+        self.nodes.get(name).unwrap_or_else(|| panic!("there is no node {name}")).command()
+    }
+
     /// Starts a node and waits until it is ready.
     pub fn start(&mut self, name: &str) {
         self.node(name).start();

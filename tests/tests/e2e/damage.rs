@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use huxiao_tests::lab::{Dice, Lab, Manner, Watch, seed};
+use huxiao_tests::lab::{Dice, Lab, Manner, Watch, say, seed};
 use serde_json::json;
 
 use crate::PATIENCE;
@@ -116,7 +116,7 @@ fn damage_each_file(
     lab.start(node);
     assert!(verdict(lab, node, from), "64 KiB of the database are gone and nobody says so");
     after(lab, &ids);
-    println!("{node}: {trials} damaged files, {noticed} of them a loss that was noticed, no alarm missing");
+    say(&format!("{node}: {trials} damaged files, {noticed} of them a loss that was noticed, no alarm missing"));
 }
 
 fn alarms(lab: &Lab, count: usize) -> Vec<String> {

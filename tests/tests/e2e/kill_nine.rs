@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use huxiao_tests::lab::{Dice, Lab, Manner, Watch, http, seed};
+use huxiao_tests::lab::{Dice, Lab, Manner, Watch, http, say, seed};
 use serde_json::{Value, json};
 
 const KILLS: usize = 100;
@@ -76,14 +76,14 @@ fn nothing_that_was_promised_is_lost_or_doubled() {
     let strangers = lab.inbox("station-001").values().filter(|row| !ids.contains(&id_of(row))).count();
     lab.assert_calm();
     let alarms = taken.iter().filter(|event| event.alarm).count();
-    println!(
+    say(&format!(
         "kill -9: {KILLS} kills {kills:?} in {:.0} s, {} events kept of which {alarms} alarms ({} acknowledged meanwhile), {strangers} \
          more without an answer, all there once; slowest start {slowest_start:?}; in all {:.0} s",
         killed.as_secs_f64(),
         taken.len(),
         acked.len(),
         began.elapsed().as_secs_f64(),
-    );
+    ));
     assert!(taken.len() > KILLS, "too few presses to say anything: {}", taken.len());
 }
 

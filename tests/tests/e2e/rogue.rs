@@ -77,8 +77,12 @@ impl Peer {
         let _inside = runtime.enter();
         let (sender, mut events) = mpsc::channel(64);
         let link = Link::new(credentials, LinkConfig::new(|_| true), sender).unwrap();
-        let target =
-            Target { addr: lab.quic().to_owned(), local: None, expect: Expect::broker(None), lanes: vec![Lane::Express] };
+        let target = Target {
+            addr: lab.quic().to_owned(),
+            local: None,
+            expect: Expect::broker(None),
+            lanes: vec![Lane::Express],
+        };
         let handle = link.dial(&target);
         let first = runtime.block_on(tokio::time::timeout(PATIENCE, events.recv()));
         let Ok(Some(LinkEvent::Up { path, .. })) = first else { panic!("no session: {first:?}") };

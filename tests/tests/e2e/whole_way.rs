@@ -107,8 +107,8 @@ fn a_passive_watcher_is_no_screen() {
     let lab = Lab::running(1, 1);
     let (relay, station) = (lab.relay_of("school-001"), lab.base("station-001"));
     let send = ["alarm", "send", "--relay", &relay, "--kind", "panic", "--wait", "displayed", "--timeout", "2s"];
+    let watch = ["alarm", "watch", "--station", &station, "--from-seq", "1", "--count", "1", "--timeout", "40s"];
     std::thread::scope(|scope| {
-        let watch = ["alarm", "watch", "--station", &station, "--from-seq", "1", "--count", "1", "--timeout", "40s"];
         let watching = scope.spawn(|| lab.run(&[watch.as_slice(), &["--passive"]].concat()));
         let sent = lab.run(&send);
         assert_eq!(sent.code, Some(3), "{sent:?}");

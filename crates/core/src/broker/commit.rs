@@ -3,7 +3,7 @@
 use crate::broker::machine::{Broker, seats_of};
 use crate::broker::port::{Output, Report};
 use crate::event::{Class, Text};
-use crate::id::{EventId, NodeName, SeatId};
+use crate::id::{EventId, NodeName};
 use crate::message::{Message, Refusal};
 use crate::plan::Plan;
 use crate::receipt::{Receipt, Stage};
@@ -81,39 +81,42 @@ impl Broker {
     fn noted(&mut self, receipt: &Receipt) {
         let Some(entry) = self.record.get(&receipt.event) else { return };
         let (sealed, stations) = (entry.admission.sealed.clone(), entry.admission.stations.clone());
-        let owner = entry.owner().filter(|_| receipt.stage == Stage::Acknowledged).cloned();
+        let late = entry.earlier_owner(receipt).is_some();
         self.report(Report::Noted(sealed.clone(), receipt.clone()));
-        if let Some(owner) = owner.filter(|owner| owner.by != receipt.by) {
-            // Somebody was first: the one who came too late learns who, and nobody else need know.
-            let NodeName::Station(late) = &receipt.by else { return };
-            return self.tell_seats(&owner, |seat| seat == late, std::slice::from_ref(&late.station));
+        if late {
+            // The one who came too late learns whose it is; nobody else need know.
+            return;
         }
         // Said before, as far as this node heard it from the seat itself; another node may have, and the relay not.
         self.tell_relay(&sealed.event.relay, receipt);
-        if receipt.stage >= Stage::Displayed {
-            let others = |seat: &SeatId| !matches!(&receipt.by, NodeName::Station(by) if by == seat);
-            self.tell_seats(receipt, others, &stations);
+        if receipt.stage < Stage::Displayed {
+            return;
         }
-    }
-
-    fn tell_seats(&mut self, receipt: &Receipt, which: impl Fn(&SeatId) -> bool, stations: &[crate::id::StationId]) {
-        for station in stations {
-            for (_, desk) in seats_of(&mut self.desks, station).filter(|(seat, _)| which(seat)) {
+        for station in &stations {
+            let others = seats_of(&mut self.desks, station);
+            for (_, desk) in others.filter(|(seat, _)| !matches!(&receipt.by, NodeName::Station(by) if by == *seat)) {
                 let send = |path| Output::Send(path, Class::P1, Message::Receipts(vec![receipt.clone()]));
                 self.out.extend(desk.express().map(send));
             }
         }
     }
 
-    /// Tells the seat that its statement is in the record, or need not be there again. One about an event that the record does
-    /// not hold is not confirmed: the event may yet come, and then the statement is needed.
+    /// What a seat is told of a statement that it need not make again: that it is on record or, where somebody else took the alarm
+    /// first, who did. `None` while the record does not hold the event: it may yet come, and then the statement is needed.
+    pub(super) fn settled(&self, statement: &Receipt) -> Option<Message> {
+        let entry = self.record.get(&statement.event).filter(|entry| entry.needs_no_more(statement))?;
+        Some(match entry.earlier_owner(statement) {
+            Some(owner) => Message::Receipts(vec![owner.clone()]),
+            None => Message::Confirmed(vec![(statement.event, statement.stage)]),
+        })
+    }
+
     fn confirm(&mut self, receipt: &Receipt) {
         let NodeName::Station(seat) = &receipt.by else { return };
-        if self.record.get(&receipt.event).is_some_and(|entry| entry.needs_no_more(receipt))
+        if let Some(answer) = self.settled(receipt)
             && let Some(desk) = self.desks.get(seat)
         {
-            let confirmed = || Message::Confirmed(vec![(receipt.event, receipt.stage)]);
-            self.out.extend(desk.express().map(|path| Output::Send(path, Class::P1, confirmed())));
+            self.out.extend(desk.express().map(|path| Output::Send(path, Class::P1, answer.clone())));
         }
     }
 

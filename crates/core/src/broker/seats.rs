@@ -39,10 +39,9 @@ impl Broker {
 
     /// A seat asks what became of alarms that nobody has taken, as far as it knows.
     pub(super) fn asked(&mut self, path: PathId, seat: &SeatId, ids: &[EventId]) {
-        let me = NodeName::Station(seat.clone());
         let known = ids.iter().filter_map(|id| self.record.get(id));
         let its = known.filter(|entry| entry.admission.stations.contains(&seat.station));
-        let receipts: Vec<Receipt> = its.flat_map(|entry| entry.receipts_for(&me)).collect();
+        let receipts: Vec<Receipt> = its.flat_map(|entry| entry.receipts_for_stations()).collect();
         self.send_receipts(path, &receipts);
     }
 
@@ -73,8 +72,8 @@ impl Broker {
             return self.report(Report::Improper(me, "a receipt for an event that is not routed to it"));
         }
         let relay = admission.sealed.event.relay.clone();
-        if entry.is_some_and(|entry| entry.needs_no_more(&receipt)) {
-            return self.send(path, Class::P1, Message::Confirmed(vec![(id, stage)]));
+        if let Some(answer) = self.settled(&receipt) {
+            return self.send(path, Class::P1, answer);
         }
         if self.noting.len() >= limits::BROKER_PENDING_P0 || !self.noting.insert((id, stage, seat.clone())) {
             // It is with the record's engine already, or has to wait for it: the seat says it again until it is confirmed.
@@ -93,7 +92,7 @@ impl Broker {
         let Some(desk) = self.desks.get_mut(seat) else { return };
         while let Some(Transmit { key: id, path, class, .. }) = desk.courier.poll_output() {
             let (admission, receipts) = match (self.record.get(&id), self.pending.get(&id)) {
-                (Some(entry), _) => (&entry.admission, entry.receipts_for(&NodeName::Station(seat.clone()))),
+                (Some(entry), _) => (&entry.admission, entry.receipts_for_stations()),
                 (None, Some(pending)) => (&pending.admission, Vec::new()),
                 (None, None) => {
                     // The record could not take it and its relay has not sent it again: there is nothing to send.

@@ -110,7 +110,11 @@ impl Relay {
                 view.lamp.reached(receipt.stage);
                 view.add(receipt);
             }
+            if view.is_stored() {
+                self.courier.settle(now.mono, &id);
+            }
             self.forget_row(row.sealed.event.class, row.slot);
+            self.file(now, id);
             return self.keep(id);
         }
         let mut view = EventView::new(now.mono, row, true);

@@ -1,1 +1,342 @@
+//! The relay in the trouble that it is there for.
 
+use proptest::prelude::*;
+
+use super::tests_support::{relay_id, seal};
+use super::*;
+use crate::event::{Class, Kind, Mode, Text};
+use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SeatId};
+use crate::lamp::Lamp;
+use crate::lane::Lane;
+use crate::message::{Message, Refusal};
+use crate::receipt::{Receipt, Stage};
+use crate::time::{Now, Timestamp, WallTime};
+use crate::{Machine, limits};
+
+const PATH: PathId = PathId(1);
+
+/// A relay with a clock, whose outputs are looked at after each step.
+struct Bench {
+    relay: Relay,
+    now: u64,
+}
+
+impl Bench {
+    fn new(rows: Vec<RelayRow>) -> Self {
+        let config =
+            RelayConfig { relay: relay_id(), epoch: 1, next_slot: 1, seed: 1, seal, software: "test".to_owned() };
+        Self { relay: Relay::new(at(0), config, rows), now: 0 }
+    }
+
+    fn step(&mut self, input: Input) -> Vec<Output> {
+        self.relay.handle(at(self.now), input);
+        self.drain()
+    }
+
+    fn wait(&mut self, millis: u64) -> Vec<Output> {
+        let until = self.now + millis * 1_000;
+        let mut outputs = Vec::new();
+        while let Some(due) = self.relay.poll_timeout().filter(|due| due.0 <= until) {
+            self.now = self.now.max(due.0);
+            self.relay.handle_timeout(at(self.now));
+            outputs.extend(self.drain());
+        }
+        self.now = until;
+        outputs
+    }
+
+    fn drain(&mut self) -> Vec<Output> {
+        let outputs = std::iter::from_fn(|| self.relay.poll_output()).collect();
+        self.relay.check().unwrap();
+        outputs
+    }
+
+    fn raise(&mut self, kind: Kind, key: Option<&str>) -> Vec<Output> {
+        let press = Press { kind, mode: Mode::Live, device: None, zone: None, note: Text::default() };
+        self.step(Input::Raise { ticket: Ticket(7), press, idempotency_key: key.map(str::to_owned) })
+    }
+
+    fn only_id(&self) -> EventId {
+        let mut all = self.relay.events();
+        let id = all.next().unwrap().sealed().event.id;
+        assert!(all.next().is_none(), "there is more than one event");
+        id
+    }
+
+    fn receipt(&mut self, id: EventId, stage: Stage, by: NodeName) -> Vec<Output> {
+        let receipt = Receipt { event: id, stage, at: WallTime(5), by, officer: None, note: Text::default() };
+        self.step(Input::Message(PATH, Message::Receipts(vec![receipt])))
+    }
+
+    fn lamp(&self, id: EventId) -> Lamp {
+        self.relay.get(&id).unwrap().lamp()
+    }
+}
+
+fn at(micros: u64) -> Now {
+    Now { mono: Timestamp(micros), wall: WallTime(1_700_000_000_000_000) }
+}
+
+fn broker() -> NodeName {
+    "broker/r1/n1".parse().unwrap()
+}
+
+fn seat(number: usize) -> NodeName {
+    NodeName::Station(SeatId { station: "p1".parse().unwrap(), seat: Name::new(&format!("d{number}")).unwrap() })
+}
+
+fn copies(outputs: &[Output]) -> usize {
+    outputs.iter().filter(|output| matches!(output, Output::Send(_, _, Message::Event(_)))).count()
+}
+
+fn answers(outputs: &[Output]) -> Vec<&Result<Raised, RaiseError>> {
+    outputs.iter().filter_map(|o| if let Output::Answer(_, answer) = o { Some(answer) } else { None }).collect()
+}
+
+fn persists(outputs: &[Output]) -> Vec<(PersistSeq, &Write)> {
+    outputs
+        .iter()
+        .filter_map(|o| if let Output::Persist(seq, write) = o { Some((*seq, write)) } else { None })
+        .collect()
+}
+
+#[test]
+fn kept_is_not_said_before_the_disk_has_it_but_the_alarm_goes_at_once() {
+    let mut bench = Bench::new(vec![]);
+    bench.step(Input::PathUp(PATH, Lane::Express));
+    let outputs = bench.raise(Kind::Panic, None);
+    assert_eq!((copies(&outputs), answers(&outputs).len()), (1, 0));
+    let seq = persists(&outputs)[0].0;
+    let outputs = bench.step(Input::Persisted(seq));
+    assert!(matches!(answers(&outputs)[..], [Ok(Raised { repeated: false, .. })]));
+    assert!(bench.relay.get(&bench.only_id()).unwrap().is_kept());
+}
+
+#[test]
+fn without_a_path_the_alarm_waits_and_the_lamp_says_dial_110_in_time() {
+    let mut bench = Bench::new(vec![]);
+    let outputs = bench.raise(Kind::Panic, None);
+    bench.step(Input::Persisted(persists(&outputs)[0].0));
+    let id = bench.only_id();
+    assert_eq!(bench.lamp(id), Lamp::Kept);
+    bench.wait(9_999);
+    assert_eq!(bench.lamp(id), Lamp::Kept);
+    let outputs = bench.wait(1);
+    assert!(outputs.iter().any(|output| matches!(output, Output::Report(Report::Lamp(_, Lamp::Dial110)))));
+    assert_eq!(copies(&bench.step(Input::PathUp(PATH, Lane::Express))), 1, "it was dropped for want of a path");
+}
+
+#[test]
+fn same_key_twice_is_one_event() {
+    let mut bench = Bench::new(vec![]);
+    let first = bench.raise(Kind::Panic, Some("k"));
+    assert!(answers(&bench.raise(Kind::Panic, Some("k"))).is_empty(), "it is not kept yet");
+    let outputs = bench.step(Input::Persisted(persists(&first)[0].0));
+    let id = bench.only_id();
+    let expected = [&Ok(Raised { id, repeated: false }), &Ok(Raised { id, repeated: true })];
+    assert_eq!(answers(&outputs), expected);
+    let outputs = bench.raise(Kind::Fire, Some("k"));
+    assert_eq!(answers(&outputs), [&Err(RaiseError::KeyReused { id })]);
+    // And after a restart.
+    let row = bench.relay.get(&id).unwrap().row.clone();
+    let mut bench = Bench::new(vec![row]);
+    let outputs = bench.raise(Kind::Panic, Some("k"));
+    assert_eq!(answers(&outputs), [&Ok(Raised { id, repeated: true })]);
+}
+
+#[test]
+fn a_key_too_long_is_refused_with_its_length() {
+    let mut bench = Bench::new(vec![]);
+    let outputs = bench.raise(Kind::Panic, Some(&"k".repeat(129)));
+    assert_eq!(answers(&outputs), [&Err(RaiseError::KeyTooLong { len: 129 })]);
+    assert_eq!(bench.relay.events().count(), 0);
+}
+
+#[test]
+fn a_full_disk_is_said_and_the_alarm_is_sent_and_kept_later() {
+    let mut bench = Bench::new(vec![]);
+    bench.step(Input::PathUp(PATH, Lane::Express));
+    let outputs = bench.raise(Kind::Panic, Some("k"));
+    assert_eq!(copies(&outputs), 1);
+    let outputs = bench.step(Input::PersistFailed(persists(&outputs)[0].0, "full".to_owned()));
+    assert!(matches!(answers(&outputs)[..], [Err(RaiseError::NotKept { .. })]));
+    // Asking again asks the disk again.
+    let outputs = bench.raise(Kind::Panic, Some("k"));
+    let writes = persists(&outputs);
+    assert_eq!(writes.len(), 1);
+    bench.step(Input::PersistFailed(writes[0].0, "full".to_owned()));
+    let outputs = bench.wait(5_000);
+    let writes = persists(&outputs);
+    assert_eq!(writes.len(), 1, "it is written again by itself");
+    bench.step(Input::Persisted(writes[0].0));
+    assert!(bench.relay.get(&bench.only_id()).unwrap().is_kept());
+}
+
+#[test]
+fn what_a_station_has_but_the_record_does_not_is_still_carried() {
+    let mut bench = Bench::new(vec![]);
+    bench.step(Input::PathUp(PATH, Lane::Express));
+    bench.raise(Kind::Fault, None);
+    let id = bench.only_id();
+    bench.receipt(id, Stage::Delivered, seat(1));
+    let view = bench.relay.get(&id).unwrap();
+    assert!(!view.is_stored() && !view.is_finished());
+    assert!(copies(&bench.wait(20_000)) > 3, "nobody carries it to the record");
+    bench.receipt(id, Stage::Stored, broker());
+    assert!(bench.relay.get(&id).unwrap().is_finished());
+    assert_eq!(copies(&bench.wait(60_000)), 0);
+}
+
+#[test]
+fn what_the_region_has_forgotten_is_sent_again_until_it_is_finished() {
+    let mut bench = Bench::new(vec![]);
+    bench.step(Input::PathUp(PATH, Lane::Express));
+    bench.raise(Kind::Panic, None);
+    let id = bench.only_id();
+    bench.receipt(id, Stage::Stored, broker());
+    assert_eq!(copies(&bench.wait(60_000)), 0);
+    let outputs = bench.step(Input::Message(PATH, Message::Unknown(vec![id])));
+    assert_eq!(copies(&outputs), 1);
+    bench.receipt(id, Stage::Acknowledged, seat(1));
+    assert_eq!(bench.lamp(id), Lamp::Acknowledged);
+    assert_eq!(copies(&bench.step(Input::Message(PATH, Message::Unknown(vec![id])))), 0);
+}
+
+#[test]
+fn a_missed_answer_is_asked_for_at_once_by_a_new_path_and_then_every_ten_seconds() {
+    let asks =
+        |outputs: &[Output]| outputs.iter().filter(|o| matches!(o, Output::Send(_, _, Message::Inquire(_)))).count();
+    let mut bench = Bench::new(vec![]);
+    bench.step(Input::PathUp(PATH, Lane::Express));
+    bench.raise(Kind::Panic, None);
+    let id = bench.only_id();
+    bench.receipt(id, Stage::Stored, broker());
+    assert_eq!(asks(&bench.step(Input::PathUp(PathId(2), Lane::Express))), 1);
+    assert_eq!(asks(&bench.wait(60_000)), 6, "one message a round, whatever the number of paths");
+    bench.receipt(id, Stage::Acknowledged, seat(1));
+    assert_eq!(asks(&bench.wait(60_000)), 0);
+    assert_eq!(bench.relay.poll_timeout(), None, "a relay at rest sleeps");
+}
+
+#[test]
+fn a_refused_event_is_offered_again_after_a_minute_and_not_before() {
+    let mut bench = Bench::new(vec![]);
+    bench.step(Input::PathUp(PATH, Lane::Express));
+    bench.raise(Kind::Assist, None);
+    let id = bench.only_id();
+    for _ in 0..3 {
+        bench.step(Input::Message(PATH, Message::Refused(id, Refusal::NoRoom)));
+    }
+    assert!(bench.relay.get(&id).unwrap().is_refused());
+    assert_eq!(copies(&bench.wait(59_000)), 0);
+    assert_eq!(copies(&bench.wait(1_100)), 1);
+}
+
+#[test]
+fn full_outbox_takes_p0_still() {
+    let mut bench = Bench::new(vec![]);
+    let rows: Vec<RelayRow> = (0..limits::RELAY_OPEN_EVENTS - limits::RELAY_RESERVED_FOR_P0).map(open_row).collect();
+    bench.relay = Bench::new(rows).relay;
+    assert!(matches!(answers(&bench.raise(Kind::Assist, None))[..], [Err(RaiseError::Full { .. })]));
+    let outputs = bench.raise(Kind::Panic, None);
+    assert_eq!((answers(&outputs).len(), persists(&outputs).len()), (0, 1));
+}
+
+fn open_row(number: usize) -> RelayRow {
+    let mut event = tests_support::event(Kind::Assist);
+    event.id = EventId::from_bytes((number as u128).to_be_bytes());
+    RelayRow { slot: number as u64, sealed: seal(&event), idempotency_key: None, receipts: vec![] }
+}
+
+#[test]
+fn finished_events_and_their_keys_are_forgotten_and_open_ones_are_not() {
+    let mut bench = Bench::new(vec![]);
+    bench.raise(Kind::Panic, Some("open"));
+    let open = bench.only_id();
+    let mut forgotten = 0;
+    for number in 0..limits::RELAY_FINISHED_EVENTS + 50 {
+        bench.now += 1_000;
+        bench.relay.handle(
+            at(bench.now),
+            Input::Raise {
+                ticket: Ticket(1),
+                press: Press { kind: Kind::Panic, mode: Mode::Live, device: None, zone: None, note: Text::default() },
+                idempotency_key: Some(format!("k{number}")),
+            },
+        );
+        std::iter::from_fn(|| bench.relay.poll_output()).for_each(drop);
+        let id = bench.relay.events().map(|view| view.row.slot).max().unwrap();
+        let id = bench.relay.events().find(|view| view.row.slot == id).unwrap().sealed().event.id;
+        let receipt = Receipt {
+            event: id,
+            stage: Stage::Acknowledged,
+            at: WallTime(1),
+            by: seat(1),
+            officer: None,
+            note: Text::default(),
+        };
+        bench.relay.handle(at(bench.now), Input::Message(PATH, Message::Receipts(vec![receipt])));
+        let outputs: Vec<Output> = std::iter::from_fn(|| bench.relay.poll_output()).collect();
+        forgotten +=
+            persists(&outputs).iter().filter(|(_, write)| matches!(write, Write::Forget(Class::P0, _))).count();
+    }
+    bench.relay.check().unwrap();
+    assert_eq!(forgotten, 50);
+    assert!(bench.relay.get(&open).is_some());
+    assert_eq!(bench.relay.events().count(), limits::RELAY_FINISHED_EVENTS + 1);
+    assert_eq!(bench.relay.oldest_unstored().unwrap().sealed().event.id, open);
+}
+
+#[test]
+fn forty_seats_do_not_keep_the_officers_answer_out() {
+    let mut bench = Bench::new(vec![]);
+    bench.raise(Kind::Panic, None);
+    let id = bench.only_id();
+    bench.receipt(id, Stage::Stored, broker());
+    for number in 0..40 {
+        bench.receipt(id, Stage::Delivered, seat(number));
+        bench.receipt(id, Stage::Displayed, seat(number));
+    }
+    bench.receipt(id, Stage::Acknowledged, seat(39));
+    assert_eq!(bench.lamp(id), Lamp::Acknowledged);
+    assert!(bench.relay.get(&id).unwrap().receipts().len() <= limits::RECEIPTS_PER_EVENT);
+}
+
+#[test]
+fn an_event_that_a_mended_store_holds_twice_is_one_event() {
+    let (first, mut second) = (open_row(1), open_row(1));
+    second.slot = 2;
+    second.receipts.push(Receipt {
+        event: second.sealed.event.id,
+        stage: Stage::Stored,
+        at: WallTime(1),
+        by: broker(),
+        officer: None,
+        note: Text::default(),
+    });
+    let mut bench = Bench::new(vec![first, second]);
+    let outputs = bench.drain();
+    assert!(persists(&outputs).iter().any(|(_, write)| matches!(write, Write::Forget(Class::P1, 2))));
+    assert!(bench.relay.get(&bench.only_id()).unwrap().is_stored());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is heard in whatever order, a lamp goes one way: only a screen or an officer ends "dial 110".
+    #[test]
+    fn a_lamp_never_goes_back(heard in prop::collection::vec((0..7_usize, 0..4_usize, 0..4_000_u64), 1..40)) {
+        let mut bench = Bench::new(vec![]);
+        bench.step(Input::PathUp(PATH, Lane::Express));
+        bench.raise(Kind::Panic, None);
+        let id = bench.only_id();
+        let mut shown = bench.lamp(id);
+        for (stage, by, millis) in heard {
+            bench.receipt(id, Stage::ALL[stage], if stage < 4 { broker() } else { seat(by) });
+            bench.wait(millis);
+            let now = bench.lamp(id);
+            prop_assert!(now >= shown, "{:?} after {:?}", now, shown);
+            shown = now;
+        }
+    }
+}

@@ -6,13 +6,13 @@ use huxiao_core::{InboxRow, NodeName, PersistSeq, RelayRow, Resume, Rng};
 use huxiao_core::{relay, station};
 
 /// What a node's writes add up to.
-pub trait Content: Default {
+pub(crate) trait Content: Default {
     type Write;
     fn apply(&mut self, write: Self::Write);
 }
 
 #[derive(Default)]
-pub struct Outbox(pub BTreeMap<u64, RelayRow>);
+pub(crate) struct Outbox(pub BTreeMap<u64, RelayRow>);
 
 impl Content for Outbox {
     type Write = relay::Write;
@@ -25,9 +25,9 @@ impl Content for Outbox {
 }
 
 #[derive(Default)]
-pub struct Inbox {
-    pub rows: BTreeMap<u64, InboxRow>,
-    pub marks: BTreeMap<NodeName, Resume>,
+pub(crate) struct Inbox {
+    pub(crate) rows: BTreeMap<u64, InboxRow>,
+    pub(crate) marks: BTreeMap<NodeName, Resume>,
 }
 
 impl Content for Inbox {
@@ -41,12 +41,12 @@ impl Content for Inbox {
     }
 }
 
-pub struct Disk<C: Content> {
-    pub content: C,
+pub(crate) struct Disk<C: Content> {
+    pub(crate) content: C,
     queue: VecDeque<(PersistSeq, C::Write)>,
     /// How many of the queue are being synced now.
     syncing: usize,
-    pub writes: usize,
+    pub(crate) writes: usize,
 }
 
 impl<C: Content> Default for Disk<C> {
@@ -57,7 +57,7 @@ impl<C: Content> Default for Disk<C> {
 
 impl<C: Content> Disk<C> {
     /// Takes a write. True if a sync must be started.
-    pub fn write(&mut self, seq: PersistSeq, write: C::Write) -> bool {
+    pub(crate) fn write(&mut self, seq: PersistSeq, write: C::Write) -> bool {
         self.writes += 1;
         self.queue.push_back((seq, write));
         self.start()
@@ -72,7 +72,7 @@ impl<C: Content> Disk<C> {
     }
 
     /// The sync is over. The writes that it was about, and whether another one must be started.
-    pub fn synced(&mut self, failed: bool) -> (Vec<PersistSeq>, bool) {
+    pub(crate) fn synced(&mut self, failed: bool) -> (Vec<PersistSeq>, bool) {
         let mut done = Vec::new();
         for (seq, write) in self.queue.drain(..std::mem::take(&mut self.syncing)) {
             done.push(seq);
@@ -84,7 +84,7 @@ impl<C: Content> Disk<C> {
     }
 
     /// The power goes. Some of what was under way may have reached the disk all the same, in order.
-    pub fn crash(&mut self, rng: &mut Rng) {
+    pub(crate) fn crash(&mut self, rng: &mut Rng) {
         let luck = rng.below(self.queue.len() as u64 + 1);
         for _ in 0..luck {
             if let Some((_, write)) = self.queue.pop_front() {

@@ -62,7 +62,7 @@ fn judge(world: &World) -> Result<(), String> {
     }
     for seat in world.seats.iter().flatten() {
         // What the record has forgotten it cannot confirm.
-        if (seat.unconfirmed() > 0 && !world.nature.small_record) || !seat.nodes().contains(&broker_name()) {
+        if (seat.unconfirmed() > 0 && all_seats) || !seat.nodes().contains(&broker_name()) {
             return Err(format!("a seat has {} statements unconfirmed", seat.unconfirmed()));
         }
     }
@@ -70,7 +70,10 @@ fn judge(world: &World) -> Result<(), String> {
         return Err(format!("{id} was sent {copies} times"));
     }
     if all_seats && world.copies_after_quiet > 0 {
-        return Err(format!("{} copies were sent when all was said, or to a seat that had all", world.copies_after_quiet));
+        return Err(format!(
+            "{} copies were sent when all was said, or to a seat that had all",
+            world.copies_after_quiet
+        ));
     }
     if world.writes_before_again > world.writes_before_quiet {
         return Err(format!("{} writes when all was said", world.writes_before_again - world.writes_before_quiet));

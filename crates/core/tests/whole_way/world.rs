@@ -9,43 +9,43 @@ use huxiao_core::record::RecordState;
 use huxiao_core::relay::{Press, Raised, Relay, RelayConfig, Ticket};
 use huxiao_core::station::{AckTicket, Station, StationConfig};
 use huxiao_core::{
-    Class, Command, Event, EventId, Kind, Lane, Machine, Message, Mode, Name, NodeName, Now, PathId, PersistSeq, RecordId,
-    RelayId, Rng, SchoolId, Sealed, SeatId, Stage, StationId, Text, Timestamp, WallTime,
+    Class, Command, Event, EventId, Kind, Lane, Machine, Message, Mode, Name, NodeName, Now, PathId, PersistSeq,
+    RecordId, RelayId, Rng, SchoolId, Sealed, SeatId, Stage, StationId, Text, Timestamp, WallTime,
 };
 use huxiao_core::{broker, relay, station};
 
 use crate::disk::{Disk, Inbox, Outbox};
 
-pub const SECOND: u64 = 1_000_000;
+pub(crate) const SECOND: u64 = 1_000_000;
 /// Faults stop here, and all links and disks are well.
-pub const CALM: u64 = 90 * SECOND;
-/// Officers take here whatever nobody has taken.
-const SWEEP: u64 = CALM + 40 * SECOND;
+pub(crate) const CALM: u64 = 90 * SECOND;
+/// Officers take here whatever nobody has taken, twice: what was refused for want of room comes a minute later.
+const SWEEPS: [u64; 2] = [CALM + 40 * SECOND, CALM + 130 * SECOND];
 /// From here on nothing more may be said or written.
-pub const QUIET: u64 = SWEEP + 60 * SECOND;
+pub(crate) const QUIET: u64 = SWEEPS[1] + 60 * SECOND;
 /// Here the seats' sessions are cut and made once more: they must be given nothing.
 const AGAIN: u64 = QUIET + 30 * SECOND;
-pub const END: u64 = AGAIN + 30 * SECOND;
+pub(crate) const END: u64 = AGAIN + 30 * SECOND;
 
-pub const SEATS: [(&str, &str); 3] = [("p1", "a"), ("p1", "b"), ("p2", "a")];
+pub(crate) const SEATS: [(&str, &str); 3] = [("p1", "a"), ("p1", "b"), ("p2", "a")];
 
 /// What sort of world it is.
 #[derive(Clone, Copy, Default)]
-pub struct Nature {
+pub(crate) struct Nature {
     /// Disks answer before they have written: a lie that the checks must find out.
-    pub lying_disks: bool,
+    pub(crate) lying_disks: bool,
     /// The record may be lost as a whole, once.
-    pub loses_record: bool,
+    pub(crate) loses_record: bool,
     /// Inboxes may be lost as a whole.
-    pub loses_inboxes: bool,
+    pub(crate) loses_inboxes: bool,
     /// The record holds few events.
-    pub small_record: bool,
+    pub(crate) small_record: bool,
     /// The plan does not know the school until faults are over.
-    pub late_plan: bool,
+    pub(crate) late_plan: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Node {
+pub(crate) enum Node {
     Relay,
     Broker,
     Seat(usize),
@@ -75,40 +75,40 @@ struct Link {
     dialling: bool,
 }
 
-pub struct World {
-    pub nature: Nature,
-    pub rng: Rng,
-    pub now: u64,
+pub(crate) struct World {
+    pub(crate) nature: Nature,
+    pub(crate) rng: Rng,
+    pub(crate) now: u64,
     queue: BTreeMap<(u64, u64), Action>,
     order: u64,
     lives: BTreeMap<Node, u64>,
     links: Vec<Link>,
-    pub relay: Option<Relay>,
+    pub(crate) relay: Option<Relay>,
     relay_disk: Disk<Outbox>,
-    pub broker: Option<broker::Broker>,
+    pub(crate) broker: Option<broker::Broker>,
     log: BTreeMap<u64, Command>,
     proposals: Vec<Command>,
     forgets: Vec<u64>,
     committing: bool,
     record_id: u8,
-    pub record_lost: bool,
-    pub seats: Vec<Option<Station>>,
+    pub(crate) record_lost: bool,
+    pub(crate) seats: Vec<Option<Station>>,
     seat_disks: Vec<Disk<Inbox>>,
     presses: Vec<(Press, Option<String>)>,
-    pub kept: BTreeMap<EventId, Class>,
+    pub(crate) kept: BTreeMap<EventId, Class>,
     by_key: BTreeMap<String, EventId>,
-    pub stored: BTreeSet<EventId>,
-    pub taken: BTreeSet<EventId>,
+    pub(crate) stored: BTreeSet<EventId>,
+    pub(crate) taken: BTreeSet<EventId>,
     shown_now: Vec<BTreeSet<EventId>>,
     shown_for_good: Vec<BTreeSet<EventId>>,
-    pub copies: BTreeMap<EventId, usize>,
-    pub copies_after_quiet: usize,
-    pub writes_before_quiet: usize,
-    pub writes_before_again: usize,
+    pub(crate) copies: BTreeMap<EventId, usize>,
+    pub(crate) copies_after_quiet: usize,
+    pub(crate) writes_before_quiet: usize,
+    pub(crate) writes_before_again: usize,
     tickets: u64,
 }
 
-pub fn broker_name() -> NodeName {
+pub(crate) fn broker_name() -> NodeName {
     NodeName::Broker { region: name("r1"), node: name("n1") }
 }
 
@@ -120,7 +120,7 @@ fn school() -> SchoolId {
     SchoolId(name("s1"))
 }
 
-pub fn seat(at: usize) -> SeatId {
+pub(crate) fn seat(at: usize) -> SeatId {
     SeatId { station: StationId(name(SEATS[at].0)), seat: name(SEATS[at].1) }
 }
 
@@ -129,7 +129,7 @@ fn seal(event: &Event) -> Sealed {
 }
 
 impl World {
-    pub fn new(seed: u64, nature: Nature) -> Self {
+    pub(crate) fn new(seed: u64, nature: Nature) -> Self {
         let mut world = Self {
             nature,
             rng: Rng::new(seed),
@@ -196,7 +196,7 @@ impl World {
                 self.at(again, Action::Press(number));
             }
         }
-        self.at(SWEEP, Action::Sweep);
+        SWEEPS.into_iter().for_each(|when| self.at(when, Action::Sweep));
         self.at(AGAIN, Action::CutAll);
         if self.nature.late_plan {
             let when = self.rng.below(CALM + 5 * SECOND);
@@ -218,15 +218,15 @@ impl World {
         self.now < CALM && self.rng.below(100) < percent
     }
 
-    pub fn clock(&self) -> Now {
+    pub(crate) fn clock(&self) -> Now {
         Now { mono: Timestamp(self.now), wall: WallTime(1_700_000_000_000_000 + i64::try_from(self.now).unwrap()) }
     }
 
-    pub fn life(&self, node: Node) -> u64 {
+    pub(crate) fn life(&self, node: Node) -> u64 {
         self.lives.get(&node).copied().unwrap_or(0)
     }
 
-    pub fn run(&mut self) -> Result<(), String> {
+    pub(crate) fn run(&mut self) -> Result<(), String> {
         let mut steps = 0;
         while self.now < END {
             steps += 1;
@@ -304,7 +304,9 @@ impl World {
                 }
                 Ok(())
             }
-            Action::Cut(link, session) if self.links[link].session.is_some_and(|(live, _)| live == session) => self.cut(link),
+            Action::Cut(link, session) if self.links[link].session.is_some_and(|(live, _)| live == session) => {
+                self.cut(link)
+            }
             Action::Cut(..) => Ok(()),
             Action::Crash(node) => self.crash(node),
             Action::Start(node) => self.start(node),
@@ -391,7 +393,9 @@ impl World {
             self.copies_after_quiet += usize::from(self.now > QUIET);
         }
         let found = self.links.iter().position(|link| link.session.is_some_and(|(session, _)| session == path.0));
-        let Some(link) = found.filter(|link| self.links[*link].session.is_some_and(|(_, swallows)| !swallows)) else { return };
+        let Some(link) = found.filter(|link| self.links[*link].session.is_some_and(|(_, swallows)| !swallows)) else {
+            return;
+        };
         let copies = 1 + u64::from(self.troubled(10));
         for _ in 0..copies {
             let longest = if self.troubled(10) { 3 * SECOND } else { 60_000 };
@@ -541,7 +545,8 @@ impl World {
     }
 
     fn screen(&mut self, at: usize, id: EventId) -> Result<(), String> {
-        let alarm = self.seats[at].as_ref().and_then(|seat| seat.get(&id)).map(|row| row.sealed.event.class <= Class::P1);
+        let alarm =
+            self.seats[at].as_ref().and_then(|seat| seat.get(&id)).map(|row| row.sealed.event.class <= Class::P1);
         if alarm == Some(true) && self.rng.below(10) < 4 {
             self.soon(20 * SECOND, Action::Officer(at, id));
             if self.rng.below(3) == 0 {
@@ -669,9 +674,14 @@ impl World {
             broker::Output::Send(path, _, message) => {
                 if let Message::Receipts(receipts) = &message {
                     for receipt in receipts.iter().filter(|receipt| receipt.stage == Stage::Stored) {
-                        let admits = |command: &Command| matches!(command, Command::Admit(_)) && command.event() == receipt.event;
+                        let admits = |command: &Command| {
+                            matches!(command, Command::Admit(_)) && command.event() == receipt.event
+                        };
                         if !self.log.values().any(admits) {
-                            return Err(format!("{} was said to be stored, and the log does not hold it", receipt.event));
+                            return Err(format!(
+                                "{} was said to be stored, and the log does not hold it",
+                                receipt.event
+                            ));
                         }
                         self.stored.insert(receipt.event);
                     }
@@ -714,11 +724,13 @@ impl World {
                 self.soon(2 * SECOND, Action::Screen(at, life, id));
             }
             station::Output::NowDurable(seq) => {
-                let row = self.seat_disks[at].content.rows.get(&seq).ok_or("a row is said to be durable, and is not")?;
+                let row =
+                    self.seat_disks[at].content.rows.get(&seq).ok_or("a row is said to be durable, and is not")?;
                 self.shown_for_good[at].insert(row.sealed.event.id);
             }
             station::Output::Answer(_, Ok(done)) => {
-                let row = self.seat_disks[at].content.rows.values().find(|row| row.sealed.event.id == done.receipt.event);
+                let row =
+                    self.seat_disks[at].content.rows.values().find(|row| row.sealed.event.id == done.receipt.event);
                 if !row.is_some_and(|row| row.receipts.iter().any(|r| r.stage == Stage::Acknowledged)) {
                     return Err(format!("{}: an officer was answered before the disk had it", done.receipt.event));
                 }
@@ -757,10 +769,13 @@ impl World {
             Node::Seat(at) => {
                 let (done, more) = self.seat_disks[at].synced(failed);
                 for seq in done {
-                    self.tell_seat(at, match outcome(seq) {
-                        Ok(seq) => station::Input::Persisted(seq),
-                        Err(seq) => station::Input::PersistFailed(seq, why()),
-                    })?;
+                    self.tell_seat(
+                        at,
+                        match outcome(seq) {
+                            Ok(seq) => station::Input::Persisted(seq),
+                            Err(seq) => station::Input::PersistFailed(seq, why()),
+                        },
+                    )?;
                 }
                 if more {
                     self.sync(node);

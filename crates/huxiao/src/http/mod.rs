@@ -9,7 +9,7 @@ mod sse;
 mod stream;
 
 pub use client::{Answer, Client};
-pub use endpoint::{Endpoint, EndpointError};
+pub use endpoint::Endpoint;
 pub use error::HttpError;
-pub use sse::{Message, Parser, TooLong};
+pub use sse::Message;
 pub use stream::EventStream;

@@ -95,15 +95,15 @@ impl Bench {
     async fn come(&self, kind: Kind, number: u64) {
         let sealed = huxiao_wire::seal(&event(kind, number));
         let copy = EventCopy { sealed, trail: Trail::default(), receipts: Vec::new() };
-        self.seat.handle.input(Input::Message(PathId(1), Message::Event(copy))).await.unwrap();
+        self.seat.handle.urgent(Input::Message(PathId(1), Message::Event(copy))).unwrap();
+        // Reading comes after the step.
+        self.seat.upstream().await.unwrap();
     }
 
     /// From now on the disk does this; what waited for it goes to it with the next step.
     async fn disk(&self, does: Disk) {
         *self.disk.lock().unwrap() = does;
         self.seat.displayed(Vec::new()).await.unwrap();
-        // Reading comes after the step.
-        self.seat.upstream().await.unwrap();
     }
 
     async fn follow(&self, from: u64) -> Reader {

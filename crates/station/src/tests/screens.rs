@@ -236,3 +236,25 @@ async fn a_lost_inbox_forgets_the_mark_and_reuses_no_number() {
     broker.receipt(event(Kind::Mains, 1).id, Stage::Delivered).await;
     node.stop().await;
 }
+
+#[tokio::test]
+async fn an_alarm_is_on_the_screen_long_before_its_limit() {
+    let world = World::new();
+    let mut broker = world.broker().await;
+    let node = world.station(broker.addr).await;
+    broker.hello().await;
+    let mut screen = node.follow("/v1/events", "").await;
+    screen.until("live").await;
+    let mut took = Vec::new();
+    for number in 1..=100 {
+        let alarm = event(Kind::Panic, number);
+        let begun = std::time::Instant::now();
+        broker.give(&alarm).await;
+        assert_eq!(screen.until("alarm").await.id, Some(number));
+        took.push(begun.elapsed());
+    }
+    took.sort_unstable();
+    println!("broker node to SSE line, disk included: p50 {:?}, p99 {:?}, worst {:?}", took[50], took[98], took[99]);
+    assert!(took[98] < Duration::from_millis(500), "{took:?}");
+    node.stop().await;
+}

@@ -1,0 +1,145 @@
+//! The command line: what can be said, and who does it.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use huxiao_core::Role;
+
+use crate::alarm::{self, AlarmCommand};
+use crate::args::Global;
+use crate::check::{self, CheckCommand};
+use crate::completion::{self, CompletionArgs};
+use crate::config::{self, ConfigCommand};
+use crate::dev::{self, DevArgs};
+use crate::exit::{Code, Failure, Outcome};
+use crate::lab::{self, LabCommand};
+use crate::node::{self, NodeCommand};
+use crate::output;
+use crate::store::{self, StoreCommand};
+use crate::version::{self, VersionArgs};
+
+/// Carries a school's one-key alarm to the police station that answers for it, and the answer back
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not known in time, 10 unhealthy or damaged, 78 wrong configuration,
+/// 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "huxiao", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The node in a school's gatehouse
+    #[command(subcommand)]
+    Relay(NodeCommand),
+    /// The node in a region's machine room
+    #[command(subcommand)]
+    Broker(NodeCommand),
+    /// The node in a police station's duty room
+    #[command(subcommand)]
+    Station(NodeCommand),
+    /// Press, look, watch, answer
+    #[command(subcommand)]
+    Alarm(AlarmCommand),
+    /// A small province in one process, to see and to try
+    Dev(DevArgs),
+    /// A ready set of certificates and configurations, to try real processes
+    #[command(subcommand)]
+    Lab(LabCommand),
+    /// Configuration files
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// The data of a node: look, check, rescue
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Ask a node how it is
+    #[command(subcommand)]
+    Check(CheckCommand),
+    /// Print a script by which a shell completes commands
+    Completion(CompletionArgs),
+    /// Print what this program is
+    Version(VersionArgs),
+}
+
+/// Runs the command that `args` say (the first is the program's name) and gives the verdict for the shell.
+pub fn main<I>(args: I) -> ExitCode
+where
+    I: IntoIterator<Item = OsString>,
+{
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to standard output, mistakes to standard error; if nobody reads there, nobody is to be told.
+            let _ = error.print();
+            return if error.use_stderr() { Code::Usage.into() } else { Code::Ok.into() };
+        }
+    };
+    let global = &cli.global;
+    let outcome = match cli.command {
+        Command::Relay(command) => node::run(Role::Relay, command, global),
+        Command::Broker(command) => node::run(Role::Broker, command, global),
+        Command::Station(command) => node::run(Role::Station, command, global),
+        Command::Alarm(command) => block_on(alarm::run(command, global)),
+        Command::Dev(args) => return dev::run(&args),
+        Command::Lab(command) => lab::run(command, global),
+        Command::Config(command) => config::run(command),
+        Command::Store(command) => store::run(command, global),
+        Command::Check(command) => block_on(check::run(command)),
+        Command::Completion(args) => completion::run(&args),
+        Command::Version(args) => version::run(&args),
+    };
+    match outcome {
+        Ok(code) => code.into(),
+        Err(failure) => {
+            tell(&failure);
+            failure.code.into()
+        }
+    }
+}
+
+fn tell(failure: &Failure) {
+    match failure.code {
+        _ if failure.words.is_empty() => {}
+        // Each line begins with its place, so that editors find it.
+        Code::Config => output::say(&failure.words),
+        _ => output::say(&format!("error: {failure}")),
+    }
+}
+
+/// Runs a command that waits for others, until it ends or ctrl-c does.
+fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::failed(format!("this process cannot start its work: {error}")))?;
+    runtime.block_on(async {
+        tokio::select! {
+            outcome = command => outcome,
+            Ok(()) = tokio::signal::ctrl_c() => Err(Failure::new(Code::Interrupted, "")),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_may_stand_anywhere() {
+        let parse = |words: &str| Cli::try_parse_from(words.split(' '));
+        assert!(parse("huxiao -q version").unwrap().global.quiet);
+        assert_eq!(parse("huxiao version -vv").unwrap().global.verbose, 2);
+        assert!(parse("huxiao version -q -v").is_err());
+        assert!(parse("huxiao --log-format xml version").is_err());
+    }
+}

@@ -1,0 +1,106 @@
+//! A stored row as JSON, with the names that the APIs use.
+//!
+//! Invariant: a row that cannot be decoded is shown all the same, as hexadecimal digits with the reason.
+
+use huxiao_core::{Command, InboxRow, RelayRow};
+use huxiao_runtime::event_json::{EventFields, ReceiptJson, StepJson};
+use huxiao_runtime::time_format::rfc3339;
+use huxiao_store::{Found, Space};
+use huxiao_wire::{WireError, decode_command, decode_inbox_row, decode_relay_row};
+use serde_json::{Value, json};
+
+/// The row with its name and where it was found.
+pub(super) fn row(found: &Found) -> Value {
+    let key = found.key;
+    let mut json = json!({
+        "space": key.space.as_str(), "class": key.class.as_str(), "number": key.seq,
+        "commit": found.commit, "origin": found.origin,
+    });
+    let decoded: Result<Value, WireError> = match key.space {
+        Space::Outbox => decode_relay_row(&found.value).map(|row| outbox(&row)),
+        Space::Inbox => decode_inbox_row(&found.value).map(|row| inbox(&row)),
+        Space::Record => decode_command(&found.value).map(|command| record(&command)),
+        Space::Meta => Ok(json!({ "hex": hex(&found.value) })),
+    };
+    match decoded {
+        Ok(content) => json["row"] = content,
+        Err(error) => json["row"] = json!({ "error": error.to_string(), "hex": hex(&found.value) }),
+    }
+    json
+}
+
+/// One line for people.
+pub(super) fn line(found: &Found) -> [String; 5] {
+    let json = row(found);
+    let content = &json["row"];
+    let event = content.get("event").unwrap_or(content);
+    let text = |name: &str| event[name].as_str().unwrap_or_default();
+    let what = match (content["error"].as_str(), text("kind")) {
+        (Some(error), _) => format!("not readable: {error}"),
+        (None, "") => content["what"].as_str().unwrap_or("small facts of the node").to_owned(),
+        (None, kind) => format!("{} {kind} {} {}", text("raised_at"), text("school"), text("id")),
+    };
+    let origin = json["origin"].as_str().unwrap_or_default().to_owned();
+    [found.key.to_string(), found.commit.to_string(), origin, found.value.len().to_string(), what]
+}
+
+fn outbox(row: &RelayRow) -> Value {
+    json!({
+        "what": "outbox", "slot": row.slot, "event": EventFields::new(&row.sealed.event),
+        "idempotency_key": row.idempotency_key,
+        "receipts": row.receipts.iter().map(ReceiptJson::new).collect::<Vec<_>>(),
+    })
+}
+
+fn inbox(row: &InboxRow) -> Value {
+    json!({
+        "what": "inbox", "seq": row.seq, "event": EventFields::new(&row.sealed.event),
+        "received_at": rfc3339(row.received_at),
+        "trail": row.trail.steps().iter().map(StepJson::new).collect::<Vec<_>>(),
+        "receipts": row.receipts.iter().map(ReceiptJson::new).collect::<Vec<_>>(),
+        "unconfirmed": row.unconfirmed.iter().map(|stage| stage.as_str()).collect::<Vec<_>>(),
+    })
+}
+
+fn record(command: &Command) -> Value {
+    match command {
+        Command::Admit(admission) => json!({
+            "what": "admit", "event": EventFields::new(&admission.sealed.event),
+            "at": rfc3339(admission.at), "by": admission.by.to_string(),
+            "stations": admission.stations.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "trail": admission.trail.steps().iter().map(StepJson::new).collect::<Vec<_>>(),
+        }),
+        Command::Note(receipt) => {
+            json!({ "what": "note", "id": receipt.event.to_string(), "receipt": ReceiptJson::new(receipt) })
+        }
+        Command::Route { event, stations } => json!({
+            "what": "route", "id": event.to_string(),
+            "stations": stations.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        }),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use huxiao_core::Class;
+    use huxiao_store::{Key, Origin};
+
+    use super::*;
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_shown_all_the_same() {
+        for space in Space::ALL {
+            let key = Key { space, class: Class::P0, seq: 7 };
+            let found = Found { key, commit: 3, value: vec![0xff, 0x01], origin: Origin::BlackBox };
+            let json = row(&found);
+            assert_eq!(json["row"]["hex"], "ff01");
+            assert_eq!((&json["number"], &json["origin"]), (&json!(7), &json!("black_box")));
+            assert_eq!(json["row"]["error"].is_string(), space != Space::Meta, "{json}");
+            assert_eq!(line(&found)[4].contains("not readable"), space != Space::Meta);
+        }
+    }
+}

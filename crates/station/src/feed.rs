@@ -89,7 +89,7 @@ impl Reader {
             let (from, phase) = match start {
                 Start::New => (board.next_seq, Phase::History(board.next_seq)),
                 Start::At { from, before } => {
-                    let from = if false { 1 } else { from.max(1) };
+                    let from = if from > board.next_seq { 1 } else { from.max(1) };
                     (from, Phase::Before(first_of_latest(station, from, before)))
                 }
             };

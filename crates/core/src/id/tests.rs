@@ -48,7 +48,7 @@ proptest! {
 
     #[test]
     fn a_later_clock_gives_a_greater_id(first in 0..4_000_000_000_i64, gap in 1..1_000_i64, seed in any::<u64>()) {
-        let mut rng = Rng::new(seed);
+        let mut rng = crate::rng::Rng::new(seed);
         let (early, late) = (WallTime(first * 1_000_000), WallTime(first * 1_000_000 + gap * 1_000));
         prop_assert!(EventId::generate(early, &mut rng) < EventId::generate(late, &mut rng));
     }

@@ -1,2 +1,54 @@
-//! benches
-fn main() {}
+//! What Huxiao reaches, measured: each subcommand prints one set of figures, beside what others reach in the same run.
+//!
+//! Invariants: everything stays on this machine and on its loopback interface; every process that a bench starts ends with it, also on
+//! ctrl-c; a bench never fails for being slow, and always for an alarm that was lost or came twice.
+
+mod error;
+mod figures;
+mod foundation;
+mod http;
+mod machine;
+mod mqtt;
+mod process;
+mod report;
+mod scratch;
+mod sse;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Measures Huxiao on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "huxiao-benches", version)]
+struct Cli {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// The way of one alarm on loopback beside Mosquitto, the store beside plain files and plain sled, and an idle relay
+    Foundation(foundation::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = process::end_all_on_signals().and_then(|()| match cli.bench {
+        Bench::Foundation(args) => foundation::run(&args),
+    });
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says something to the person at the terminal. A standard error that cannot be written to is no reason to stop.
+fn say(words: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{words}");
+}

@@ -8,7 +8,7 @@
 //! * An item leaves only by [`Courier::settle`]. There is no time-to-live and no silent drop.
 //! * A higher class is always sent before a lower one, and P0 waits for no window.
 //! * An item below P0 waits only for [`limits::COURIER_WINDOW`] others of its class or of higher ones, never for lower ones.
-//! * However many items are under way, repeats stay below one for each [`REPEAT_SPACING`] in the long run.
+//! * However many items are under way, there are not more than some 200 repeats a second in the long run.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

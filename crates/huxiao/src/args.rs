@@ -74,10 +74,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "write a length of time with its unit, such as 500ms, 60s or 5m".to_owned();
     let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     // Ten years is for ever at a terminal, and no timer overflows on it.
-    Duration::try_from(span)
-        .ok()
-        .filter(|span| *span <= Duration::from_secs(10 * 365 * 86_400))
-        .ok_or_else(wrong)
+    Duration::try_from(span).ok().filter(|span| *span <= Duration::from_secs(10 * 365 * 86_400)).ok_or_else(wrong)
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {

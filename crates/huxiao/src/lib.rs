@@ -3,7 +3,7 @@
 //! Each noun has its file; none decides anything about an alarm: daemons run the role crates, and everything else speaks to daemons over
 //! their local APIs or reads files.
 //!
-//! Invariants: standard output carries data and nothing else; every command ends with one of the codes of [`exit::Code`], and every
+//! Invariants: standard output carries data and nothing else; every command ends with one of the codes in `exit`, and every
 //! failure says what happened, where, and what to do.
 
 mod alarm;

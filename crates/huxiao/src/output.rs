@@ -127,10 +127,11 @@ pub fn table(header: &[&str]) -> Table {
     table
 }
 
-/// The text of a table, without spaces at the ends of lines.
+/// The text of a table, without its padding at the ends of lines.
 #[must_use]
 pub fn render(table: &Table) -> String {
-    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    let bare = |line: String| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end());
+    table.lines().map(bare).collect()
 }
 
 /// `name  value` lines.

@@ -3,7 +3,7 @@
 //! The program holds a seat's certificate and a folder of its own. [`Client::connect`] opens the inbox in that folder and keeps
 //! sessions to the region's broker nodes; [`Client::next`] gives what the inbox holds and then what comes;
 //! [`Client::acknowledge`] carries an officer's answer to the school. It is the same seat as the daemon's, without HTTP. One
-//! folder serves one seat in one process at a time.
+//! folder, and one certificate, serve one process at a time: two of one name would each take the other's word for their own.
 //!
 //! Invariant: an event counts as delivered once it is in this inbox, not once [`Client::next`] gave it. So a program remembers the
 //! number ([`InboxRow::seq`]) up to which it has dealt with everything and gives it back in [`ClientConfig::after`]; after a

@@ -78,6 +78,24 @@ impl Node {
         self.child = Some(self.command().stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
     }
 
+    /// Starts it with a limit of `blocks` (of 512 bytes) on the size of its files: writing more fails, as on a failing disk.
+    pub fn start_limited(&mut self, blocks: u64) {
+        assert!(self.child.is_none(), "{} runs already", self.name);
+        let plain = self.command();
+        let mut limited = Command::new("sh");
+        // Ignored, so that the write fails instead of the process (setrlimit(2), RLIMIT_FSIZE).
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+        limited.args(["-c", &script, "sh"]).arg(plain.get_program()).args(plain.get_args()).current_dir("/");
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        let log = self.open_log();
+        self.child = Some(limited.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+    }
+
     /// The command that runs it.
     #[must_use]
     pub fn command(&self) -> Command {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use huxiao_tests::lab::{Lab, Output};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[test]
 fn every_file_of_a_lab_passes_its_check_and_names_each_node_once() {
@@ -51,7 +51,7 @@ fn a_mistake_in_a_file_is_named_with_its_place_and_the_likely_meaning() {
     assert!(output.stderr.contains("did you mean http.listen?"), "{output:?}");
 
     // All at once.
-    let two = format!("{good}\n[store]\nballast = \"much\"\nblack_box = \"1B\"\n");
+    let two = good.replacen("ballast = \"1MiB\"", "ballast = \"much\"", 1).replacen("\"256KiB\"", "\"1B\"", 1);
     let output = check(&lab, &two);
     assert_eq!(output.code, Some(78), "{output:?}");
     for key in ["store.ballast", "store.black_box"] {
@@ -77,21 +77,30 @@ fn the_environment_wins_over_the_file_and_says_so() {
         assert_eq!(output.code, Some(0), "{output:?}");
         output.stdout
     };
-    let file = show(&[], &[]);
-    let line = |text: &str| -> String {
-        let value: Value = serde_json::from_str(text).unwrap();
-        value.to_string()
+    let level = |text: &str| {
+        let shown: Value = serde_json::from_str(text).unwrap();
+        let values = shown["values"].as_array().unwrap();
+        values.iter().find(|value| value["key"] == "log.level").unwrap_or_else(|| panic!("{text}")).clone()
     };
-    assert!(line(&file).contains("relay-001.toml"), "{file}");
-    let variable = show(&[("HUXIAO_LOG_LEVEL", "debug")], &[]);
-    assert!(variable.contains("HUXIAO_LOG_LEVEL") && variable.contains("debug"), "{variable}");
+    let default = level(&show(&[], &[]));
+    assert_eq!((&default["value"], &default["origin"]), (&json!("info"), &json!("default")));
+    let variables = [("HUXIAO_LOG__LEVEL", "warn")];
+    let set = level(&show(&variables, &[]));
+    assert_eq!(set["value"], "warn");
+    assert!(set["origin"].to_string().contains("HUXIAO_LOG__LEVEL"), "{set}");
+    let flag = level(&show(&variables, &["--set", "log.level=error"]));
+    assert_eq!(flag["value"], "error", "a flag wins over the environment: {flag}");
+    // What a file says gives way, too.
+    let listen = show(&[("HUXIAO_HTTP__LISTEN", "127.0.0.1:9")], &[]);
+    assert!(listen.contains("HUXIAO_HTTP__LISTEN") && listen.contains("127.0.0.1:9"), "{listen}");
+
     let bad = {
         let mut command = lab.command(&["config", "show", "--config", &config]);
-        command.env("HUXIAO_STORE_BALAST", "1MiB");
+        command.env("HUXIAO_STORE__BALAST", "1MiB");
         lab.finish(command)
     };
     assert_eq!(bad.code, Some(78), "{bad:?}");
-    assert!(bad.stderr.contains("HUXIAO_STORE_BALLAST"), "it names the likely one: {bad:?}");
+    assert!(bad.stderr.contains("HUXIAO_STORE__BALLAST"), "it names the likely one: {bad:?}");
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use huxiao_tests::lab::sse::Stream;
-use huxiao_tests::lab::{Lab, http, wait_until};
+use huxiao_tests::lab::{Lab, http, say, wait_until};
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::PATIENCE;
 use crate::rogue::valid;
@@ -247,14 +248,53 @@ fn a_store_in_use_is_not_for_checking() {
     let dir = lab.data_dir("relay-001").join("store").to_str().unwrap().to_owned();
     let refused = lab.run(&["store", "check", &dir]);
     assert!(!matches!(refused.code, Some(0 | 10)), "it is neither whole nor damaged: {refused:?}");
-    assert!(refused.stderr.contains("in use"), "{refused:?}");
+    assert!(format!("{}{}", refused.stdout, refused.stderr).contains("the store is in use"), "{refused:?}");
     lab.honest_alarm("school-001", "station-001");
     lab.node("relay-001").stop();
     let whole = lab.run(&["store", "check", &dir]);
     assert_eq!(whole.code, Some(0), "{whole:?}");
-    let rows = lab.run(&["store", "inspect", &dir]);
+    let inspected = lab.run(&["store", "inspect", &dir]);
+    assert_eq!(inspected.code, Some(0), "{inspected:?}");
+    assert!(inspected.stdout.contains("outbox"), "{inspected:?}");
+    let rows = lab.run(&["store", "salvage", &dir, "--output", "ndjson"]);
     assert_eq!(rows.code, Some(0), "{rows:?}");
     assert!(rows.stdout.contains("panic"), "rows can be read: {rows:?}");
     lab.start_all();
     lab.honest_alarm("school-001", "station-001");
+}
+
+/// A limit on the size of files stands for a disk that fails: it makes a write of the database fail for another reason than space.
+#[test]
+fn a_store_that_fails_ends_its_node_with_a_status_that_a_supervisor_sees() {
+    for name in ["relay-001", "broker-1", "station-001"] {
+        let mut lab = Lab::running(1, 1);
+        lab.honest_alarm("school-001", "station-001");
+        lab.node(name).stop();
+        let database = lab.data_dir(name).join("store/database/db");
+        let blocks = std::fs::metadata(&database).unwrap().len().div_ceil(512) + 64;
+        lab.node(name).start_limited(blocks);
+        lab.node(name).wait_ready();
+        lab.start_all();
+        let (mut kept, mut pressed) = (Vec::new(), 0);
+        let body = json!({ "kind": "panic", "note": "x".repeat(1_000) });
+        while lab.node(name).exited().is_none() {
+            pressed += 1;
+            assert!(pressed < 3_000, "{name}: its disk cannot take this, and it has not said so");
+            // The relay that is being ended may not answer.
+            if let Ok(answer) = http::post(&lab.relay_of("school-001"), "/v1/events", &[], &body)
+                && answer.status == 202
+            {
+                kept.push(answer.json()["id"].as_str().unwrap().to_owned());
+            }
+        }
+        let status = lab.node(name).wait_exit(PATIENCE);
+        assert!(status.code().is_some_and(|code| code != 0), "{name}: {status}");
+        assert!(lab.node(name).log().contains("the store failed"), "{name} says why");
+        // As its supervisor would.
+        lab.start_all();
+        lab.wait_inbox("station-001", &kept, PATIENCE);
+        lab.honest_alarm("school-001", "station-001");
+        say(&format!("failed store: {name} ended with {status} after {} alarms that were kept, all there", kept.len()));
+        lab.assert_calm();
+    }
 }

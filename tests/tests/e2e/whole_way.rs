@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use huxiao_core::limits;
 use huxiao_tests::lab::sse::Stream;
 use huxiao_tests::lab::{Lab, Manner, Watch, http, wait_until};
 use serde_json::{Value, json};
@@ -117,10 +118,10 @@ fn a_passive_watcher_is_no_screen() {
 }
 
 #[test]
-fn what_a_station_missed_waits_at_the_broker_and_alarms_come_first() {
+fn what_a_station_missed_waits_at_the_broker_and_no_alarm_stands_behind_it() {
     let mut lab = Lab::running(1, 1);
     lab.node("station-001").stop();
-    let status: Vec<_> = (0..20).map(|_| lab.raise("school-001", &json!({ "kind": "status" }))).collect();
+    let status: Vec<_> = (0..200).map(|_| lab.raise("school-001", &json!({ "kind": "status" }))).collect();
     let alarms: Vec<_> = (0..5).map(|_| lab.press("school-001")).collect();
     let all: Vec<_> = status.iter().chain(&alarms).cloned().collect();
     for id in &all {
@@ -130,7 +131,9 @@ fn what_a_station_missed_waits_at_the_broker_and_alarms_come_first() {
     lab.wait_inbox("station-001", &all, PATIENCE);
     let order: Vec<String> =
         lab.inbox("station-001").values().map(|row| row["class"].as_str().unwrap().to_owned()).collect();
-    assert!(order[..5].iter().all(|class| class == "P0"), "alarms came in the order {order:?}");
+    // They travel on two connections, so a few of the others may land first: no more than are under way at once.
+    let last = order.iter().rposition(|class| class == "P0").unwrap();
+    assert!(last < limits::COURIER_WINDOW + alarms.len(), "the last alarm came as number {last} of {order:?}");
     lab.assert_calm();
 }
 

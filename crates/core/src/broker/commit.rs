@@ -158,9 +158,10 @@ impl Broker {
         let mut routed = Vec::new();
         for (id, pending) in self.pending.iter_mut().filter(|(_, pending)| pending.admission.stations.is_empty()) {
             pending.admission.stations = self.plan.route(pending.admission.sealed.event.school()).to_vec();
-            routed.push(*id);
+            routed.push((pending.admission.sealed.event.class, *id));
         }
-        routed.into_iter().for_each(|id| self.express(now, id));
+        routed.sort_unstable();
+        routed.into_iter().for_each(|(_, id)| self.express(now, id));
     }
 
     pub(super) fn propose_routes(&mut self) {

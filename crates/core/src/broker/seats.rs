@@ -19,19 +19,25 @@ impl Broker {
         desk.greeted = true;
         let me = NodeName::Station(seat.clone());
         let resume = resume.filter(|resume| resume.record == self.config.record);
+        let mut lacks: Vec<(Class, Option<u64>, EventId)> = Vec::new();
         for (index, entry) in self.record.for_station(&seat.station, resume.map_or(0, |resume| resume.index)) {
             if resume.is_none() || !entry.has(Stage::Delivered, &me) {
                 let event = &entry.admission.sealed.event;
                 // What somebody has taken long since is history: it does not stand before what nobody has.
                 let class = if entry.is_finished() { event.class.max(Class::P3) } else { event.class };
-                desk.offer(now.mono, event.id, class, Some(index), true);
+                lacks.push((class, Some(index), event.id));
             }
         }
         for (id, pending) in &mut self.pending {
             if pending.admission.stations.contains(&seat.station) {
-                desk.offer(now.mono, *id, pending.admission.sealed.event.class, None, true);
+                lacks.push((pending.admission.sealed.event.class, None, *id));
                 pending.offered.insert(seat.clone());
             }
+        }
+        // The courier sends what it is given at once, so it is given alarms first; within a class, in the record's order.
+        lacks.sort_by_key(|(class, index, _)| (*class, index.unwrap_or(u64::MAX)));
+        for (class, index, id) in lacks {
+            desk.offer(now.mono, id, class, index, true);
         }
         self.drain_desk(now, seat);
         self.tell_mark(seat);

@@ -202,7 +202,7 @@ fn an_expired_certificate_does_not_silence_an_alarm() {
 #[test]
 fn a_station_that_was_away_gets_alarms_first_and_history_last() {
     let mut bench = Bench::started();
-    for (number, kind) in [(1, Kind::Panic), (2, Kind::Status), (3, Kind::Assist), (4, Kind::Fire)] {
+    for (number, kind) in [(1, Kind::Panic), (2, Kind::Fault), (3, Kind::Assist), (4, Kind::Fire)] {
         bench.raise(number, kind);
     }
     bench.commit();
@@ -211,7 +211,7 @@ fn a_station_that_was_away_gets_alarms_first_and_history_last() {
     bench.say(PathId(9), &first, id(1), Stage::Acknowledged);
     bench.commit();
     bench.greet(PathId(2), &seat("p1", "a"), None);
-    assert_eq!(bench.events_to(PathId(2)), [id(4), id(3), id(1), id(2)], "what nobody has taken goes first");
+    assert_eq!(bench.events_to(PathId(2)), [id(4), id(3), id(2), id(1)], "what nobody has taken goes first");
 }
 
 #[test]

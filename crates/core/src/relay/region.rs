@@ -50,7 +50,10 @@ impl Relay {
                     receipts.into_iter().filter_map(|receipt| self.receipt(now, receipt)).collect();
                 news.into_iter().for_each(|id| self.keep(id));
             }
-            Message::Unknown(ids) => ids.into_iter().for_each(|id| self.offer_again(now, id)),
+            Message::Unknown(mut ids) => {
+                ids.sort_by_cached_key(|id| self.events.get(id).map(|view| view.row.sealed.event.class));
+                ids.into_iter().for_each(|id| self.offer_again(now, id));
+            }
             Message::Refused(id, refusal) => self.refused(now, id, refusal),
             // A region has nothing else to say to a relay; a newer one's words are not held against it.
             Message::Hello(_) | Message::Event(_) | Message::Confirmed(_) | Message::Inquire(_) | Message::Mark(_) => {}

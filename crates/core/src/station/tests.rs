@@ -284,7 +284,7 @@ fn a_row_that_was_written_short_says_again_what_it_can() {
 
 #[test]
 fn a_full_inbox_lets_go_of_what_is_done_and_keeps_what_is_open() {
-    let rows = (1..=limits::INBOX_EVENTS as u32).map(|number| {
+    let rows = (1..=u32::try_from(limits::INBOX_EVENTS).unwrap()).map(|number| {
         let (mut event, open) = (event(if number == 1 { Kind::Panic } else { Kind::Status }), number == 1);
         event.id = id(number);
         let receipts = vec![receipt(event.id, Stage::Delivered, "station/p1/a")];

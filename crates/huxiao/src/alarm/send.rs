@@ -146,7 +146,6 @@ impl<'a> Press<'a> {
                 Ok(()) if self.event.as_ref().is_some_and(|event| self.args.wait.reached(event)) => return Ok(()),
                 Ok(()) => pauses.reset(),
                 Err(error) if error.may_pass() => {
-                    self.open |= error.is_open() && self.raised.is_none();
                     if self.trouble.is_none() {
                         self.global.say(&format!("{error}; trying again"));
                     }
@@ -160,6 +159,8 @@ impl<'a> Press<'a> {
 
     async fn raise(&mut self) -> Result<(), HttpError> {
         let headers = [("idempotency-key", self.key.as_str())];
+        // Until an answer says otherwise, also if the time is up before one comes.
+        let before = std::mem::replace(&mut self.open, true);
         let (answer, kept) = match self.client.post("/v1/events", &headers, Some(&self.body())).await {
             Ok(answer) => (answer.json()?, true),
             // Not on the relay's disk, but raised and on its way: the id stands beside the error.
@@ -167,7 +168,10 @@ impl<'a> Press<'a> {
                 output::say(&format!("the alarm is on its way, but the relay could not keep it: {message}"));
                 (*body, false)
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                self.open = before || error.is_open();
+                return Err(error);
+            }
         };
         let id = answer["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(|| HttpError::Strange {
             endpoint: Box::new(self.args.relay.clone()),
@@ -176,7 +180,8 @@ impl<'a> Press<'a> {
         self.trouble = None;
         self.raised = Some((id, answer["repeated"] == Value::Bool(true)));
         // Until more is known.
-        self.event = Some(View::new(json!({ "id": id.to_string(), "kind": self.args.kind, "kept": kept, "stages": {} })));
+        self.event =
+            Some(View::new(json!({ "id": id.to_string(), "kind": self.args.kind, "kept": kept, "stages": {} })));
         if self.args.wait == Wait::Kept && kept {
             // The promise is made. The rest is for the picture: no answer to it takes the promise back.
             if let Ok(Ok(event)) = tokio::time::timeout(Pauses::LONGEST, self.look(id)).await {
@@ -240,11 +245,14 @@ impl<'a> Press<'a> {
     }
 
     fn failed(&self, error: &HttpError) -> Outcome {
-        let words = match &self.raised {
-            None => format!("the alarm was not raised: {error}"),
-            Some((id, _)) => format!("the alarm {id} was raised, but cannot be followed: {error}"),
-        };
-        Err(Failure::failed(words))
+        Err(match &self.raised {
+            // Something answered, and said neither yes nor no.
+            None if self.open || matches!(error, HttpError::Strange { .. }) => {
+                Failure::unknown(format!("whether the alarm was raised is not known: {error}"))
+            }
+            None => Failure::failed(format!("the alarm was not raised: {error}")),
+            Some((id, _)) => Failure::failed(format!("the alarm {id} was raised, but cannot be followed: {error}")),
+        })
     }
 
     fn end(&self, in_time: bool) -> Outcome {
@@ -266,7 +274,8 @@ impl<'a> Press<'a> {
             Format::Json => {
                 let mut json = event.with_stage_ms();
                 let wait = self.args.wait.stage().as_str();
-                for (name, value) in [("wait", json!(wait)), ("reached", json!(in_time)), ("repeated", json!(repeated))] {
+                for (name, value) in [("wait", json!(wait)), ("reached", json!(in_time)), ("repeated", json!(repeated))]
+                {
                     json[name] = value;
                 }
                 output::finish_json(code, &json)?
@@ -277,7 +286,8 @@ impl<'a> Press<'a> {
         }
         let (wanted, have) = (self.args.wait.stage(), event.furthest().map_or("raised", Stage::as_str));
         let why = self.trouble.as_ref().map_or_else(String::new, |error| format!("; at last, {error}"));
-        let words = format!("the alarm {id} is {have}, not {wanted}, after {seconds} s{why}; the relay goes on with it");
+        let words =
+            format!("the alarm {id} is {have}, not {wanted}, after {seconds} s{why}; the relay goes on with it");
         Err(Failure::new(code, words))
     }
 }

@@ -22,12 +22,6 @@ impl View {
         Self(json)
     }
 
-    /// All that the API said.
-    #[must_use]
-    pub fn json(&self) -> &Value {
-        &self.0
-    }
-
     /// A text member; empty if it is not there.
     #[must_use]
     pub fn text(&self, name: &str) -> &str {
@@ -179,7 +173,9 @@ mod tests {
     #[test]
     fn people_read_chinese_first() {
         let table = event().table();
-        for words in ["一键报警  One-key alarm", "[演练 drill]", "派出所已收到  On a police screen", "officer 014", "1.5"] {
+        for words in
+            ["一键报警  One-key alarm", "[演练 drill]", "派出所已收到  On a police screen", "officer 014", "1.5"]
+        {
             assert!(table.contains(words), "{words} in\n{table}");
         }
         assert!(!table.contains("zone"), "what is not there is not shown:\n{table}");

@@ -186,14 +186,24 @@ impl Watch<'_> {
                 },
             };
             match message {
-                Ok(message) if message.event == "alarm" => self.alarm(message).await?,
-                Ok(_) => {}
+                Ok(message) => self.take(message).await?,
                 Err(error) => return Ok(error),
             }
         }
     }
 
-    async fn alarm(&mut self, message: Message) -> Result<(), End> {
+    async fn take(&mut self, message: Message) -> Result<(), End> {
+        if message.event == "alarm" {
+            self.alarm(&message).await?;
+        }
+        // Only now: what has not been printed must come again after a reconnection.
+        if let Some(id) = message.id {
+            self.next = Some(Next::After(id));
+        }
+        if self.args.count.is_some_and(|count| self.printed >= count) { Err(End::Counted) } else { Ok(()) }
+    }
+
+    async fn alarm(&mut self, message: &Message) -> Result<(), End> {
         let Ok(json) = serde_json::from_str::<Value>(&message.data) else {
             output::say("the station sent an event that is no JSON; see its log");
             return Ok(());
@@ -210,10 +220,7 @@ impl Watch<'_> {
                 reporter.displayed(id.to_string()).await;
             }
         }
-        if let Some(id) = message.id {
-            self.next = Some(Next::After(id));
-        }
-        if self.args.count.is_some_and(|count| self.printed >= count) { Err(End::Counted) } else { Ok(()) }
+        Ok(())
     }
 }
 

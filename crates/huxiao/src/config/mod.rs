@@ -72,7 +72,7 @@ pub struct InitArgs {
 /// [`Failure`]
 pub fn run(command: ConfigCommand) -> Outcome {
     match command {
-        ConfigCommand::Check(args) => check(args),
+        ConfigCommand::Check(args) => check(&args),
         ConfigCommand::Show(args) => show_values(&args),
         ConfigCommand::Init(args) => {
             let role = Role::from(args.role);
@@ -81,7 +81,7 @@ pub fn run(command: ConfigCommand) -> Outcome {
     }
 }
 
-fn check(args: CheckArgs) -> Outcome {
+fn check(args: &CheckArgs) -> Outcome {
     let files = ConfigFiles { files: vec![args.file.clone()], set: Vec::new() };
     let role = role_of(args.role, &files)?;
     let checked = match role::loader(role, &files).load() {

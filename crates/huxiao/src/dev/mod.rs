@@ -112,7 +112,10 @@ async fn pressed(args: &DevArgs, province: &Province, count: u32) -> Outcome {
         Format::Table => {
             let mut table = output::table(&report::heads());
             table.add_rows(report::rows(&journeys));
-            let note = format!("milliseconds after the press, of {} alarms, each pressed after the one before was answered", journeys.len());
+            let note = format!(
+                "milliseconds after the press, of {} alarms, each pressed after the one before was answered",
+                journeys.len()
+            );
             output::finish(code, &format!("{}{note}\n", output::render(&table)))
         }
     }
@@ -123,7 +126,8 @@ async fn watched(province: &Province) -> Outcome {
     province.connected(Duration::from_secs(10)).await?;
     output::say(&province.banner());
     let stop = async {
-        let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(Failure::failed)?;
+        let mut term =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(Failure::failed)?;
         tokio::select! {
             interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Failure::failed)?,
             _ = term.recv() => {}

@@ -113,7 +113,10 @@ impl Province {
                 }
                 if Instant::now() > deadline {
                     let seconds = within.as_secs();
-                    return Err(Failure::new(Code::Failed, format!("{name} has no session with the broker after {seconds} s")));
+                    return Err(Failure::new(
+                        Code::Failed,
+                        format!("{name} has no session with the broker after {seconds} s"),
+                    ));
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

@@ -14,7 +14,12 @@ fn figures(journeys: &[Journey], stage: &str) -> Option<[f64; SHOWN.len()]> {
     sample.sort_by(f64::total_cmp);
     let last = sample.last().copied()?;
     // Nearest rank: with few alarms the higher percentiles are the slowest one, and the number of alarms stands beside them.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a sample of thousands")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a sample of thousands"
+    )]
     let rank = |share: f64| ((share * sample.len() as f64).ceil() as usize).saturating_sub(1);
     Some(SHOWN.map(|(_, share)| sample.get(rank(share)).copied().unwrap_or(last)))
 }

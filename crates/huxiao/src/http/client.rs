@@ -51,12 +51,6 @@ impl Client {
         Self { endpoint, kept: None }
     }
 
-    /// Where the node is.
-    #[must_use]
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
     /// `GET path`, whatever the status of the answer.
     ///
     /// # Errors

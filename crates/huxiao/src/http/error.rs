@@ -63,13 +63,4 @@ impl HttpError {
     pub fn is_open(&self) -> bool {
         matches!(self, HttpError::NoAnswer { .. })
     }
-
-    /// The refusal's word, if it is one.
-    #[must_use]
-    pub fn code(&self) -> Option<&str> {
-        match self {
-            HttpError::Refused { code, .. } => Some(code),
-            _ => None,
-        }
-    }
 }

@@ -89,8 +89,7 @@ impl Parser {
     }
 
     fn dispatch(&mut self) -> Option<Message> {
-        let (event, mut data, id) =
-            (std::mem::take(&mut self.event), std::mem::take(&mut self.data), self.id.take());
+        let (event, mut data, id) = (std::mem::take(&mut self.event), std::mem::take(&mut self.data), self.id.take());
         if data.is_empty() {
             return None;
         }

@@ -51,7 +51,8 @@ fn schools_are_dealt_out_and_keys_are_for_their_owner_alone() {
     assert_eq!(layout.nodes.iter().map(|node| node.http).collect::<Vec<_>>(), (20_000..20_009).collect::<Vec<_>>());
     let plan = huxiao_broker::read_plan(&dir.path().join("plan.toml")).unwrap();
     assert_eq!(plan.schools(), 5);
-    for (school, station) in [("school-001", "station-001"), ("school-002", "station-002"), ("school-005", "station-001")]
+    for (school, station) in
+        [("school-001", "station-001"), ("school-002", "station-002"), ("school-005", "station-001")]
     {
         let route = plan.route(&huxiao_core::SchoolId(school.parse().unwrap()));
         assert_eq!(route.iter().map(ToString::to_string).collect::<Vec<_>>(), [station]);

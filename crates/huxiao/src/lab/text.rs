@@ -86,10 +86,9 @@ pub(super) fn next_commands(dir: &Path, layout: &Layout) -> String {
     let mut out = format!("{} nodes in {dir}. Next, each in a terminal of its own:\n", layout.nodes.len());
     let first = |role: Role| layout.nodes.iter().find(|node| node.identity.role() == role);
     for role in [Role::Broker, Role::Station, Role::Relay] {
-        for node in first(role) {
-            // Writing to a String does not fail.
-            let _ = writeln!(out, "  huxiao {role} run --config {dir}/{}", node.config());
-        }
+        let config = first(role).map(Node::config).unwrap_or_default();
+        // Writing to a String does not fail.
+        let _ = writeln!(out, "  huxiao {role} run --config {dir}/{config}");
     }
     if let Some((relay, (_, station))) = first(Role::Relay).zip(layout.schools.first()) {
         let of = |node: &&Node| matches!(&node.identity, NodeName::Station(seat) if seat.station == *station);

@@ -132,9 +132,7 @@ fn look(args: &InspectArgs) -> Outcome {
 }
 
 fn as_json(dir: &Path, found: &Inspection) -> serde_json::Value {
-    let row = |(space, class, rows, bytes): &(&str, &str, u64, u64)| {
-        json!({ "space": space, "class": class, "rows": rows, "bytes": bytes })
-    };
+    let row = |(space, class, rows, bytes): &(&str, &str, u64, u64)| json!({ "space": space, "class": class, "rows": rows, "bytes": bytes });
     let (blocks, refillable, damaged) = found.black_box;
     json!({
         "dir": dir.display().to_string(),
@@ -155,7 +153,10 @@ fn as_table(dir: &Path, found: &Inspection) -> String {
         (true, None) => "readable".to_owned(),
         (true, Some(problem)) => format!("readable, with damage: {problem}"),
         (false, problem) => {
-            format!("not readable ({}); the counts are of what salvage finds", problem.as_deref().unwrap_or("no reason"))
+            format!(
+                "not readable ({}); the counts are of what salvage finds",
+                problem.as_deref().unwrap_or("no reason")
+            )
         }
     };
     let mark = found.commit.1.map_or_else(|| "none".to_owned(), |commit| commit.to_string());

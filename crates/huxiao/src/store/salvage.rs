@@ -19,8 +19,8 @@ use crate::args::Global;
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::{self, Lines, PrintError};
 
-/// Rows in one commit of the new store.
-const ROWS_AT_ONCE: usize = 256;
+/// Rows in one commit of the new store: half of what a store takes for its black box at once.
+const ROWS_AT_ONCE: usize = 64;
 
 /// Arguments of `store salvage`.
 #[derive(Debug, Args)]

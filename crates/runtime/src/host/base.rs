@@ -131,7 +131,7 @@ impl Base {
             role: self.role.as_str(),
             protocol: "huxiao.v1",
         };
-        let router = router.merge(self.health.router(exposition.clone(), version));
+        let router = http::with_fallbacks(router.merge(self.health.router(exposition.clone(), version)));
         let loop_check = self.health.check("loop", Relevance::Live);
         self.tasks.spawn(http::serve(listener, router, shutdown.clone()));
         self.tasks.spawn(heartbeat(handle, loop_check, notifier, shutdown.clone()));

@@ -60,6 +60,14 @@ impl Shell<Station> for Late {
     }
 }
 
+/// A link without sessions.
+pub(super) fn idle_link(world: &World) -> Link {
+    let (cert, key) = world.issue("station/s1/desk-1");
+    let credentials = Credentials::load(&world.path("ca.pem"), &cert, &key, None).unwrap();
+    let (events, _) = mpsc::channel(1);
+    Link::new(credentials, LinkConfig::new(|_| true), events).unwrap()
+}
+
 struct Bench {
     seat: Seat,
     disk: Arc<Mutex<Disk>>,
@@ -69,10 +77,7 @@ struct Bench {
 
 impl Bench {
     async fn new(world: &World, dir: &Path) -> Self {
-        let (cert, key) = world.issue("station/s1/desk-1");
-        let credentials = Credentials::load(&world.path("ca.pem"), &cert, &key, None).unwrap();
-        let (events, _) = mpsc::channel(1);
-        let link = Link::new(credentials, LinkConfig::new(|_| true), events).unwrap();
+        let link = idle_link(world);
         let clock = Clock::system();
         let opened = huxiao_store::open(&Config::new(dir, Trial::InProcess), clock.wall()).unwrap();
         let ingredients = Ingredients {

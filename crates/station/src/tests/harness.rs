@@ -288,11 +288,15 @@ impl Sse {
 
     /// The next message of this type; others are passed over.
     pub(super) async fn until(&mut self, name: &str) -> Told {
-        loop {
-            let told = self.next().await.expect("the stream goes on");
-            if told.name == name {
-                return told;
+        let wait = async {
+            loop {
+                let told = self.next().await.expect("the stream goes on");
+                if told.name == name {
+                    return told;
+                }
             }
-        }
+        };
+        // Heartbeats alone would keep a stream going for ever.
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never told: {name}"))
     }
 }

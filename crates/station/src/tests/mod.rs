@@ -3,5 +3,6 @@
 mod answers;
 mod client;
 mod feed;
+mod gaps;
 mod harness;
 mod screens;

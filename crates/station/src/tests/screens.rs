@@ -212,14 +212,14 @@ async fn a_lost_inbox_forgets_the_mark_and_reuses_no_number() {
     let mut broker = world.broker().await;
     let node = world.station(broker.addr).await;
     broker.hello().await;
-    for number in 1..=4 {
+    let alarm = event(Kind::Panic, 1);
+    broker.give(&alarm).await;
+    broker.receipt(alarm.id, Stage::Delivered).await;
+    for number in 2..=5 {
         let event = event(Kind::Mains, number);
         broker.give(&event).await;
         broker.receipt(event.id, Stage::Delivered).await;
     }
-    let alarm = event(Kind::Panic, 5);
-    broker.give(&alarm).await;
-    broker.receipt(alarm.id, Stage::Delivered).await;
     broker.say(Class::P2, &Message::Mark(Resume { record: RecordId([3; 16]), index: 7 })).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     node.stop().await;
@@ -228,12 +228,15 @@ async fn a_lost_inbox_forgets_the_mark_and_reuses_no_number() {
     let node = world.station(broker.addr).await;
     assert_eq!(broker.hello().await.resume, None, "the broker node is asked for everything");
     let (_, list) = node.get("/v1/events").await;
-    let rows: Vec<_> = list["events"].as_array().unwrap().iter().map(|row| row["seq"].clone()).collect();
-    assert_eq!(rows, [json!(5)], "the alarm came back from the black box");
+    let rows: Vec<_> = list["events"].as_array().unwrap().iter().map(|row| row["id"].clone()).collect();
+    assert_eq!(rows, [json!(alarm.id.to_string())], "the alarm came back from the black box");
     let (_, status) = node.get("/v1/status").await;
-    assert_eq!(status["losses"][0]["kind"], "missing");
-    broker.give(&event(Kind::Mains, 1)).await;
-    broker.receipt(event(Kind::Mains, 1).id, Stage::Delivered).await;
+    assert_eq!((&status["losses"][0]["kind"], &status["next_seq"]), (&json!("missing"), &json!(6)));
+    let mut screen = node.follow("/v1/events", "Last-Event-ID: 5\r\n").await;
+    broker.give(&event(Kind::Mains, 2)).await;
+    let again = screen.until("alarm").await;
+    assert_eq!(again.id, Some(6), "a number once given is never given again");
+    broker.receipt(event(Kind::Mains, 2).id, Stage::Delivered).await;
     node.stop().await;
 }
 

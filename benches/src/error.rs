@@ -50,8 +50,8 @@ pub(crate) enum BenchError {
 
 impl BenchError {
     /// An answer that is none.
-    pub(crate) fn answer(from: impl Into<String>, answer: impl ToString) -> Self {
-        Self::Answer { from: from.into(), answer: answer.to_string() }
+    pub(crate) fn answer(from: impl Into<String>, answer: impl Into<String>) -> Self {
+        Self::Answer { from: from.into(), answer: answer.into() }
     }
 }
 

@@ -28,7 +28,7 @@ impl Answer {
     /// # Errors
     /// It is none.
     pub(crate) fn json(&self, from: &str) -> Result<serde_json::Value, BenchError> {
-        serde_json::from_slice(&self.body).map_err(|error| BenchError::answer(from, error))
+        serde_json::from_slice(&self.body).map_err(|error| BenchError::answer(from, error.to_string()))
     }
 }
 
@@ -86,7 +86,7 @@ impl Connection {
     pub(crate) fn get(&mut self, path: &str) -> Result<serde_json::Value, BenchError> {
         let answer = self.ask("GET", path, "")?;
         if answer.status != 200 {
-            return Err(BenchError::answer(format!("{}{path}", self.base), answer.status));
+            return Err(BenchError::answer(format!("{}{path}", self.base), answer.status.to_string()));
         }
         answer.json(path)
     }

@@ -53,7 +53,7 @@ impl<R: BufRead> Stream<R> {
             let read = self.reader.read_line(&mut line).trying(format!("read the stream {}", self.path))?;
             let at = Instant::now();
             if read == 0 {
-                return Err(BenchError::answer(&self.path, "the end of the stream"));
+                return Err(BenchError::answer(self.path.as_str(), "the end of the stream"));
             }
             let line = line.trim_end_matches(['\r', '\n']);
             let (field, value) = line.split_once(':').unwrap_or((line, ""));

@@ -1,3 +1,4 @@
 //! What the end-to-end tests share. Nothing here is part of the product.
 
 pub mod lab;
+pub mod power;

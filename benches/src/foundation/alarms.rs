@@ -148,7 +148,7 @@ impl Alarms {
         let began = Instant::now();
         let answer = self.officer.ask("POST", &format!("/v1/events/{id}/ack"), "{\"officer\":\"014\"}")?;
         if answer.status != 200 {
-            return Err(BenchError::answer(format!("the station to the answer to {id}"), answer.status));
+            return Err(BenchError::answer(format!("the station to the answer to {id}"), answer.status.to_string()));
         }
         let what = format!("{id} acknowledged at the relay");
         let (at, event) = self.listen(&what, began, |watch| watch.acknowledged.get(id).cloned())?;
@@ -244,7 +244,7 @@ fn inbox(base: &str) -> Result<BTreeMap<String, u32>, BenchError> {
 impl Watch {
     fn take(&mut self, source: Source, message: &Message) -> Result<(), BenchError> {
         let data: Value = serde_json::from_str(&message.data)
-            .map_err(|error| BenchError::answer(format!("the {source:?}'s stream"), error))?;
+            .map_err(|error| BenchError::answer(format!("the {source:?}'s stream"), error.to_string()))?;
         let id = || data["id"].as_str().unwrap_or_default().to_owned();
         match (source, message.name.as_str()) {
             (Source::Station, "live") => self.live = true,

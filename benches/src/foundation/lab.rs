@@ -52,7 +52,8 @@ impl Lab {
         }
         let list = dir.join("lab.json");
         let text = fs::read_to_string(&list).trying_on("read", &list)?;
-        let list: Value = serde_json::from_str(&text).map_err(|error| BenchError::answer("lab.json", error))?;
+        let list: Value =
+            serde_json::from_str(&text).map_err(|error| BenchError::answer("lab.json", error.to_string()))?;
         let start = |role: &str| Node::start(program, scratch, &dir, &list, role);
         let mut lab = Self { _broker: start("broker")?, station: start("station")?, relay: start("relay")? };
         for node in [&mut lab._broker, &mut lab.station, &mut lab.relay] {

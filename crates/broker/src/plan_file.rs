@@ -62,7 +62,7 @@ fn parse(text: &str) -> Result<Plan, Mistakes> {
             ("school", DeValue::Array(schools)) => schools.iter().for_each(|school| reader.school(school)),
             ("school", _) => reader.wrong(value.span().start, "write each school as a table: [[school]]".to_owned()),
             (other, _) => {
-                reader.wrong(key.span().start, format!("unknown key {other:?}; a plan holds [[school]] tables"))
+                reader.wrong(key.span().start, format!("unknown key {other:?}; a plan holds [[school]] tables"));
             }
         }
     }

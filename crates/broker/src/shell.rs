@@ -4,7 +4,6 @@ use huxiao_core::broker::{Broker, Output, Report};
 use huxiao_core::{Class, Message, Sealed};
 use huxiao_link::Link;
 use huxiao_runtime::drive::Shell;
-use huxiao_runtime::event_json::mode;
 use huxiao_runtime::metric::{self, Counter, Histogram};
 use huxiao_runtime::time_format::seconds;
 
@@ -46,7 +45,7 @@ fn tell(report: Report) {
         Report::Received(sealed, stations) => {
             let event = &sealed.event;
             if event.class <= Class::P1 {
-                metric::increment(Counter::AlarmsReceived, &[event.kind.as_str(), mode(event.mode)]);
+                metric::increment(Counter::AlarmsReceived, &[event.kind.as_str(), event.mode.as_str()]);
             }
             let stations: Vec<String> = stations.iter().map(ToString::to_string).collect();
             let to = stations.join(",");

@@ -66,6 +66,28 @@ pub enum Mode {
     Test,
 }
 
+impl Mode {
+    /// Its word in metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Live => "live",
+            Mode::Drill => "drill",
+            Mode::Test => "test",
+        }
+    }
+
+    /// What it is called on a screen: Chinese, English; nothing for what is meant.
+    #[must_use]
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Mode::Live => ("", ""),
+            Mode::Drill => ("演练", "Drill"),
+            Mode::Test => ("测试", "Test"),
+        }
+    }
+}
+
 macro_rules! kinds {
     ($($variant:ident $name:literal $class:ident $zh:literal $en:literal;)*) => {
         /// What happened. The names are those of the local API and the wire.

@@ -55,7 +55,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     };
     let rows = outbox::read(&base.store)?;
     let (link, events) = base.link(&[Role::Broker])?;
-    let expect = Expect::broker(region(&base.config)?);
+    let expect = Expect::broker(base.region("relay.region")?);
     let lanes = vec![Lane::Express, Lane::Bulk];
     let brokers = base.config.addresses("relay.brokers");
     let dials: Vec<_> = brokers
@@ -97,13 +97,6 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         drop(dials);
     });
     base.run(link, machine, shell, (handle, inbox), router).await
-}
-
-fn region(config: &Config) -> Result<Option<huxiao_core::Name>, StartError> {
-    match config.text("relay.region") {
-        "" => Ok(None),
-        name => name.parse().map(Some).map_err(|why| StartError::Role(format!("relay.region: {why}"))),
-    }
 }
 
 fn translate(event: LinkEvent) -> Option<huxiao_core::relay::Input> {

@@ -15,7 +15,7 @@ pub(crate) fn read(store: &Store) -> Result<Vec<RelayRow>, StoreError> {
         match huxiao_wire::decode_relay_row(value) {
             Ok(row) => rows.push(row),
             Err(error) => {
-                tracing::error!(%key, %error, "a row of the outbox cannot be read by this version; it stays on disk")
+                tracing::error!(%key, %error, "a row of the outbox cannot be read by this version; it stays on disk");
             }
         }
         ControlFlow::Continue(())

@@ -8,7 +8,6 @@ use huxiao_core::relay::{Input, Output, RaiseError, Raised, Relay, Report, Ticke
 use huxiao_core::{Class, EventId, Sealed, Stage};
 use huxiao_link::Link;
 use huxiao_runtime::drive::{Handle, Shell, WeakHandle};
-use huxiao_runtime::event_json::mode;
 use huxiao_runtime::metric::{self, Counter, Histogram};
 use huxiao_runtime::time_format::seconds;
 use huxiao_store::Store;
@@ -20,10 +19,12 @@ use crate::view::{Change, EventJson};
 /// Changes that a slow reader of the stream may fall behind before it is cut.
 const CHANGES: usize = 1_024;
 
+type Answer = oneshot::Sender<Result<Raised, RaiseError>>;
+
 /// Those who wait for an answer.
 #[derive(Clone, Default)]
 pub(crate) struct Answers {
-    waiting: Arc<Mutex<HashMap<Ticket, oneshot::Sender<Result<Raised, RaiseError>>>>>,
+    waiting: Arc<Mutex<HashMap<Ticket, Answer>>>,
     next: Arc<AtomicU64>,
 }
 
@@ -159,7 +160,7 @@ impl Shell<Relay> for RelayShell {
 
 fn count(sealed: &Sealed) {
     if sealed.event.class <= Class::P1 {
-        let mode = mode(sealed.event.mode);
+        let mode = sealed.event.mode.as_str();
         metric::increment(Counter::AlarmsReceived, &[sealed.event.kind.as_str(), mode]);
     }
 }

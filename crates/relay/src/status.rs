@@ -95,7 +95,7 @@ pub(crate) async fn watch(handle: Handle<Relay>, upstream: Check, clock: Clock, 
         let waiting: usize = figures.pending.iter().sum();
         match figures.connected {
             true if age > 10.0 => {
-                upstream.degraded(format!("{waiting} events wait for the region, the oldest for {age:.0} s"))
+                upstream.degraded(format!("{waiting} events wait for the region, the oldest for {age:.0} s"));
             }
             true => upstream.ok(format!("a broker node is reached; {waiting} events on their way")),
             false => upstream.failed(format!("no broker node is reached; {waiting} events wait")),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use huxiao_core::{Event, Mode, Receipt, Stage, Step};
+use huxiao_core::{Event, Mode, Receipt, Role, Stage, Step, Trail};
 use serde::Serialize;
 
 use crate::time_format::rfc3339;
@@ -79,6 +79,23 @@ pub fn stages(receipts: &[Receipt]) -> BTreeMap<&'static str, String> {
     Stage::ALL.into_iter().filter_map(first).map(|receipt| (receipt.stage.as_str(), rfc3339(receipt.at))).collect()
 }
 
+/// The same, with what the trail of the first copy tells beside the receipts: when the relay sent it and when a broker node had it.
+#[must_use]
+pub fn stages_on_the_way(receipts: &[Receipt], trail: &Trail) -> BTreeMap<&'static str, String> {
+    let mut all = stages(receipts);
+    for step in trail.steps() {
+        let told = match step.node.role() {
+            Role::Relay => step.left.map(|at| (Stage::Sent, at)),
+            Role::Broker => Some((Stage::Received, step.arrived)),
+            Role::Station => None,
+        };
+        if let Some((stage, at)) = told {
+            all.entry(stage.as_str()).or_insert_with(|| rfc3339(at));
+        }
+    }
+    all
+}
+
 /// The officer who has it: the first acknowledgement.
 #[must_use]
 pub fn acknowledged_by(receipts: &[Receipt]) -> Option<ReceiptJson> {
@@ -98,15 +115,5 @@ impl StepJson {
     #[must_use]
     pub fn new(step: &Step) -> Self {
         Self { node: step.node.to_string(), arrived: rfc3339(step.arrived), left: step.left.map(rfc3339) }
-    }
-}
-
-/// The mode's word in metrics.
-#[must_use]
-pub fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Live => "live",
-        Mode::Drill => "drill",
-        Mode::Test => "test",
     }
 }

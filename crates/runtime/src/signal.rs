@@ -7,7 +7,7 @@ use std::io;
 use huxiao_core::Span;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::{Change, ConfigErrors};
+use crate::config::Change;
 use crate::metric::{self, Counter};
 use crate::shutdown::Shutdown;
 use crate::systemd::Notifier;
@@ -36,10 +36,10 @@ impl Signals {
     /// Acts on signals until `shutdown` is over. The first TERM or INT gives the node `drain` to finish; the second ends it.
     ///
     /// `reload` reads the configuration again ([`Loader::load`](crate::config::Loader::load)), puts what is reloadable to use and
-    /// returns what differs ([`diff`](crate::config::diff)). On an error it must have changed nothing.
+    /// returns what differs ([`diff`](crate::config::diff)). On mistakes, one a line, it must have changed nothing.
     pub async fn run<F>(mut self, shutdown: Shutdown, drain: Span, notifier: Notifier, mut reload: F)
     where
-        F: FnMut() -> Result<Vec<Change>, ConfigErrors> + Send,
+        F: FnMut() -> Result<Vec<Change>, String> + Send,
     {
         loop {
             tokio::select! {
@@ -67,7 +67,7 @@ fn stop(name: &str, shutdown: &Shutdown, drain: Span, notifier: &Notifier) {
 }
 
 /// Logs what a reload came to; the sentence is for the service manager.
-fn told(outcome: Result<Vec<Change>, ConfigErrors>) -> String {
+fn told(outcome: Result<Vec<Change>, String>) -> String {
     match outcome {
         Ok(changes) => {
             metric::increment(Counter::Reloads, &["ok"]);
@@ -86,12 +86,12 @@ fn told(outcome: Result<Vec<Change>, ConfigErrors>) -> String {
                 _ => format!("configuration read again; {waiting} changes need a restart"),
             }
         }
-        Err(errors) => {
+        Err(mistakes) => {
             metric::increment(Counter::Reloads, &["refused"]);
-            for error in errors.list() {
-                tracing::error!("configuration not taken over: {error}");
+            for mistake in mistakes.lines() {
+                tracing::error!("configuration not taken over, the old one stays: {mistake}");
             }
-            format!("the old configuration stays: {} mistakes in the new one, see the log", errors.list().len())
+            format!("the old configuration stays: {} mistakes in the new one, see the log", mistakes.lines().count())
         }
     }
 }

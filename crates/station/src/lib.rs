@@ -23,7 +23,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use huxiao_core::{Name, NodeName, Role};
+use huxiao_core::{NodeName, Role};
 use huxiao_runtime::config::{Config, Key, Kind};
 use huxiao_runtime::health::Relevance;
 use huxiao_runtime::host::{Base, COMMON_KEYS, Host, Running, StartError, join_keys, pump};
@@ -58,7 +58,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let NodeName::Station(me) = base.identity().node.clone() else {
         return Err(StartError::Role("the certificate is not a station's".to_owned()));
     };
-    let region = region(&base.config).map_err(StartError::Role)?;
+    let region = base.region("station.region")?;
     let (link, events) = base.link(&[Role::Broker])?;
     let assembled = seat::assemble(seat::Ingredients {
         seat: me.clone(),
@@ -99,11 +99,4 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         drop(dials);
     });
     Ok(running)
-}
-
-fn region(config: &Config) -> Result<Option<Name>, String> {
-    match config.text("station.region") {
-        "" => Ok(None),
-        name => name.parse().map(Some).map_err(|why| format!("station.region: {why}")),
-    }
 }

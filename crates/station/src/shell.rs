@@ -8,7 +8,6 @@ use huxiao_core::station::{AckError, AckTicket, Acknowledged, InboxRow, Input, O
 use huxiao_core::{Class, Message, NodeName, PersistSeq, Receipt, Stage};
 use huxiao_link::Link;
 use huxiao_runtime::drive::{Handle, Shell, WeakHandle};
-use huxiao_runtime::event_json::mode;
 use huxiao_runtime::metric::{self, Counter, Histogram};
 use huxiao_runtime::time_format::seconds;
 use huxiao_store::Store;
@@ -105,7 +104,7 @@ impl StationShell {
         self.board.read().shown(row.seq, durable);
         let event = &row.sealed.event;
         if event.class <= Class::P1 {
-            metric::increment(Counter::AlarmsReceived, &[event.kind.as_str(), mode(event.mode)]);
+            metric::increment(Counter::AlarmsReceived, &[event.kind.as_str(), event.mode.as_str()]);
         }
         tracing::info!(alarm_id = %event.id, seq = row.seq, school = %event.school(), kind = %event.kind, class = %event.class, durable, "shown");
         self.tell(Change::Shown(row, durable));

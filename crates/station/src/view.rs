@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use huxiao_core::station::{Acknowledged, InboxRow};
 use huxiao_core::{Receipt, Stage};
-use huxiao_runtime::event_json::{EventFields, ReceiptJson, StepJson, acknowledged_by, stages};
+use huxiao_runtime::event_json::{EventFields, ReceiptJson, StepJson, acknowledged_by, stages_on_the_way};
 use huxiao_runtime::time_format::rfc3339;
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ pub(crate) struct EventJson {
 
 impl EventJson {
     pub(crate) fn new(row: &InboxRow, durable: bool) -> Self {
-        let mut stages = stages(&row.receipts);
+        let mut stages = stages_on_the_way(&row.receipts, &row.trail);
         if !durable {
             // Delivered means on this station's disk.
             stages.remove(Stage::Delivered.as_str());

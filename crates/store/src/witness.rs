@@ -147,13 +147,18 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Makes a folder and its name durable.
+/// Makes a folder, those above it that are missing too, and the names of all of them durable: a folder that was synced is gone
+/// all the same if one above it has no durable name.
 pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(dir)?;
     let parent: PathBuf = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(".".into(), Into::into);
+    make_dir(&parent)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
     sync_dir(dir)?;
     sync_dir(&parent)
 }

@@ -39,20 +39,28 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// A lab of one broker, whose nodes do not run yet.
+    /// A lab of one broker node, whose nodes do not run yet.
     #[must_use]
     pub fn init(schools: u16, stations: u16) -> Self {
+        Self::with_brokers(1, schools, stations)
+    }
+
+    /// A lab of several broker nodes, whose nodes do not run yet.
+    #[must_use]
+    pub fn with_brokers(brokers: u16, schools: u16, stations: u16) -> Self {
         let dir = tempfile::Builder::new().prefix("huxiao-lab-").tempdir().unwrap();
         let program = dir.path().join("huxiao");
         // The very program of this run, whatever is built meanwhile.
         if fs::hard_link(binary::program(), &program).is_err() {
             fs::copy(binary::program(), &program).unwrap();
         }
-        let first = ports::free_block(2 + schools + stations);
+        let first = ports::free_block(2 * brokers + schools + stations);
         let quic = format!("127.0.0.1:{first}");
+        let all: Vec<String> = (first..first + brokers).map(|port| format!("127.0.0.1:{port}")).collect();
+        let all = all.join(",");
         let mut lab = Self { dir, nodes: BTreeMap::new(), schools: BTreeMap::new(), quic };
-        let counts = [schools.to_string(), stations.to_string(), (first + 1).to_string()];
-        let args = ["lab", "init", "set", "--brokers", &lab.quic, "--schools", &counts[0], "--stations", &counts[1]];
+        let counts = [schools.to_string(), stations.to_string(), (first + brokers).to_string()];
+        let args = ["lab", "init", "set", "--brokers", &all, "--schools", &counts[0], "--stations", &counts[1]];
         let made = lab.run(&[args.as_slice(), &["--http-base", &counts[2]]].concat());
         assert_eq!(made.code, Some(0), "{made:?}");
         fs::create_dir(lab.dir.path().join("logs")).unwrap();
@@ -128,7 +136,7 @@ impl Lab {
         self.nodes.keys().cloned().collect()
     }
 
-    /// Where the broker takes sessions in.
+    /// Where the (first) broker takes sessions in.
     #[must_use]
     pub fn quic(&self) -> &str {
         &self.quic
@@ -194,7 +202,7 @@ impl Lab {
     /// Runs the program in the lab's folder and waits for its end.
     #[must_use]
     pub fn run(&self, args: &[&str]) -> Output {
-        self.finish(self.command(args))
+        Self::finish(self.command(args))
     }
 
     /// The program with `args`, to be run in the lab's folder with an environment that says nothing to it.
@@ -210,7 +218,7 @@ impl Lab {
 
     /// Runs a command to its end. One that does not end in time is killed and fails the test.
     #[must_use]
-    pub fn finish(&self, mut command: Command) -> Output {
+    pub fn finish(mut command: Command) -> Output {
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let pid = rustix::process::Pid::from_child(&child);
         let (done, ended) = std::sync::mpsc::channel::<()>();

@@ -174,7 +174,9 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..400 {
             let after = cut(&contents, Mood::Some(30), seed);
-            assert!(after[..100].iter().all(|byte| *byte == 1) && after[100 + 3 * SECTOR..].iter().all(|byte| *byte == 1));
+            assert!(
+                after[..100].iter().all(|byte| *byte == 1) && after[100 + 3 * SECTOR..].iter().all(|byte| *byte == 1)
+            );
             let written = &after[100..100 + 3 * SECTOR];
             let same = |from: usize, to: usize| written[from..to].windows(2).all(|pair| pair[0] == pair[1]);
             let edges = [0, SECTOR - 100, 2 * SECTOR - 100, 3 * SECTOR - 100, 3 * SECTOR];

@@ -99,13 +99,21 @@ impl Disk {
         self.barriers
     }
 
-    /// The power goes now.
+    /// The power goes now, and nothing survives that was not synced.
+    pub fn forget(&mut self) {
+        self.cut_in(Mood::Nothing, &mut Rng::new(0));
+    }
+
+    /// The power goes now, and the dice decide what survives.
     pub fn cut(&mut self, rng: &mut Rng) {
+        self.cut_in(Mood::throw(rng), rng);
+    }
+
+    fn cut_in(&mut self, mood: Mood, rng: &mut Rng) {
         if self.dead {
             return;
         }
         self.dead = true;
-        let mood = Mood::throw(rng);
         self.names.cut(mood, rng);
         self.nodes.values_mut().flatten().for_each(|contents| contents.cut(mood, rng));
     }
@@ -314,8 +322,7 @@ mod tests {
     /// What survives a cut after which nothing that was not synced is left.
     fn survivor(disk: &Disk) -> Disk {
         let mut disk = disk.clone();
-        let nothing = (0..).find(|seed| Mood::throw(&mut Rng::new(*seed)) == Mood::Nothing).unwrap();
-        disk.cut(&mut Rng::new(nothing));
+        disk.forget();
         disk.survivor()
     }
 

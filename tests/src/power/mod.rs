@@ -15,8 +15,14 @@
     reason = "a harness fails by panicking: that is how a test says what it could not do"
 )]
 
+#[cfg(feature = "privileged")]
+mod child;
 mod contents;
 mod disk;
+#[cfg(feature = "privileged")]
+mod history;
+#[cfg(feature = "privileged")]
+mod ledger;
 #[cfg(feature = "privileged")]
 mod mount;
 mod names;
@@ -29,6 +35,8 @@ pub mod victim;
 
 pub use disk::{Disk, Fault, Fuse, Ino, Kind, ROOT};
 #[cfg(feature = "privileged")]
+pub use history::{History, SledFate, Tally, Usual, cut_plain_sled, usual};
+#[cfg(feature = "privileged")]
 pub use mount::{Mounted, Remote, available};
 #[cfg(feature = "privileged")]
-pub use script::{PRODUCERS, Profile, Role, Script, WINDOW, owner};
+pub use script::{Profile, Role};

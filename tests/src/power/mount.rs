@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
@@ -40,28 +40,16 @@ pub fn available() -> Result<(), String> {
 
 /// The disk behind a mount, for whoever cuts the power.
 #[derive(Clone, Default)]
-pub struct Remote(Arc<(Mutex<Disk>, Condvar)>);
+pub struct Remote(Arc<Mutex<Disk>>);
 
 impl Remote {
     /// The disk itself.
     pub fn disk(&self) -> MutexGuard<'_, Disk> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until the power is gone; `false` if it is not by then.
-    #[must_use]
-    pub fn wait_dead(&self, within: Duration) -> bool {
-        let waited = self.0.1.wait_timeout_while(self.disk(), within, |disk| !disk.is_dead());
-        waited.unwrap_or_else(PoisonError::into_inner).0.is_dead()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn run<T>(&self, run: impl FnOnce(&mut Disk) -> Result<T, Fault>) -> Result<T, Errno> {
-        let mut disk = self.disk();
-        let result = run(&mut disk);
-        if disk.is_dead() {
-            self.0.1.notify_all();
-        }
-        result.map_err(|fault| match fault {
+        run(&mut self.disk()).map_err(|fault| match fault {
             Fault::Dead => Errno::EIO,
             Fault::Absent => Errno::ENOENT,
             Fault::Exists => Errno::EEXIST,
@@ -365,10 +353,4 @@ impl Filesystem for Forgetful {
         });
         answer!(reply, done, |()| reply.ok());
     }
-}
-
-/// The folder in which a victim keeps its store: two levels that do not exist at first, as on a node that starts for the first time.
-#[must_use]
-pub fn store_dir(mount: &Path) -> PathBuf {
-    mount.join("data").join("store")
 }

@@ -73,7 +73,7 @@ fn the_environment_wins_over_the_file_and_says_so() {
     let show = |variables: &[(&str, &str)], more: &[&str]| {
         let mut command = lab.command(&["config", "show", "--config", &config, "--origin", "--output", "json"]);
         command.args(more).envs(variables.iter().copied());
-        let output = lab.finish(command);
+        let output = Lab::finish(command);
         assert_eq!(output.code, Some(0), "{output:?}");
         output.stdout
     };
@@ -97,7 +97,7 @@ fn the_environment_wins_over_the_file_and_says_so() {
     let bad = {
         let mut command = lab.command(&["config", "show", "--config", &config]);
         command.env("HUXIAO_STORE__BALAST", "1MiB");
-        lab.finish(command)
+        Lab::finish(command)
     };
     assert_eq!(bad.code, Some(78), "{bad:?}");
     assert!(bad.stderr.contains("HUXIAO_STORE__BALLAST"), "it names the likely one: {bad:?}");

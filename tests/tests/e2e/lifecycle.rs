@@ -105,7 +105,7 @@ fn a_new_plan_is_taken_over_and_a_broken_one_is_not() {
     // With a broken plan a broker does not start, and says why.
     std::fs::write(&plan, "[[school]]\nid = 7\n").unwrap();
     lab.node("broker-1").stop();
-    let output = lab.finish(lab.node_command("broker-1"));
+    let output = Lab::finish(lab.node_command("broker-1"));
     assert_ne!(output.code, Some(0), "{output:?}");
     assert!(output.stderr.contains("plan.toml:2:6"), "{output:?}");
 }
@@ -119,7 +119,7 @@ fn two_nodes_on_one_folder_are_one_too_many() {
         if role == "broker" {
             second.args(["--set", "broker.listen=127.0.0.1:0"]);
         }
-        let output = lab.finish(second);
+        let output = Lab::finish(second);
         assert_ne!(output.code, Some(0), "{name}: {output:?}");
         let dir = lab.data_dir(name);
         assert!(output.stderr.contains(dir.to_str().unwrap()), "{name}: it names the folder: {output:?}");
@@ -136,7 +136,7 @@ fn a_taken_port_is_said_and_costs_nothing() {
     lab.node("relay-001").stop();
     let mut command = lab.node_command("relay-001");
     command.arg("--set").arg(format!("http.listen={taken}"));
-    let output = lab.finish(command);
+    let output = Lab::finish(command);
     assert_ne!(output.code, Some(0), "{output:?}");
     assert!(output.stderr.contains(&taken), "it names the address: {output:?}");
     lab.start_all();
@@ -151,20 +151,20 @@ fn a_certificate_of_the_wrong_role_or_pair_is_named() {
     let mut wrong_role = lab.node_command("relay-001");
     wrong_role.arg("--set").arg(format!("tls.cert={}", file(&cert)));
     wrong_role.arg("--set").arg(format!("tls.key={}", file(&key)));
-    let output = lab.finish(wrong_role);
+    let output = Lab::finish(wrong_role);
     assert_ne!(output.code, Some(0), "{output:?}");
     assert!(output.stderr.contains("station/station-001/desk-1"), "it says whose it is: {output:?}");
     assert!(output.stderr.contains("relay"), "and what is wanted: {output:?}");
 
     let mut wrong_key = lab.node_command("station-001");
     wrong_key.arg("--set").arg(format!("tls.key={}", file(&key)));
-    let output = lab.finish(wrong_key);
+    let output = Lab::finish(wrong_key);
     assert_ne!(output.code, Some(0), "{output:?}");
     assert!(output.stderr.contains(&file(&key)), "it names the key: {output:?}");
 
     let mut no_file = lab.node_command("broker-1");
     no_file.args(["--set", "tls.ca=/nowhere/ca.pem"]);
-    let output = lab.finish(no_file);
+    let output = Lab::finish(no_file);
     assert_ne!(output.code, Some(0), "{output:?}");
     assert!(output.stderr.contains("/nowhere/ca.pem"), "{output:?}");
 }

@@ -118,6 +118,30 @@ fn a_passive_watcher_is_no_screen() {
 }
 
 #[test]
+fn a_watcher_on_the_command_line_outlives_its_station() {
+    let mut lab = Lab::running(1, 1);
+    let station = lab.base("station-001");
+    let watch = ["alarm", "watch", "--station", &station, "--from-seq", "1", "--count", "4", "--timeout", "40s"];
+    let command = lab.command(&[watch.as_slice(), &["--output", "ndjson"]].concat());
+    let watching = std::thread::spawn(move || Lab::finish(command));
+    let mut ids = vec![lab.press("school-001"), lab.press("school-001")];
+    for id in &ids {
+        lab.wait_stage("school-001", id, "displayed", PATIENCE);
+    }
+    lab.node("station-001").kill9();
+    ids.push(lab.press("school-001"));
+    lab.start("station-001");
+    ids.push(lab.press("school-001"));
+    let watched = watching.join().unwrap();
+    assert_eq!(watched.code, Some(0), "{watched:?}");
+    let line = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
+    let mut seen: Vec<String> = watched.stdout.lines().map(line).collect();
+    seen.sort();
+    ids.sort();
+    assert_eq!(seen, ids, "each once");
+}
+
+#[test]
 fn what_a_station_missed_waits_at_the_broker_and_no_alarm_stands_behind_it() {
     let mut lab = Lab::running(1, 1);
     lab.node("station-001").stop();
@@ -273,4 +297,37 @@ fn a_quiet_alarm_shows_nothing_at_the_button_and_reaches_the_station() {
     lab.ack("station-001", &id, "014");
     lab.wait_stage("school-001", &id, "acknowledged", PATIENCE);
     assert_eq!(lab.lamp("school-001", &id), "dark");
+}
+
+#[test]
+fn one_of_two_broker_nodes_is_enough_and_both_show_an_alarm_once() {
+    let mut lab = Lab::with_brokers(2, 1, 1);
+    lab.start_all();
+    let screen = Watch::start(&lab.base("station-001"), Manner::Shows);
+    let paths = |lab: &Lab, node: &str| lab.status(node)["paths"].as_array().unwrap().len();
+    for node in ["relay-001", "station-001"] {
+        wait_until(&format!("{node} has two sessions with each broker"), PATIENCE, || {
+            (paths(&lab, node) == 4).then_some(())
+        });
+    }
+    let mut ids = vec![lab.press("school-001")];
+    for down in ["broker-1", "broker-2"] {
+        lab.node(down).kill9();
+        ids.push(lab.press("school-001"));
+        screen.wait_shown(&ids, PATIENCE);
+        let newest = ids.last().unwrap();
+        lab.ack("station-001", newest, "014");
+        lab.wait_lamp("school-001", newest, "acknowledged", PATIENCE);
+        lab.start(down);
+        ids.push(lab.press("school-001"));
+        lab.wait_connected("relay-001");
+        wait_until(&format!("the sessions with {down} are back"), PATIENCE, || {
+            (paths(&lab, "relay-001") == 4 && paths(&lab, "station-001") == 4).then_some(())
+        });
+    }
+    lab.wait_inbox("station-001", &ids, PATIENCE);
+    std::thread::sleep(Duration::from_millis(300));
+    screen.assert_clean();
+    assert_eq!(screen.shown().len(), ids.len(), "nothing was shown twice");
+    lab.assert_calm();
 }

@@ -211,6 +211,11 @@ impl Station {
         self.unkept.works(now.mono);
         let Some(held) = self.rows.get_mut(&seq).filter(|held| !held.durable) else { return };
         held.durable = true;
+        let delivered = held.row.receipts.iter_mut().find(|r| r.stage == Stage::Delivered && r.by == self.me);
+        if let Some(receipt) = delivered {
+            // The row went to disk with the time of its arrival; now it is known when it was there.
+            receipt.at = now.wall;
+        }
         let row = held.row.clone();
         match held.show_at.take() {
             None => self.out.push_back(Output::NowDurable(seq)),

@@ -22,18 +22,22 @@ impl Station {
         }
     }
 
-    /// Adds a receipt to its event's row; the row's number, if it is news.
+    /// Adds a receipt to its event's row; the row's number, if that changes it.
     fn note(&mut self, now: Now, receipt: Receipt) -> Option<u64> {
         let seq = self.by_id.get(&receipt.event).copied()?;
         let held = self.rows.get_mut(&seq)?;
         // That somebody else owns it is also the region's answer to an acknowledgement that came too late.
         let owned = receipt.stage == Stage::Acknowledged && receipt.by != self.me;
-        if owned && held.row.unconfirmed.remove(&Stage::Acknowledged) {
+        let answered = owned && held.row.unconfirmed.remove(&Stage::Acknowledged);
+        if answered {
             self.courier.settle(now.mono, &(receipt.event, Stage::Acknowledged));
         }
-        held.row.add(receipt.clone(), &self.me).then_some(())?;
-        let row = held.row.clone();
-        self.out.push_back(Output::Report(Report::Stage(row, receipt)));
+        let news = held.row.add(receipt.clone(), &self.me);
+        if news {
+            let row = held.row.clone();
+            self.out.push_back(Output::Report(Report::Stage(row, receipt)));
+        }
+        (news || answered).then_some(())?;
         self.file(now, seq);
         Some(seq)
     }

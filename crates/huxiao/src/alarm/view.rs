@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use huxiao_core::{Kind, Stage};
+use huxiao_core::{Kind, Mode, Stage};
 use huxiao_runtime::time_format::parse_rfc3339;
 use serde_json::Value;
 
@@ -85,7 +85,9 @@ impl View {
     pub fn title(&self) -> String {
         let kind = self.text("kind");
         let words = Kind::known(kind).and_then(|kind| both(kind.words().0, kind.words().1));
-        let mode = [("test", Kind::Test.words().0), ("drill", "演练")].into_iter().find(|(name, _)| self.flag(name));
+        let mode = [("test", Mode::Test.words().0), ("drill", Mode::Drill.words().0)]
+            .into_iter()
+            .find(|(name, _)| self.flag(name));
         let mode = mode.map_or_else(String::new, |(name, zh)| format!("  [{zh} {name}]"));
         format!("{kind}  {}{mode}", words.unwrap_or_default()).trim_end().to_owned()
     }

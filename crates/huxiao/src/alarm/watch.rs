@@ -129,13 +129,14 @@ impl Watch<'_> {
                     if std::mem::take(&mut away) {
                         self.global.say("connected again");
                     }
-                    let before = self.printed;
+                    let (before, since) = (self.printed, Instant::now());
                     match self.read(stream).await {
                         Ok(error) if error.may_pass() => self.global.say(&format!("{error}; connecting again")),
                         Ok(error) => return End::Station(error),
                         Err(end) => return end,
                     }
-                    if self.printed > before {
+                    // A stream that had been good is tried again at once.
+                    if self.printed > before || since.elapsed() > Pauses::LONGEST {
                         pauses.reset();
                     }
                     away = true;

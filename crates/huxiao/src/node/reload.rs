@@ -2,10 +2,9 @@
 //!
 //! Invariant: a reload that is refused has changed nothing.
 
-use huxiao_runtime::config::{Change, Config, ConfigErrors, Loader, diff};
+use huxiao_runtime::config::{Change, Config, Loader, diff};
 use huxiao_runtime::host::Reload;
 use huxiao_runtime::log::LogLevel;
-use huxiao_runtime::metric::{self, Counter};
 
 /// What a reload needs to know.
 pub struct Reloader {
@@ -33,17 +32,15 @@ impl Reloader {
     /// Reads the layers again and puts what is reloadable to use.
     ///
     /// # Errors
-    /// All mistakes of the configuration; nothing has changed.
-    pub fn reload(&mut self) -> Result<Vec<Change>, ConfigErrors> {
-        let new = self.loader.load()?;
+    /// All mistakes, one a line; nothing has changed.
+    pub fn reload(&mut self) -> Result<Vec<Change>, String> {
+        let new = self.loader.load().map_err(|errors| errors.to_string())?;
         let (old, filter) = (self.current.text("log.level").to_owned(), new.text("log.level").to_owned());
-        if let Err(error) = self.level.set(&filter) {
-            return Ok(refuse(&error.to_string()));
-        }
+        self.level.set(&filter).map_err(|error| error.to_string())?;
         if let Some(Err(why)) = self.role.as_mut().map(|role| role(&new)) {
             // It was taken a moment ago, so it is taken again.
             let _ = self.level.set(&old);
-            return Ok(refuse(&why));
+            return Err(why);
         }
         let taken = diff(&self.current, &new).into_iter().filter(|change| change.reloadable);
         let waiting = diff(&self.started, &new).into_iter().filter(|change| !change.reloadable);
@@ -51,13 +48,4 @@ impl Reloader {
         self.current = new;
         Ok(changes)
     }
-}
-
-/// A mistake that only the role could see: said line by line. Nothing has changed, so there are no changes to report.
-fn refuse(why: &str) -> Vec<Change> {
-    metric::increment(Counter::Reloads, &["refused"]);
-    for line in why.lines() {
-        tracing::error!("configuration not taken over, the old one stays: {line}");
-    }
-    Vec::new()
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use huxiao_core::{Identity, Machine, Role, WallTime};
+use huxiao_core::{Identity, Machine, Name, Role, WallTime};
 use huxiao_link::{Link, LinkConfig, LinkEvent};
 use huxiao_pki::Credentials;
 use huxiao_store::{Loss, Observation, Store};
@@ -87,6 +87,17 @@ impl Base {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         self.credentials.identity()
+    }
+
+    /// The region that the key `path` names; empty for any.
+    ///
+    /// # Errors
+    /// [`StartError::Role`]: it is no name.
+    pub fn region(&self, path: &str) -> Result<Option<Name>, StartError> {
+        match self.config.text(path) {
+            "" => Ok(None),
+            name => name.parse().map(Some).map_err(|why| StartError::Role(format!("{path}: {why}"))),
+        }
     }
 
     /// Opens the node's link for sessions with nodes of the `accepted` roles.

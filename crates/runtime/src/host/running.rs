@@ -158,7 +158,7 @@ pub(super) fn watch_store(store: Store, checks: StoreChecks, shutdown: Shutdown)
 fn sing(store: Store, check: Check) {
     tokio::task::spawn_blocking(move || match store.canary() {
         Ok(took) => {
-            check.ok(format!("a record was written, synced and read back in {:.1} ms", took.as_secs_f64() * 1e3))
+            check.ok(format!("a record was written, synced and read back in {:.1} ms", took.as_secs_f64() * 1e3));
         }
         Err(error) => check.failed(error.to_string()),
     });

@@ -31,7 +31,7 @@ async fn hup_reloads_term_drains_and_a_second_one_ends_at_once() {
     let reload = {
         let current = current.clone();
         move || {
-            let new = loader.load()?;
+            let new = loader.load().map_err(|errors| errors.to_string())?;
             let mut held = current.lock().unwrap();
             let changes = diff(&held, &new);
             *held = new;

@@ -1,0 +1,315 @@
+//! The history of one store: it is made, written to and opened again, and each of its lives ends with a power cut.
+//!
+//! Invariant: a cut counts as survived only when an opening after it was judged and nothing was wrong; and no cut is forgotten:
+//! each either counts so or is in a failure.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use huxiao_core::Rng;
+
+use super::child::{Child, Line};
+use super::disk::{Disk, Fuse, ROOT};
+use super::ledger::{Found, Ledger};
+use super::mount::{Mounted, Remote};
+use super::script::{Profile, Role};
+use super::victim::{Engine, Order};
+
+/// Silence of a victim after which it is taken to hang.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The same for plain sled, which does hang on some of what a cut leaves.
+const SLED_PATIENCE: Duration = Duration::from_secs(8);
+
+/// How many barriers there are in making a store and in opening one again, when nothing goes wrong.
+#[derive(Debug, Clone, Copy)]
+pub struct Usual {
+    /// In making one.
+    pub making: u64,
+    /// In opening one.
+    pub opening: u64,
+}
+
+/// What became of the cuts on our stores.
+#[derive(Debug, Default, Clone)]
+pub struct Tally {
+    /// Cuts.
+    pub cuts: u64,
+    /// Those after which everything was as it must be.
+    pub kept: u64,
+    /// Those during the very first opening.
+    pub making: u64,
+    /// Those during a later opening.
+    pub opening: u64,
+    /// Those that left a database in the middle of being made smaller.
+    pub compacting: u64,
+    /// Commits acknowledged.
+    pub acknowledged: u64,
+    /// Victims that had to be killed because they said nothing any more.
+    pub hung: u64,
+    /// What went wrong.
+    pub failures: Vec<String>,
+}
+
+impl Tally {
+    /// Adds those of another store.
+    pub fn add(&mut self, other: &Self) {
+        self.cuts += other.cuts;
+        self.kept += other.kept;
+        self.making += other.making;
+        self.opening += other.opening;
+        self.compacting += other.compacting;
+        self.acknowledged += other.acknowledged;
+        self.hung += other.hung;
+        self.failures.extend_from_slice(&other.failures);
+    }
+}
+
+/// One store of ours.
+pub struct History {
+    role: Role,
+    profile: Profile,
+    seed: u64,
+    rng: Rng,
+    usual: Usual,
+    disk: Disk,
+    ledger: Ledger,
+    unjudged: u64,
+    tally: Tally,
+}
+
+impl History {
+    /// A store that is not made yet; `seed` decides all that is left to chance here.
+    #[must_use]
+    pub fn new(role: Role, profile: Profile, seed: u64, usual: Usual) -> Self {
+        Self {
+            role,
+            profile,
+            seed,
+            rng: Rng::new(seed),
+            usual,
+            disk: Disk::default(),
+            ledger: Ledger::new(role, profile, seed),
+            unjudged: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Lets it live through so many cuts, and looks at it a last time.
+    #[must_use]
+    pub fn run(mut self, cuts: u64) -> Tally {
+        for life in 0..=cuts {
+            if let Err(why) = self.live(life, life == cuts) {
+                let place = self.keep_evidence();
+                let (role, profile) = (self.role.as_str(), self.profile.as_str());
+                self.tally.failures.push(format!(
+                    "{role}, {profile} rows, store {}, after cut {life}: {why}; the disk is in {}",
+                    self.seed,
+                    place.display()
+                ));
+                break;
+            }
+        }
+        self.tally
+    }
+
+    /// One life, up to its cut; the last one has none.
+    fn live(&mut self, life: u64, last: bool) -> Result<(), String> {
+        let mounted = Mounted::new(self.disk.clone()).map_err(|error| format!("mounting: {error}"))?;
+        let remote = mounted.remote();
+        let early = !last && self.rng.below(100) < 35;
+        if early {
+            self.arm(&remote, if life == 0 { self.usual.making } else { self.usual.opening });
+        }
+        let order = self.order(mounted.dir().to_path_buf(), !last);
+        let mut child = Child::start(&order).map_err(|error| format!("starting a victim: {error}"))?;
+        let mut watch = Watch { found: Found::default(), judged: false, said: Vec::new() };
+        while let Some(line) = child.next(PATIENCE) {
+            let looked = self.take(line, &mut watch)?;
+            if !looked || last {
+                continue;
+            }
+            if !early {
+                // Making the database smaller takes waste, which takes writing.
+                let barriers = if self.profile == Profile::Tight && life == 0 { 900 } else { 240 };
+                self.arm(&remote, barriers);
+            }
+            child.go_on(&self.ledger.from());
+        }
+        self.tally.hung += u64::from(child.was_killed());
+        drop(child);
+        let dead = remote.disk().is_dead();
+        if dead == last || (last && !watch.judged) {
+            return Err(format!("the victim ended by itself: {}", watch.said.join("; ")));
+        }
+        if dead {
+            self.disk = remote.disk().survivor();
+            self.unjudged += 1;
+            self.tally.cuts += 1;
+            let opened = watch.found.opened.is_object();
+            self.tally.making += u64::from(!opened && life == 0);
+            self.tally.opening += u64::from(!opened && life > 0);
+            self.tally.compacting += u64::from(life > 0 && is_compacting(&self.disk));
+        }
+        Ok(())
+    }
+
+    /// Takes one line in. `true` when all that the opening found was judged.
+    fn take(&mut self, line: Line, watch: &mut Watch) -> Result<bool, String> {
+        match line {
+            Line::Opened(opened) => {
+                self.ledger.opened(&opened)?;
+                watch.found.opened = opened;
+            }
+            Line::Row(key, hash) => {
+                if watch.found.rows.insert(key, hash).is_some() {
+                    return Err(format!("row {key} was found twice"));
+                }
+            }
+            Line::Rows(count) => {
+                if count != watch.found.rows.len() {
+                    return Err(format!("{count} rows were found and {} told", watch.found.rows.len()));
+                }
+                self.ledger.judge(&watch.found.rows)?;
+                self.ledger.judge_high()?;
+                self.tally.kept += std::mem::take(&mut self.unjudged);
+                watch.judged = true;
+                return Ok(true);
+            }
+            Line::Ack(producer, step) => {
+                self.ledger.ack(producer, step)?;
+                self.tally.acknowledged += 1;
+            }
+            Line::End(why) | Line::Note(why) => watch.said.push(why),
+        }
+        Ok(false)
+    }
+
+    /// Lets the power go at a random point within so many barriers and a few writes.
+    fn arm(&mut self, remote: &Remote, barriers: u64) {
+        // Making the witness is one long row of writes: some cuts should fall into it.
+        let then = if self.rng.below(4) == 0 { self.rng.below(70) } else { self.rng.below(5) };
+        let fuse = Fuse { barriers: self.rng.below(barriers + 2), then };
+        remote.disk().arm(fuse, self.rng.next_u64());
+    }
+
+    fn order(&self, mount: PathBuf, write: bool) -> Order {
+        let (role, profile, seed) = (self.role, self.profile, self.seed);
+        Order { engine: Engine::Ours, write, mount, role, profile, seed }
+    }
+
+    /// Writes the disk as the victim found it to where it can be looked at.
+    fn keep_evidence(&self) -> PathBuf {
+        let place = std::env::temp_dir().join(format!("huxiao-power-evidence-{}", self.seed));
+        if let Err(error) = self.disk.export(&place) {
+            println!("the evidence could not be kept: {error}");
+        }
+        place
+    }
+}
+
+/// What was heard of one victim.
+struct Watch {
+    found: Found,
+    judged: bool,
+    said: Vec<String>,
+}
+
+/// Whether the store's folder holds a database that was being made to take another's place.
+fn is_compacting(disk: &Disk) -> bool {
+    let step = |folder, name: &str| disk.lookup(folder, name.as_ref());
+    let Ok(store) = step(ROOT, "data").and_then(|data| step(data, "store")) else {
+        return false;
+    };
+    ["database.new", "database.compact", "database.old"].iter().any(|name| step(store, name).is_ok())
+}
+
+/// Makes a store and opens it again without any cut, and counts.
+///
+/// # Errors
+/// What does not work even so.
+pub fn usual() -> Result<Usual, String> {
+    let profile = Profile::Small;
+    let mut disk = Disk::default();
+    let mut count = || {
+        let mounted = Mounted::new(std::mem::take(&mut disk)).map_err(|error| format!("mounting: {error}"))?;
+        let mount = mounted.dir().to_path_buf();
+        let order = Order { engine: Engine::Ours, write: false, mount, role: Role::Relay, profile, seed: 0 };
+        let mut child = Child::start(&order).map_err(|error| format!("starting a victim: {error}"))?;
+        let (mut barriers, mut said) = (0, Vec::new());
+        while let Some(line) = child.next(PATIENCE) {
+            match line {
+                Line::Opened(_) => barriers = mounted.remote().disk().barriers(),
+                line => said.push(format!("{line:?}")),
+            }
+        }
+        drop(child);
+        mounted.remote().disk().forget();
+        disk = mounted.remote().disk().survivor();
+        if barriers == 0 { Err(format!("a store cannot be opened: {}", said.join("; "))) } else { Ok(barriers) }
+    };
+    Ok(Usual { making: count()?, opening: count()? })
+}
+
+/// What a cut did to plain sled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SledFate {
+    /// All is there.
+    Kept,
+    /// It opens, and something that was acknowledged is not as it was.
+    Lost(String),
+    /// It cannot be opened or read any more.
+    Unreadable(String),
+}
+
+/// Cuts the power of a plain sled that was made in peace.
+///
+/// # Errors
+/// What does not work even before the cut.
+pub fn cut_plain_sled(role: Role, profile: Profile, seed: u64) -> Result<SledFate, String> {
+    let mut rng = Rng::new(seed);
+    let mut ledger = Ledger::new(role, profile, seed);
+    let start = |disk: Disk, write: bool| -> Result<(Mounted, Child), String> {
+        let mounted = Mounted::new(disk).map_err(|error| format!("mounting: {error}"))?;
+        let mount = mounted.dir().to_path_buf();
+        let order = Order { engine: Engine::Sled, write, mount, role, profile, seed };
+        let child = Child::start(&order).map_err(|error| format!("starting a victim: {error}"))?;
+        Ok((mounted, child))
+    };
+    let (mounted, mut child) = start(Disk::default(), true)?;
+    let mut said = Vec::new();
+    while let Some(line) = child.next(PATIENCE) {
+        match line {
+            // Its flush makes no barrier at all.
+            Line::Rows(_) => {
+                mounted.remote().disk().arm(Fuse { barriers: 0, then: 20 + rng.below(400) }, rng.next_u64());
+                child.go_on(&ledger.from());
+            }
+            Line::Ack(producer, step) => ledger.ack(producer, step)?,
+            line => said.push(format!("{line:?}")),
+        }
+    }
+    drop(child);
+    let survivor = {
+        let remote = mounted.remote();
+        let disk = remote.disk();
+        if !disk.is_dead() {
+            return Err(format!("the victim ended by itself: {}", said.join("; ")));
+        }
+        disk.survivor()
+    };
+    drop(mounted);
+    let (_mounted, mut child) = start(survivor, false)?;
+    let (mut found, mut said) = (Found::default(), Vec::new());
+    while let Some(line) = child.next(SLED_PATIENCE) {
+        match line {
+            Line::Row(key, hash) => drop(found.rows.insert(key, hash)),
+            Line::Rows(_) => return Ok(ledger.judge(&found.rows).map_or_else(SledFate::Lost, |()| SledFate::Kept)),
+            Line::End(why) | Line::Note(why) => said.push(why),
+            Line::Opened(_) | Line::Ack(..) => {}
+        }
+    }
+    if said.is_empty() {
+        said.push("it hangs".into());
+    }
+    Ok(SledFate::Unreadable(said.join("; ")))
+}

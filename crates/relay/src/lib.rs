@@ -77,7 +77,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         rows,
     );
     let (handle, inbox) = drive::channel();
-    let (shell, changes, answers) = shell::RelayShell::new(link.clone(), base.store.clone(), &handle);
+    let (shell, changes, answers) = shell::RelayShell::new(link.clone(), dials, base.store.clone(), &handle);
     let upstream = base.health.check("upstream", huxiao_runtime::health::Relevance::Told);
     let context = status::Context {
         me: NodeName::Relay(me).to_string(),
@@ -90,12 +90,6 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let router = api::router(handle.clone(), changes, answers, base.gate.clone(), context);
     base.spawn(pump(events, handle.clone(), base.host.shutdown.clone(), translate));
     base.spawn(status::watch(handle.clone(), upstream, base.host.clock.clone(), base.host.shutdown.clone()));
-    let stop = base.host.shutdown.clone();
-    base.spawn(async move {
-        // A dial is kept up for as long as its handle lives.
-        stop.wait().await;
-        drop(dials);
-    });
     base.run(link, machine, shell, (handle, inbox), router).await
 }
 

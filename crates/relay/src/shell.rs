@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use huxiao_core::relay::{Input, Output, RaiseError, Raised, Relay, Report, Ticket};
 use huxiao_core::{Class, EventId, Sealed, Stage};
-use huxiao_link::Link;
+use huxiao_link::{DialHandle, Link};
 use huxiao_runtime::drive::{Handle, Shell, WeakHandle};
 use huxiao_runtime::metric::{self, Counter, Histogram};
 use huxiao_runtime::time_format::seconds;
@@ -49,6 +49,8 @@ impl Answers {
 /// The relay's shell.
 pub(crate) struct RelayShell {
     link: Link,
+    /// Kept up for as long as the shell lives.
+    dials: Vec<DialHandle>,
     store: Store,
     handle: WeakHandle<Relay>,
     answers: Answers,
@@ -60,6 +62,7 @@ pub(crate) struct RelayShell {
 impl RelayShell {
     pub(crate) fn new(
         link: Link,
+        dials: Vec<DialHandle>,
         store: Store,
         handle: &Handle<Relay>,
     ) -> (Self, broadcast::Sender<Arc<Change>>, Answers) {
@@ -67,6 +70,7 @@ impl RelayShell {
         let answers = Answers::default();
         let shell = Self {
             link,
+            dials,
             store,
             handle: handle.downgrade(),
             answers: answers.clone(),
@@ -140,6 +144,7 @@ impl Shell<Relay> for RelayShell {
                     tracing::debug!(?path, %class, "not sent");
                 }
             }
+            Output::Hurry => self.dials.iter().for_each(DialHandle::hurry),
             Output::Answer(ticket, answer) => self.answers.give(ticket, answer),
             Output::Report(report) => self.report(report),
         }

@@ -1,4 +1,5 @@
-//! The program under test, built once for a test process in the profile that the tests themselves have.
+//! The program under test, built once for a test process in the profile that the tests themselves have; or the one that
+//! `HUXIAO_PROGRAM` names, such as a release build.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +9,7 @@ static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
 /// The path of the `huxiao` program.
 pub fn program() -> &'static Path {
-    PROGRAM.get_or_init(build)
+    PROGRAM.get_or_init(|| std::env::var_os("HUXIAO_PROGRAM").map_or_else(build, PathBuf::from))
 }
 
 fn build() -> PathBuf {

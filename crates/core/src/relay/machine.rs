@@ -16,7 +16,10 @@ use crate::relay::raise::{Press, RaiseError, Raised, Ticket};
 use crate::relay::row::RelayRow;
 use crate::relay::view::EventView;
 use crate::rng::Rng;
-use crate::time::{Now, Timestamp};
+use crate::time::{Now, Span, Timestamp};
+
+/// How often the driver is told to hurry while an alarm waits without a path.
+const HURRY_EVERY: Span = Span::from_millis(500);
 
 /// The relay's machine.
 pub struct Relay {
@@ -38,6 +41,8 @@ pub struct Relay {
     /// By slot: what the region does not have, and what it has but no officer.
     unstored: BTreeMap<u64, EventId>,
     pub(super) inquiry: Inquiry,
+    /// When the driver is told again to hurry.
+    hurry_at: Option<Timestamp>,
     out: VecDeque<Output>,
 }
 
@@ -64,11 +69,13 @@ impl Relay {
             refused_until: BTreeSet::new(),
             unstored: BTreeMap::new(),
             inquiry: Inquiry::default(),
+            hurry_at: None,
             out: VecDeque::new(),
             config,
         };
         rows.into_iter().for_each(|row| relay.restore(now, row));
         relay.forget_old();
+        relay.hurry(now);
         relay
     }
 
@@ -99,6 +106,17 @@ impl Relay {
     #[must_use]
     pub fn has_path(&self) -> bool {
         self.courier.has_path()
+    }
+
+    /// Has the driver dial at once while an alarm waits and no broker node is reached.
+    fn hurry(&mut self, now: Now) {
+        let alarms: usize = self.courier.pending()[..=Class::P1 as usize].iter().sum();
+        if alarms == 0 || self.courier.has_path() {
+            self.hurry_at = None;
+        } else if self.hurry_at.is_none_or(|at| at <= now.mono) {
+            self.hurry_at = Some(now.mono + HURRY_EVERY);
+            self.out.push_back(Output::Hurry);
+        }
     }
 
     fn restore(&mut self, now: Now, row: RelayRow) {
@@ -338,6 +356,7 @@ impl Machine for Relay {
             Input::Message(_, message) => self.message(now, message),
         }
         self.dispatch(now);
+        self.hurry(now);
     }
 
     fn handle_timeout(&mut self, now: Now) {
@@ -349,13 +368,20 @@ impl Machine for Relay {
         self.inquire(now);
         self.courier.handle_timeout(now.mono);
         self.dispatch(now);
+        self.hurry(now);
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
         let lamp = self.lamps_due.first().map(|(at, _)| *at);
         let refused = self.refused_until.first().map(|(at, _)| *at);
-        let timers =
-            [lamp, refused, self.unkept.poll_timeout(), self.inquiry.poll_timeout(), self.courier.poll_timeout()];
+        let timers = [
+            lamp,
+            refused,
+            self.hurry_at,
+            self.unkept.poll_timeout(),
+            self.inquiry.poll_timeout(),
+            self.courier.poll_timeout(),
+        ];
         timers.into_iter().flatten().min()
     }
 

@@ -67,6 +67,8 @@ pub enum Output {
     Persist(PersistSeq, Write),
     /// Send this.
     Send(PathId, Class, Message),
+    /// An alarm waits and no broker node is reached: dial now, whatever pause between two tries is under way.
+    Hurry,
     /// Answer the presser.
     Answer(Ticket, Result<Raised, RaiseError>),
     /// Something that people and metrics want to know.

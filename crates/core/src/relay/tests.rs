@@ -340,3 +340,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_alarm_without_a_path_has_the_driver_dial_at_once_and_again() {
+    let hurries = |outputs: &[Output]| outputs.iter().filter(|output| matches!(output, Output::Hurry)).count();
+    let mut bench = Bench::new(Vec::new());
+    assert_eq!(hurries(&bench.raise(Kind::Status, None)), 0, "a status report can wait for the next try");
+    assert_eq!(hurries(&bench.raise(Kind::Panic, None)), 1);
+    assert_eq!(hurries(&bench.wait(2_000)), 4, "twice a second, while nobody is reached");
+    bench.step(Input::PathUp(PATH, Lane::Express));
+    assert_eq!(hurries(&bench.wait(2_000)), 0);
+    assert_eq!(hurries(&bench.step(Input::PathDown(PATH))), 1);
+}

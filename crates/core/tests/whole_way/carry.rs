@@ -101,6 +101,8 @@ impl World {
 
     pub(crate) fn relay_says(&mut self, output: relay::Output) -> Result<(), String> {
         match output {
+            // The world brings sessions back in its own time.
+            relay::Output::Hurry => {}
             relay::Output::Persist(seq, write) => {
                 if self.relay_disk.write(seq, write) {
                     self.sync(Node::Relay);

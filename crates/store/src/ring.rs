@@ -41,14 +41,17 @@ pub(crate) struct Ring {
     blocks: u64,
     next: u64,
     live: BTreeMap<Key, u64>,
+    /// Numbers of blocks whose write the last power cut may have prevented.
+    torn: Vec<u64>,
 }
 
 /// Blocks to be written, and the number of the place of each.
 pub(crate) type Writes = Vec<(u64, Block)>;
 
 impl Ring {
-    /// The ring after a scan. `read` is what stood in each place; `next` is what the mark says comes next (0: no mark).
-    pub(crate) fn scan(read: impl IntoIterator<Item = Read>, next: u64) -> (Self, RingFound) {
+    /// The ring after a scan. `read` is what stood in each place; `next` is what the newest mark says comes next (0: no mark); the
+    /// blocks before `settled` were synced for sure, those from it on may have been under way when the power went.
+    pub(crate) fn scan(read: impl IntoIterator<Item = Read>, next: u64, settled: u64) -> (Self, RingFound) {
         let mut found = RingFound::default();
         let mut intact: Vec<Block> = Vec::new();
         let mut blocks = 0;
@@ -61,7 +64,9 @@ impl Ring {
         intact.sort_by_key(|block| block.seq);
         let marked = next.max(1);
         let next = intact.last().map_or(marked, |block| marked.max(block.seq + 1));
-        found.bad = missing(&intact, blocks, marked, next);
+        let settled = settled.clamp(1, marked);
+        found.bad = u32::try_from(missing(&intact, blocks, marked, settled, next).count()).unwrap_or(u32::MAX);
+        let torn = absent(&intact, settled.max(next.saturating_sub(blocks)), next).collect();
         for block in intact {
             found.seen = (found.seen.0.max(block.commit), found.seen.1.max(block.epoch), found.seen.2.max(block.high));
             match block.body {
@@ -75,7 +80,19 @@ impl Ring {
             }
         }
         let live = found.entries.iter().map(|(key, entry)| (*key, entry.seq)).collect();
-        (Self { blocks, next, live }, found)
+        (Self { blocks, next, live, torn }, found)
+    }
+
+    /// Keys of the records that it holds.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.live.keys().copied()
+    }
+
+    /// Blocks that say nothing, for the places of those that a power cut prevented: else they would be taken for damage as soon
+    /// as a later mark counts them. Given once.
+    pub(crate) fn mend(&mut self, (commit, epoch, high): (u64, u64, u64)) -> Writes {
+        let nothing = |seq| Block { seq, commit, epoch, high, body: Body::Tombstones(Vec::new()) };
+        std::mem::take(&mut self.torn).into_iter().map(|seq| ((seq - 1) % self.blocks, nothing(seq))).collect()
     }
 
     /// The sequence number that comes next.
@@ -122,14 +139,16 @@ impl Ring {
     }
 }
 
-/// How many blocks within the ring's length are gone. What was being written when the power went may be torn, and so may be the
+/// The blocks within the ring's length that are gone. What was being written when the power went may be torn, and so may be the
 /// places of the oldest records, over which it was being written: those are not counted.
-fn missing(intact: &[Block], blocks: u64, marked: u64, next: u64) -> u32 {
+fn missing(intact: &[Block], blocks: u64, marked: u64, settled: u64, next: u64) -> impl Iterator<Item = u64> {
     let oldest_whole = (marked + blocks / 4).saturating_sub(blocks);
-    let first = next.saturating_sub(blocks).max(oldest_whole).max(1);
+    absent(intact, next.saturating_sub(blocks).max(oldest_whole).max(1), settled)
+}
+
+fn absent(intact: &[Block], from: u64, to: u64) -> impl Iterator<Item = u64> {
     let present: BTreeSet<u64> = intact.iter().map(|block| block.seq).collect();
-    let gone = (first..marked.min(next)).filter(|seq| !present.contains(seq)).count();
-    u32::try_from(gone).unwrap_or(u32::MAX)
+    (from..to).filter(move |seq| !present.contains(seq))
 }
 
 #[cfg(test)]
@@ -151,7 +170,7 @@ mod tests {
     impl Box16 {
         fn new() -> Self {
             let places = vec![Read::Empty; 16];
-            let (ring, _) = Ring::scan(places.clone(), 0);
+            let (ring, _) = Ring::scan(places.clone(), 0, 0);
             Self { places, ring }
         }
 
@@ -167,7 +186,7 @@ mod tests {
         }
 
         fn found(&self) -> RingFound {
-            Ring::scan(self.places.clone(), self.ring.next()).1
+            Ring::scan(self.places.clone(), self.ring.next(), self.ring.next()).1
         }
 
         fn keys(&self) -> Vec<u64> {
@@ -225,7 +244,25 @@ mod tests {
         // The second block of a group reached the disk, the first did not.
         let torn = Block { seq: 42, commit: 1, epoch: 2, high: 3, body: Body::Put(key(42), Vec::new()) };
         black.places[41 % 16] = Read::Intact(torn);
-        let (ring, found) = Ring::scan(black.places.clone(), black.ring.next());
+        let next = black.ring.next();
+        let (mut ring, found) = Ring::scan(black.places.clone(), next, next);
         assert_eq!((found.bad, ring.next()), (0, 43));
+        // Once mended, the place is no damage to a mark that counts it.
+        for (place, block) in ring.mend((1, 2, 3)) {
+            black.places[usize::try_from(place).unwrap()] = Read::Intact(block);
+        }
+        assert_eq!(Ring::scan(black.places.clone(), 43, 43).1.bad, 0);
+        assert_eq!(ring.mend((1, 2, 3)), []);
+    }
+
+    #[test]
+    fn what_was_under_way_with_the_newest_mark_is_no_damage_and_what_was_synced_before_is() {
+        let mut black = Box16::new();
+        (1..=40).for_each(|seq| black.put(seq));
+        black.places[(38 - 1) % 16] = Read::Bad;
+        let bad = |settled| Ring::scan(black.places.clone(), 41, settled).1.bad;
+        assert_eq!((bad(41), bad(39), bad(38), bad(30)), (1, 1, 0, 0));
+        let mended = Ring::scan(black.places.clone(), 41, 37).0.mend((1, 2, 3));
+        assert_eq!(mended.iter().map(|(place, block)| (*place, block.seq)).collect::<Vec<_>>(), [(5, 38)]);
     }
 }

@@ -63,10 +63,10 @@ impl Witness {
     /// Opens the file and reads all of it. Damage is a finding, not an error.
     pub(crate) fn open(dir: &Path, blocks: u64) -> io::Result<(Self, WitnessFound)> {
         let file = OpenOptions::new().read(true).write(true).open(dir.join(FILE))?;
-        let (marks, next_mark) = read_marks(&file);
+        let (marks, next_mark, settled) = read_marks(&file);
         let blocks = ring_blocks(&marks, blocks);
         let have = file.metadata()?.len() / BLOCK as u64;
-        let (ring, found) = scan(&file, blocks, &marks);
+        let (ring, found) = scan(&file, blocks, &marks, settled);
         if have < blocks + MARKS {
             fill(&file, have, blocks + MARKS)?;
             file.sync_all()?;
@@ -77,18 +77,28 @@ impl Witness {
     /// Reads the file without changing it.
     pub(crate) fn peek(dir: &Path) -> io::Result<WitnessFound> {
         let file = File::open(dir.join(FILE))?;
-        let (marks, _) = read_marks(&file);
+        let (marks, _, settled) = read_marks(&file);
         let have = (file.metadata()?.len() / BLOCK as u64).saturating_sub(MARKS);
         let blocks = ring_blocks(&marks, have);
-        let (_, ring) = scan(&file, blocks, &marks);
+        let (_, ring) = scan(&file, blocks, &marks, settled);
         Ok(WitnessFound { marks, ring, blocks })
+    }
+
+    /// Writes blocks and syncs them, before any mark counts on them.
+    pub(crate) fn mend(&self, blocks: &Writes) -> io::Result<()> {
+        self.put(blocks)?;
+        self.file.sync_data()
+    }
+
+    fn put(&self, blocks: &Writes) -> io::Result<()> {
+        let write =
+            |(place, block): &(u64, Block)| self.file.write_all_at(&block.encode(), (place + MARKS) * BLOCK as u64);
+        blocks.iter().try_for_each(write)
     }
 
     /// Writes blocks and the mark, and syncs them together.
     pub(crate) fn write(&mut self, blocks: &Writes, mark: &Tally) -> io::Result<()> {
-        for (place, block) in blocks {
-            self.file.write_all_at(&block.encode(), (place + MARKS) * BLOCK as u64)?;
-        }
+        self.put(blocks)?;
         self.file.write_all_at(&mark.encode(), self.next_mark * BLOCK as u64)?;
         self.file.sync_data()?;
         self.next_mark = (self.next_mark + 1) % MARKS;
@@ -113,8 +123,10 @@ fn ring_blocks(marks: &Marks, otherwise: u64) -> u64 {
     if (MIN_BLOCKS..=1 << 20).contains(&marked) { marked } else { otherwise.max(MIN_BLOCKS) }
 }
 
-/// The marks, and the slot that is written next: the one that does not hold the newest.
-fn read_marks(file: &File) -> (Marks, u64) {
+/// The marks; the slot that is written next: the one that does not hold the newest; and the black box's sequence number up to which
+/// all blocks had been synced for sure. The newest mark and the blocks of its commit were written for one sync, and the power may
+/// have gone before it; those of the mark before it were synced by then. If one slot is torn, the other's sync had ended.
+fn read_marks(file: &File) -> (Marks, u64, u64) {
     let mut slots = (0..MARKS).map(|slot| {
         let mut bytes = [0; TALLY_BYTES];
         file.read_exact_at(&mut bytes, slot * BLOCK as u64).ok().and_then(|()| Tally::decode(&bytes))
@@ -123,10 +135,11 @@ fn read_marks(file: &File) -> (Marks, u64) {
     let torn = first.is_none() || second.is_none();
     let second_is_newest = second.map(|mark| (mark.epoch, mark.commit)) > first.map(|mark| (mark.epoch, mark.commit));
     let (newest, next) = if second_is_newest { (second, 0) } else { (first, 1) };
-    (Marks { newest, torn }, next)
+    let settled = [first, second].into_iter().flatten().map(|mark| mark.ring_next).min().unwrap_or(0);
+    (Marks { newest, torn }, next, settled)
 }
 
-fn scan(file: &File, blocks: u64, marks: &Marks) -> (Ring, RingFound) {
+fn scan(file: &File, blocks: u64, marks: &Marks, settled: u64) -> (Ring, RingFound) {
     let read = (0..blocks).map(|place| {
         let mut bytes = vec![0; BLOCK];
         match file.read_exact_at(&mut bytes, (place + MARKS) * BLOCK as u64) {
@@ -134,7 +147,7 @@ fn scan(file: &File, blocks: u64, marks: &Marks) -> (Ring, RingFound) {
             Err(_) => Read::Bad,
         }
     });
-    Ring::scan(read, marks.newest.map_or(0, |mark| mark.ring_next))
+    Ring::scan(read, marks.newest.map_or(0, |mark| mark.ring_next), settled)
 }
 
 fn fill(file: &File, from: u64, to: u64) -> io::Result<()> {

@@ -100,18 +100,35 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// The first commit of this opening: the mark is brought up to the database, which a power cut may have left one commit
-    /// ahead, the epoch is made durable, and black-boxed rows of that last commit are written into the box again.
+    /// ahead, and the epoch is made durable. If the cut may have prevented blocks of the black box, their places are filled, the
+    /// black-boxed rows of the last commit are written into the box again, and so is that what the database does not hold is gone.
     pub(crate) fn begin(&mut self, epoch: u64, marked: u64, boxed: Vec<(Key, Vec<u8>)>) -> Result<(), EngineError> {
         let ahead = self.tally.commit > marked;
+        let fillers = self.witness.ring.mend((self.tally.commit, self.tally.epoch, self.tally.high));
+        let torn = ahead || !fillers.is_empty();
+        if !fillers.is_empty() {
+            self.witness.mend(&fillers).map_err(EngineError::Io)?;
+        }
         if ahead {
             self.witness.write(&Vec::new(), &self.tally).map_err(EngineError::Io)?;
         }
         self.tally.epoch = epoch;
         self.tally.rebuilt = false;
-        let boxed = if ahead { boxed } else { Vec::new() };
+        let (boxed, deletes) = if torn { (boxed, self.gone()?) } else { (Vec::new(), Vec::new()) };
         let puts = boxed.into_iter().map(|(key, value)| Put { key, value, black_box: true }).collect();
-        let batch = Batch { puts, deletes: Vec::new(), high: 0, class: Class::P0 };
+        let batch = Batch { puts, deletes, high: 0, class: Class::P0 };
         self.write(&[&batch], Instant::now())
+    }
+
+    /// Keys that the black box holds and the database does not.
+    fn gone(&self) -> Result<Vec<Key>, EngineError> {
+        let mut gone = Vec::new();
+        for key in self.witness.ring.keys() {
+            if self.engine.get(&key.encode())?.is_none() {
+                gone.push(key);
+            }
+        }
+        Ok(gone)
     }
 
     /// Serves until it is told to close or the last handle is gone.

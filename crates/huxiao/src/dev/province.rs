@@ -144,9 +144,11 @@ impl Province {
         lines.push(String::new());
         lines.push("Press Enter to raise an alarm, Ctrl-C to stop. Or in another terminal:".to_owned());
         if let (Some((_, station)), Some((_, relay))) = (self.stations.first(), self.relays.first()) {
-            lines.push(format!("  huxiao alarm watch --station {station}"));
-            lines.push(format!("  huxiao alarm send --relay {relay} --kind panic --wait displayed"));
-            lines.push(format!("  huxiao alarm ack ID --station {station} --officer 014"));
+            // As this program was called: it need not be in the path.
+            let huxiao = std::env::args().next().unwrap_or_else(|| "huxiao".to_owned());
+            lines.push(format!("  {huxiao} alarm watch --station {station}"));
+            lines.push(format!("  {huxiao} alarm send --relay {relay} --kind panic --wait displayed"));
+            lines.push(format!("  {huxiao} alarm ack ID --station {station} --officer 014"));
         }
         lines.join("\n")
     }

@@ -48,7 +48,10 @@ pub(super) fn json(journeys: &[Journey]) -> Value {
     let mut stages = Map::new();
     for stage in MEASURED {
         if let Some(figures) = figures(journeys, stage) {
-            let named = SHOWN.iter().zip(figures).map(|((name, _), ms)| (format!("{name}_ms"), json!(ms)));
+            let named = SHOWN
+                .iter()
+                .zip(figures)
+                .map(|((name, _), ms)| (format!("{name}_ms"), json!((ms * 1e3).round() / 1e3)));
             stages.insert(stage.replace(' ', "_"), Value::Object(named.collect()));
         }
     }

@@ -122,7 +122,11 @@ impl Report {
 
 /// Small figures with their digits, large ones without.
 fn number(value: f64) -> String {
-    if value.abs() < 100.0 { format!("{value:.2}") } else { format!("{value:.0}") }
+    match value.abs() {
+        size if size < 1.0 => format!("{value:.3}"),
+        size if size < 100.0 => format!("{value:.2}"),
+        _ => format!("{value:.0}"),
+    }
 }
 
 /// A table without a frame, whose `right` columns are numbers.

@@ -73,7 +73,7 @@ fn write_chunk(file: &mut File, size: usize) -> bool {
 }
 
 /// A lab in which `node` stands on a small disk, and that disk. All nodes run.
-fn lab_with_small_disk(node: &str) -> Option<(SmallDisk, Lab)> {
+fn lab_with_small_disk(node: &str) -> Option<(Lab, SmallDisk)> {
     let mut lab = Lab::init(1, 1);
     let disk = SmallDisk::mount(&lab.dir().join("small-disk"), 40)?;
     let data = disk.dir.join("data").to_str().unwrap().to_owned();
@@ -124,7 +124,7 @@ fn press_until_not_kept(lab: &Lab, disk: &SmallDisk) -> Vec<String> {
 
 #[test]
 fn a_relay_on_a_full_disk_sends_every_alarm_and_says_what_it_cannot_keep() {
-    let Some((disk, mut lab)) = lab_with_small_disk("relay-001") else { return };
+    let Some((mut lab, disk)) = lab_with_small_disk("relay-001") else { return };
     disk.fill();
     // As long as the ballast is not even touched, and then on what it gives.
     let mut ids: Vec<String> = Vec::new();
@@ -175,7 +175,7 @@ fn a_relay_on_a_full_disk_sends_every_alarm_and_says_what_it_cannot_keep() {
 
 #[test]
 fn a_broker_on_a_full_disk_passes_every_alarm_on_and_stores_it_later() {
-    let Some((disk, lab)) = lab_with_small_disk("broker-1") else { return };
+    let Some((lab, disk)) = lab_with_small_disk("broker-1") else { return };
     disk.fill();
     let mut ids: Vec<String> = (0..5).map(|_| lab.press("school-001")).collect();
     for id in &ids {
@@ -215,7 +215,7 @@ fn a_broker_on_a_full_disk_passes_every_alarm_on_and_stores_it_later() {
 
 #[test]
 fn a_station_on_a_full_disk_shows_every_alarm_and_keeps_it_later() {
-    let Some((disk, lab)) = lab_with_small_disk("station-001") else { return };
+    let Some((lab, disk)) = lab_with_small_disk("station-001") else { return };
     disk.fill();
     let mut ids: Vec<String> = (0..5).map(|_| lab.press("school-001")).collect();
     for id in &ids {
@@ -255,7 +255,7 @@ fn a_station_on_a_full_disk_shows_every_alarm_and_keeps_it_later() {
 #[test]
 fn every_role_starts_on_a_full_disk_by_giving_up_its_ballast() {
     for node in ["relay-001", "broker-1", "station-001"] {
-        let Some((disk, mut lab)) = lab_with_small_disk(node) else { return };
+        let Some((mut lab, disk)) = lab_with_small_disk(node) else { return };
         lab.node(node).kill9();
         disk.fill();
         let from = lab.node(node).log().len();

@@ -144,9 +144,9 @@ fn verdict(tally: &Tally) -> Result<String, String> {
         ));
     }
     Ok(format!(
-        "{} cuts, of them {} while making a store, {} while opening one, {} while making one smaller; {} commits \
-         acknowledged, {} victims hung after the cut",
-        tally.cuts, tally.making, tally.opening, tally.compacting, tally.acknowledged, tally.hung
+        "{} cuts, of them {} while making a store, {} while opening one, {} while making one smaller, {} after a kill -9; \
+         {} commits acknowledged, {} victims hung after the cut",
+        tally.cuts, tally.making, tally.opening, tally.compacting, tally.after_a_kill, tally.acknowledged, tally.hung
     ))
 }
 

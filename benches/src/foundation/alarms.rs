@@ -37,6 +37,8 @@ pub(crate) struct Round {
     pub(crate) answer: Samples,
     /// From the relay's clock at the press to the broker's at `stored`: one clock here.
     pub(crate) stamped_stored: Samples,
+    /// From the relay's clock at the press to the station's when it came there, on its way to the disk.
+    pub(crate) stamped_arrived: Samples,
     /// From the relay's clock at the press to the station's at `delivered`.
     pub(crate) stamped_delivered: Samples,
 }
@@ -55,7 +57,7 @@ enum Source {
     Station,
 }
 
-type Heard = (Source, Result<Message, String>);
+type Heard = (Source, Result<Message, BenchError>);
 
 /// A presser, an officer and their screens, each with a kept connection.
 pub(crate) struct Alarms {
@@ -75,6 +77,8 @@ struct Watch {
     early: BTreeMap<u64, String>,
     /// When an alarm was on the station's disk.
     inbox: BTreeMap<String, Instant>,
+    /// How long an alarm took to the station, by the stamps of relay and station.
+    arrived: BTreeMap<String, Duration>,
     /// When the relay said `stored`.
     stored: BTreeMap<String, Instant>,
     /// When it said `acknowledged`, and the event then.
@@ -108,14 +112,13 @@ impl Alarms {
         self.ids.len()
     }
 
-    /// Presses `count` times at the pace of the bench, one at a time, and takes each alarm as an officer.
+    /// Presses up to `count` times within `limit` at the pace of the bench, one at a time, and takes each alarm as an officer.
     ///
     /// # Errors
     /// One did not come in time, or a node failed. The times before it are in `round`.
-    pub(crate) fn round(&mut self, count: u32, round: &mut Round) -> Result<(), BenchError> {
-        let (mut pace, body) = (Pace::begin(), press());
-        for _ in 0..count {
-            pace.wait();
+    pub(crate) fn round(&mut self, count: u32, limit: Duration, round: &mut Round) -> Result<(), BenchError> {
+        let (mut pace, body) = (Pace::begin(count, limit), press());
+        while pace.wait() {
             self.one(&body, round)?;
         }
         Ok(())
@@ -156,6 +159,7 @@ impl Alarms {
         let since = |stage: &str| between(&event["raised_at"], &event["stages"][stage]);
         since("stored").into_iter().for_each(|took| round.stamped_stored.record(took));
         since("delivered").into_iter().for_each(|took| round.stamped_delivered.record(took));
+        self.watch.arrived.remove(id).into_iter().for_each(|took| round.stamped_arrived.record(took));
         self.watch.forget(id);
         Ok(())
     }
@@ -169,29 +173,22 @@ impl Alarms {
             let left = PATIENCE.saturating_sub(began.elapsed());
             let late = |_| BenchError::Late { what: what.to_owned(), seconds: PATIENCE.as_secs() };
             let (source, message) = self.heard.recv_timeout(left).map_err(late)?;
-            let message = message.map_err(|why| BenchError::answer(format!("the {source:?}'s stream"), why))?;
-            self.watch.take(source, &message)?;
+            self.watch.take(source, &message?)?;
         }
     }
 
     /// Holds the station's inbox against what was pressed. Each fault in words.
     pub(crate) fn audit(&mut self, lab: &Lab) -> Vec<String> {
-        let (began, mut faults) = (Instant::now(), Vec::new());
+        let began = Instant::now();
         let inbox = loop {
+            let late = began.elapsed() > PATIENCE;
             match inbox(lab.station()) {
-                Ok(inbox) => {
-                    if self.ids.iter().all(|id| inbox.contains_key(id)) || began.elapsed() > PATIENCE {
-                        break inbox;
-                    }
-                }
-                Err(error) if began.elapsed() > PATIENCE => {
-                    faults.push(format!("the station's inbox cannot be read: {error}"));
-                    break BTreeMap::new();
-                }
-                Err(_) => {}
+                Ok(inbox) if late || self.ids.iter().all(|id| inbox.contains_key(id)) => break inbox,
+                Err(error) if late => return vec![format!("the station's inbox cannot be read: {error}")],
+                Ok(_) | Err(_) => thread::sleep(Duration::from_millis(100)),
             }
-            thread::sleep(Duration::from_millis(100));
         };
+        let mut faults = Vec::new();
         // Whatever the streams said meanwhile.
         while let Ok((source, Ok(message))) = self.heard.try_recv() {
             faults.extend(self.watch.take(source, &message).err().map(|error| error.to_string()));
@@ -250,6 +247,8 @@ impl Watch {
             (Source::Station, "live") => self.live = true,
             (Source::Station, "alarm") => {
                 *self.shown.entry(id()).or_insert(0) += 1;
+                let took = between(&data["raised_at"], &data["received_at"]);
+                self.arrived.extend(took.map(|took| (id(), took)));
                 if data["durable"] == true {
                     self.inbox.insert(id(), message.at);
                 } else {
@@ -277,6 +276,7 @@ impl Watch {
     /// Lets go of an alarm's times.
     fn forget(&mut self, id: &str) {
         self.inbox.remove(id);
+        self.arrived.remove(id);
         self.stored.remove(id);
         self.acknowledged.remove(id);
     }
@@ -286,7 +286,7 @@ impl Watch {
 fn follow(source: Source, mut stream: Stream, tell: Sender<Heard>) -> Result<(), BenchError> {
     let read = move || {
         loop {
-            let message = stream.next().map_err(|error| error.to_string());
+            let message = stream.next();
             let over = message.is_err();
             if tell.send((source, message)).is_err() || over {
                 return;

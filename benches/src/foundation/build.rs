@@ -60,7 +60,7 @@ pub(crate) fn from_nothing(scratch: &Scratch) -> Result<Duration, BenchError> {
 pub(crate) fn version(program: &Path) -> Result<String, BenchError> {
     let output = Command::new(program).arg("version").output().trying_on("run", program)?;
     let words = String::from_utf8_lossy(&output.stdout);
-    let pairs = words.lines().take(3).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    let pairs = words.lines().take(2).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     Ok(pairs.collect::<Vec<_>>().join(", "))
 }
 

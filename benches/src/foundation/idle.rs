@@ -1,5 +1,6 @@
 //! What a process costs that has nothing to do: memory and time on the processor, as the kernel counts them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -11,6 +12,8 @@ use crate::machine::kib;
 use crate::report::Report;
 
 const PART: &str = "idle relay";
+/// How often the threads are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Watches process `id` for `span` and reports what it took.
 ///
@@ -18,10 +21,14 @@ const PART: &str = "idle relay";
 /// The kernel does not tell: the process has ended, or this is not Linux.
 pub(crate) fn measure(id: u32, span: Duration, report: &mut Report) -> Result<(), BenchError> {
     let proc = PathBuf::from(format!("/proc/{id}"));
-    let (before, began) = (on_processor(&proc)?, Instant::now());
-    thread::sleep(span);
-    let (after, watched) = (on_processor(&proc)?, began.elapsed());
-    let percent = after.saturating_sub(before).as_secs_f64() / watched.as_secs_f64() * 100.0;
+    let mut usage = Usage::begin(&proc)?;
+    let began = Instant::now();
+    while began.elapsed() < span {
+        thread::sleep(LOOK_EVERY.min(span));
+        usage.look(&proc)?;
+    }
+    let watched = began.elapsed();
+    let percent = usage.total().as_secs_f64() / watched.as_secs_f64() * 100.0;
     let read = |name: &str| fs::read_to_string(proc.join(name)).trying_on("read", &proc.join(name));
     let mut put = |name: String, value, unit, target| {
         report.quantities.push(Quantity { part: PART, name, value, unit, target });
@@ -49,38 +56,77 @@ fn mib(kib: u64) -> f64 {
     kib as f64 / 1_024.0
 }
 
-/// Time that all threads of a process have run, from the scheduler's own count in nanoseconds (proc(5), schedstat): the tick
-/// count of `stat` is too coarse for a process that hardly runs. Threads that have ended are not in it.
-fn on_processor(proc: &Path) -> Result<Duration, BenchError> {
-    let tasks = proc.join("task");
-    let mut total = 0;
-    for entry in fs::read_dir(&tasks).trying_on("read", &tasks)? {
-        let path = entry.trying_on("read", &tasks)?.path().join("schedstat");
-        // A thread may end while it is looked at.
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        total += text.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or(0);
+/// Time that the threads of a process have run since a beginning, from the scheduler's own count in nanoseconds (proc(5), schedstat): the
+/// tick count of `stat` is too coarse for a process that hardly runs. The kernel forgets a thread's count with the thread, so each is
+/// looked at often; what one runs between the last look and its end is missed.
+#[derive(Debug, Default)]
+struct Usage {
+    /// For each thread what it had run at the beginning, and when it was last looked at.
+    threads: BTreeMap<String, (u64, u64)>,
+}
+
+impl Usage {
+    /// What has run so far does not count.
+    fn begin(proc: &Path) -> Result<Self, BenchError> {
+        let mut usage = Self::default();
+        usage.look(proc)?;
+        usage.threads.values_mut().for_each(|(first, last)| *first = *last);
+        Ok(usage)
     }
-    Ok(Duration::from_nanos(total))
+
+    fn look(&mut self, proc: &Path) -> Result<(), BenchError> {
+        let tasks = proc.join("task");
+        for entry in fs::read_dir(&tasks).trying_on("read", &tasks)? {
+            let entry = entry.trying_on("read", &tasks)?;
+            // A thread may end while it is looked at.
+            let text = fs::read_to_string(entry.path().join("schedstat")).unwrap_or_default();
+            if let Some(nanos) = text.split(' ').next().and_then(|nanos| nanos.parse().ok()) {
+                self.threads.entry(entry.file_name().to_string_lossy().into_owned()).or_insert((0, 0)).1 = nanos;
+            }
+        }
+        Ok(())
+    }
+
+    fn total(&self) -> Duration {
+        Duration::from_nanos(self.threads.values().map(|(first, last)| last.saturating_sub(*first)).sum())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn work_is_seen() {
-        let own = PathBuf::from(format!("/proc/{}", std::process::id()));
-        let before = on_processor(&own).unwrap();
-        let began = Instant::now();
-        let mut sum = 0_u64;
+    fn work() {
+        let (began, mut sum) = (Instant::now(), 0_u64);
         while began.elapsed() < Duration::from_millis(50) {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
-        assert!(on_processor(&own).unwrap() > before, "{sum}");
+    }
+
+    #[test]
+    fn work_is_seen_also_of_a_thread_that_has_ended() {
+        let own = PathBuf::from(format!("/proc/{}", std::process::id()));
+        let mut usage = Usage::begin(&own).unwrap();
+        assert_eq!(usage.total(), Duration::ZERO);
+        let (done, end) = std::sync::mpsc::channel::<()>();
+        let (worked, is_done) = std::sync::mpsc::channel();
+        let worker = thread::spawn(move || {
+            work();
+            worked.send(()).unwrap();
+            end.recv().unwrap_err();
+        });
+        is_done.recv().unwrap();
+        usage.look(&own).unwrap();
+        let seen = usage.total();
+        assert!(seen > Duration::from_millis(1), "{seen:?}");
+        drop(done);
+        worker.join().unwrap();
+        usage.look(&own).unwrap();
+        assert!(usage.total() >= seen);
     }
 
     #[test]
     fn a_process_that_is_gone_is_an_error() {
-        assert!(on_processor(Path::new("/proc/0")).is_err());
+        assert!(Usage::begin(Path::new("/proc/0")).is_err());
     }
 }

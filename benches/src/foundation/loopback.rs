@@ -23,23 +23,33 @@ const PART: &str = "loopback";
 const PERIOD: Duration = Duration::from_millis(20);
 /// Presses and messages before anything is counted.
 const WARM_UP: u32 = 20;
-/// Syncs and round trips of the bare machine in each round.
+/// Syncs of the bare disk before and again after our part of each round, and round trips of the bare loopback before it.
 const PROBES: u32 = 50;
 
 /// One thing every [`PERIOD`]; what is late is not made up for.
-pub(crate) struct Pace(Instant);
+pub(crate) struct Pace {
+    left: u32,
+    next: Instant,
+    until: Instant,
+}
 
 impl Pace {
-    /// The first is due at once.
-    pub(crate) fn begin() -> Self {
-        Self(Instant::now())
+    /// For `count` things, fewer if they take longer than `limit`. The first is due at once.
+    pub(crate) fn begin(count: u32, limit: Duration) -> Self {
+        let now = Instant::now();
+        Self { left: count, next: now, until: now + limit }
     }
 
-    /// Waits until the next is due.
-    pub(crate) fn wait(&mut self) {
+    /// Waits until the next is due; false if there is none.
+    pub(crate) fn wait(&mut self) -> bool {
         let now = Instant::now();
-        thread::sleep(self.0.saturating_duration_since(now));
-        self.0 = self.0.max(now) + PERIOD;
+        if self.left == 0 || now > self.until {
+            return false;
+        }
+        thread::sleep(self.next.saturating_duration_since(now));
+        self.next = self.next.max(now) + PERIOD;
+        self.left -= 1;
+        true
     }
 }
 
@@ -73,7 +83,8 @@ pub(crate) fn measure(
     let went = alternate(extent, scratch, &mut ours, theirs.as_mut(), &mut rounds, report);
     report.faults.extend(went.err().map(|error| error.to_string()));
     report.faults.extend(ours.audit(&lab));
-    report.notes.push(format!("loopback: {} alarms pressed, found and acknowledged one by one", ours.pressed()));
+    let found = if report.faults.is_empty() { "each found once and acknowledged" } else { "see the faults" };
+    report.notes.push(format!("loopback: {} alarms pressed, {found}", ours.pressed()));
     if ours.early() > 0 {
         report.notes.push(format!("loopback: {} alarms were shown before the station's disk had them", ours.early()));
     }
@@ -93,24 +104,26 @@ fn alternate(
     rounds: &mut Rounds,
     report: &mut Report,
 ) -> Result<(), BenchError> {
-    ours.round(WARM_UP, &mut Round::new())?;
+    ours.round(WARM_UP, extent.round_limit, &mut Round::new())?;
     if let Some(theirs) = theirs.as_deref_mut() {
-        theirs.round(WARM_UP)?;
+        theirs.round(WARM_UP, extent.round_limit)?;
     }
     for round in 0..extent.rounds {
         if round > 0 && Instant::now() > extent.until {
             report.notes.push(format!("loopback: time was up after {round} of {} rounds", extent.rounds));
             break;
         }
-        rounds.appends.push(probe::appends(scratch.path(), PROBES)?);
+        let mut appends = probe::appends(scratch.path(), PROBES, extent.commit_limit)?;
         rounds.trips.push(probe::round_trips(PROBES)?);
         let mut times = Round::new();
-        let went = ours.round(extent.presses, &mut times);
+        let went = ours.round(extent.presses, extent.round_limit, &mut times);
         // What came before a loss counts too.
         rounds.ours.push(times);
         went?;
+        probe::more_appends(scratch.path(), PROBES, extent.commit_limit, &mut appends)?;
+        rounds.appends.push(appends);
         if let Some(theirs) = theirs.as_deref_mut() {
-            rounds.theirs.push(theirs.round(extent.presses)?);
+            rounds.theirs.push(theirs.round(extent.presses, extent.round_limit)?);
         }
     }
     Ok(())
@@ -133,6 +146,8 @@ fn tell(rounds: &Rounds, report: &mut Report) {
         ours("officer's answer → acknowledged, at the relay's reader", "station, broker", |round| &round.answer);
     let by_stamps = "raised → stored, by the nodes' stamps";
     let stamped_stored = ours(by_stamps, "broker", |round| &round.stamped_stored);
+    let by_stamps = "raised → at the station, by the nodes' stamps";
+    let stamped_arrived = ours(by_stamps, "nothing", |round| &round.stamped_arrived);
     let by_stamps = "raised → delivered, by the nodes' stamps";
     let stamped_inbox = ours(by_stamps, "station", |round| &round.stamped_delivered);
     let received = theirs("Mosquitto QoS 1: publish → received", |round| &round.received);
@@ -156,7 +171,20 @@ fn tell(rounds: &Rounds, report: &mut Report) {
         let name = "press → STORED over one fdatasync + one round trip, p50";
         put(Ratio::new(name, Some("T5 ≤ 3 (set for three broker nodes; here one)"), pairs));
     }
-    let all = [inbox, received, stored, acknowledged, kept, all, answer, stamped_inbox, stamped_stored, append, trip];
+    let all = [
+        inbox,
+        received,
+        stored,
+        acknowledged,
+        kept,
+        all,
+        answer,
+        stamped_arrived,
+        stamped_inbox,
+        stamped_stored,
+        append,
+        trip,
+    ];
     report.latencies.splice(0..0, all.into_iter().flatten());
     report.notes.push(NOTE.to_owned());
     if !rounds.theirs.is_empty() {
@@ -168,3 +196,20 @@ const NOTE: &str = "both sides carry 300 bytes (ours: the HTTP body; theirs: the
     all of the last has come; times are the bench's own, from before its write to after its read";
 const MOSQUITTO: &str = "Mosquitto runs with persistence on, which writes its database at exit and every 30 minutes: nothing of a message \
     is on disk when it is received or acknowledged";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_is_kept_and_ends() {
+        let began = Instant::now();
+        let mut pace = Pace::begin(3, Duration::from_secs(60));
+        let times: Vec<_> = std::iter::from_fn(|| pace.wait().then(|| began.elapsed())).collect();
+        assert_eq!(times.len(), 3);
+        assert!(times[1] >= PERIOD && times[2] >= PERIOD * 2, "{times:?}");
+        let mut pace = Pace::begin(1_000_000, Duration::from_millis(50));
+        let count = std::iter::from_fn(|| pace.wait().then_some(())).count();
+        assert!((1..=4).contains(&count), "{count}");
+    }
+}

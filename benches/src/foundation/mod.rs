@@ -57,6 +57,10 @@ pub(crate) struct Extent {
     pub(crate) in_flight: u32,
     /// How long a relay is watched that has nothing to do.
     pub(crate) idle: Duration,
+    /// One measurement of single or grouped commits ends after this, with fewer samples: disks differ a hundredfold.
+    pub(crate) commit_limit: Duration,
+    /// One side's part of a round of alarms ends after this.
+    pub(crate) round_limit: Duration,
     /// No new round of the store begins after this.
     pub(crate) store_until: Instant,
     /// No new round at all begins after this.
@@ -68,11 +72,15 @@ impl Extent {
         let idle = Duration::from_secs(10);
         let seconds = |s| began + Duration::from_secs(s);
         if quick {
-            let (store_until, until) = (seconds(12), seconds(45));
-            Self { rounds: 3, presses: 100, commits: 300, in_flight: 6_400, idle, store_until, until }
+            let (store_until, until) = (seconds(10), seconds(44));
+            let (commit_limit, round_limit) = (Duration::from_millis(1_500), Duration::from_secs(8));
+            let (rounds, presses, commits, in_flight) = (3, 100, 300, 6_400);
+            Self { rounds, presses, commits, in_flight, idle, commit_limit, round_limit, store_until, until }
         } else {
-            let (store_until, until) = (seconds(50), seconds(150));
-            Self { rounds: 7, presses: 300, commits: 1_000, in_flight: 19_200, idle, store_until, until }
+            let (store_until, until) = (seconds(40), seconds(140));
+            let (commit_limit, round_limit) = (Duration::from_secs(3), Duration::from_secs(18));
+            let (rounds, presses, commits, in_flight) = (7, 300, 1_000, 19_200);
+            Self { rounds, presses, commits, in_flight, idle, commit_limit, round_limit, store_until, until }
         }
     }
 }

@@ -74,15 +74,14 @@ impl Mosquitto {
         Ok(Some(Self { version, publisher, messages, last: 0, seen, repeats: 0, _process: process }))
     }
 
-    /// Publishes `count` messages at the pace of the bench, one at a time.
+    /// Publishes up to `count` messages within `limit`, at the pace of the bench, one at a time.
     ///
     /// # Errors
     /// One was lost, or the broker is gone.
-    pub(crate) fn round(&mut self, count: u32) -> Result<Round, BenchError> {
+    pub(crate) fn round(&mut self, count: u32, limit: Duration) -> Result<Round, BenchError> {
         let mut round = Round { received: Samples::new(), acknowledged: Samples::new() };
-        let mut pace = Pace::begin();
-        for _ in 0..count {
-            pace.wait();
+        let mut pace = Pace::begin(count, limit);
+        while pace.wait() {
             self.one(&mut round)?;
         }
         Ok(round)
@@ -185,7 +184,7 @@ mod tests {
             return println!("skipped: mosquitto is not installed");
         };
         assert!(mosquitto.version.contains("version"), "{}", mosquitto.version);
-        let round = mosquitto.round(5).unwrap();
+        let round = mosquitto.round(5, PATIENCE).unwrap();
         assert_eq!(round.received.round().unwrap().samples, 5);
         assert_eq!(round.acknowledged.round().unwrap().samples, 5);
         assert_eq!(mosquitto.repeats, 0);

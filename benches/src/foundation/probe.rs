@@ -13,36 +13,52 @@ use crate::figures::Samples;
 /// Bytes of a row, of a press and of a message: what an alarm with a note takes.
 pub(crate) const ROW_BYTES: usize = 300;
 
-/// Appends `count` rows to a new file in `dir`, each followed by `fdatasync`.
+/// Appends up to `count` rows within `limit` to a new file in `dir`, each followed by `fdatasync`.
 ///
 /// # Errors
 /// The disk.
-pub(crate) fn appends(dir: &Path, count: u32) -> Result<Samples, BenchError> {
+pub(crate) fn appends(dir: &Path, count: u32, limit: Duration) -> Result<Samples, BenchError> {
+    let mut samples = Samples::new();
+    more_appends(dir, count, limit, &mut samples)?;
+    Ok(samples)
+}
+
+/// As [`appends`], added to `samples`.
+///
+/// # Errors
+/// The disk.
+pub(crate) fn more_appends(dir: &Path, count: u32, limit: Duration, samples: &mut Samples) -> Result<(), BenchError> {
     let path = dir.join("append");
     let mut file = File::create(&path).trying_on("make", &path)?;
-    let row = [0x5a; ROW_BYTES];
-    let mut samples = Samples::new();
-    for _ in 0..count {
+    let (row, until) = ([0x5a; ROW_BYTES], Instant::now() + limit);
+    for _ in (0..count).take_while(|_| Instant::now() <= until) {
         let began = Instant::now();
         file.write_all(&row).and_then(|()| file.sync_data()).trying_on("append to", &path)?;
         samples.record(began.elapsed());
     }
-    Ok(samples)
+    Ok(())
 }
 
-/// Appends `count` rows, `group` of them with one write and one `fdatasync`: as fast as grouping can be.
+/// Appends up to `count` rows within `limit`, `group` of them with one write and one `fdatasync`: as fast as grouping can be. How many
+/// and how long.
 ///
 /// # Errors
 /// The disk.
-pub(crate) fn grouped_appends(dir: &Path, count: u32, group: u32) -> Result<(u32, Duration), BenchError> {
+pub(crate) fn grouped_appends(
+    dir: &Path,
+    count: u32,
+    group: u32,
+    limit: Duration,
+) -> Result<(u32, Duration), BenchError> {
     let path = dir.join("append-grouped");
     let mut file = File::create(&path).trying_on("make", &path)?;
     let rows = vec![0x5a; ROW_BYTES * group as usize];
-    let began = Instant::now();
-    for _ in 0..count / group {
+    let (began, mut written) = (Instant::now(), 0);
+    while written + group <= count && began.elapsed() <= limit {
         file.write_all(&rows).and_then(|()| file.sync_data()).trying_on("append to", &path)?;
+        written += group;
     }
-    Ok((count / group * group, began.elapsed()))
+    Ok((written, began.elapsed()))
 }
 
 /// Sends `count` datagrams of the size of a press over loopback to a thread that sends them back.
@@ -83,12 +99,14 @@ mod tests {
 
     #[test]
     fn probes_do_what_they_count() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(appends(dir.path(), 5).unwrap().round().unwrap().samples, 5);
+        let (dir, long) = (tempfile::tempdir().unwrap(), Duration::from_secs(60));
+        assert_eq!(appends(dir.path(), 5, long).unwrap().round().unwrap().samples, 5);
         assert_eq!(dir.path().join("append").metadata().unwrap().len(), 1_500);
-        assert_eq!(grouped_appends(dir.path(), 10, 4).unwrap().0, 8);
+        assert_eq!(grouped_appends(dir.path(), 10, 4, long).unwrap().0, 8);
         assert_eq!(dir.path().join("append-grouped").metadata().unwrap().len(), 2_400);
         assert_eq!(round_trips(20).unwrap().round().unwrap().samples, 20);
-        assert!(appends(&dir.path().join("none"), 1).is_err());
+        let cut = grouped_appends(dir.path(), 10_000_000, 1, Duration::from_millis(20)).unwrap();
+        assert!((1..10_000_000).contains(&cut.0), "{cut:?}");
+        assert!(appends(&dir.path().join("none"), 1, long).is_err());
     }
 }

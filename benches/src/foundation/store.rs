@@ -54,14 +54,15 @@ pub(crate) fn measure(extent: &Extent, scratch: &Scratch, report: &mut Report) -
             report.notes.push(format!("store: time was up after {round} of {} rounds", extent.rounds));
             break;
         }
-        rounds.append.push(probe::appends(&dir, extent.commits)?);
-        rounds.ours.push(ours.one_by_one(extent.commits, false)?);
-        rounds.sled.push(sled.one_by_one(extent.commits)?);
-        rounds.boxed.push(ours.one_by_one(extent.commits, true)?);
-        rounds.append_rate.push(probe::grouped_appends(&dir, extent.in_flight, WRITERS)?);
-        rounds.ours_rate.push(ours.together(extent.in_flight, false)?);
-        rounds.sled_rate.push(sled.together(extent.in_flight)?);
-        rounds.boxed_rate.push(ours.together(extent.in_flight / 4, true)?);
+        let limit = extent.commit_limit;
+        rounds.append.push(probe::appends(&dir, extent.commits, limit)?);
+        rounds.ours.push(ours.one_by_one(extent.commits, limit, false)?);
+        rounds.sled.push(sled.one_by_one(extent.commits, limit)?);
+        rounds.boxed.push(ours.one_by_one(extent.commits, limit, true)?);
+        rounds.append_rate.push(probe::grouped_appends(&dir, extent.in_flight, WRITERS, limit)?);
+        rounds.ours_rate.push(ours.together(extent.in_flight, limit, false)?);
+        rounds.sled_rate.push(sled.together(extent.in_flight, limit)?);
+        rounds.boxed_rate.push(ours.together(extent.in_flight / 4, limit, true)?);
     }
     ours.store.close();
     tell(&rounds, report);
@@ -116,10 +117,10 @@ impl Ours {
         Batch { puts: vec![put], deletes: Vec::new(), high: seq, class: Class::P0 }
     }
 
-    fn one_by_one(&mut self, count: u32, black_box: bool) -> Result<Samples, BenchError> {
+    fn one_by_one(&mut self, count: u32, limit: Duration, black_box: bool) -> Result<Samples, BenchError> {
         let (done, finished) = mpsc::channel();
-        let mut samples = Samples::new();
-        for _ in 0..count {
+        let (until, mut samples) = (Instant::now() + limit, Samples::new());
+        for _ in (0..count).take_while(|_| Instant::now() <= until) {
             let (batch, done) = (self.batch(black_box), done.clone());
             let began = Instant::now();
             // The receiver lives as long as this function.
@@ -131,18 +132,21 @@ impl Ours {
     }
 
     /// Keeps [`WRITERS`] commits in flight: each that is done is followed by the next.
-    fn together(&mut self, count: u32, black_box: bool) -> Result<(u32, Duration), BenchError> {
+    fn together(&mut self, count: u32, limit: Duration, black_box: bool) -> Result<(u32, Duration), BenchError> {
         let (done, finished) = mpsc::channel();
-        let (began, mut sent) = (Instant::now(), 0);
-        for received in 0..count {
-            while sent < count && sent - received < WRITERS {
+        let (began, mut sent, mut received) = (Instant::now(), 0, 0);
+        loop {
+            while sent < count && sent - received < WRITERS && began.elapsed() <= limit {
                 let (batch, done) = (self.batch(black_box), done.clone());
                 self.store.commit(batch, move |result| drop(done.send(result)));
                 sent += 1;
             }
+            if received == sent {
+                return Ok((sent, began.elapsed()));
+            }
             await_commit(&finished)?;
+            received += 1;
         }
-        Ok((count, began.elapsed()))
     }
 }
 
@@ -171,9 +175,9 @@ impl Sled {
         Ok(Self { db, runtime, next: 1 })
     }
 
-    fn one_by_one(&mut self, count: u32) -> Result<Samples, BenchError> {
-        let mut samples = Samples::new();
-        for _ in 0..count {
+    fn one_by_one(&mut self, count: u32, limit: Duration) -> Result<Samples, BenchError> {
+        let (until, mut samples) = (Instant::now() + limit, Samples::new());
+        for _ in (0..count).take_while(|_| Instant::now() <= until) {
             let (key, value) = (self.next.to_be_bytes(), row(self.next));
             self.next += 1;
             let began = Instant::now();
@@ -186,17 +190,17 @@ impl Sled {
 
     /// [`WRITERS`] rows, then one `flush_async`, again and again. Not one for each row: sled runs each on one of its few threads, where
     /// it waits for a write that needs such a thread too, so that with dozens at once none may ever end (seen).
-    fn together(&mut self, count: u32) -> Result<(u32, Duration), BenchError> {
-        let groups = count / WRITERS;
-        let began = Instant::now();
-        for _ in 0..groups {
+    fn together(&mut self, count: u32, limit: Duration) -> Result<(u32, Duration), BenchError> {
+        let (began, mut written) = (Instant::now(), 0);
+        while written + WRITERS <= count && began.elapsed() <= limit {
             for _ in 0..WRITERS {
                 self.db.insert(self.next.to_be_bytes(), row(self.next))?;
                 self.next += 1;
             }
             self.runtime.block_on(self.db.flush_async())?;
+            written += WRITERS;
         }
-        Ok((groups * WRITERS, began.elapsed()))
+        Ok((written, began.elapsed()))
     }
 }
 
@@ -209,10 +213,10 @@ mod tests {
     fn what_is_counted_is_on_the_disk() {
         let dir = tempfile::tempdir().unwrap();
         let mut ours = Ours::open(dir.path()).unwrap();
-        assert_eq!(ours.one_by_one(5, true).unwrap().round().unwrap().samples, 5);
-        assert_eq!(ours.one_by_one(5, false).unwrap().round().unwrap().samples, 5);
-        assert_eq!(ours.together(200, false).unwrap().0, 200);
-        assert_eq!(ours.together(70, true).unwrap().0, 70);
+        assert_eq!(ours.one_by_one(5, PATIENCE, true).unwrap().round().unwrap().samples, 5);
+        assert_eq!(ours.one_by_one(5, PATIENCE, false).unwrap().round().unwrap().samples, 5);
+        assert_eq!(ours.together(200, PATIENCE, false).unwrap().0, 200);
+        assert_eq!(ours.together(70, PATIENCE, true).unwrap().0, 70);
         ours.store.close();
         let again = Ours::open(dir.path()).unwrap();
         let mut rows = 0;
@@ -230,8 +234,8 @@ mod tests {
     fn plain_sled_does_what_is_counted() {
         let dir = tempfile::tempdir().unwrap();
         let mut sled = Sled::open(dir.path()).unwrap();
-        assert_eq!(sled.one_by_one(4).unwrap().round().unwrap().samples, 4);
-        assert_eq!(sled.together(130).unwrap().0, 128);
+        assert_eq!(sled.one_by_one(4, PATIENCE).unwrap().round().unwrap().samples, 4);
+        assert_eq!(sled.together(130, PATIENCE).unwrap().0, 128);
         assert_eq!(sled.db.len(), 132);
     }
 }

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use huxiao_core::{Class, Message, PathId, Span};
 use huxiao_pki::Credentials;
 use huxiao_wire::encode_within;
-use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout_at};
 
 use crate::config::{LinkConfig, Target};
 use crate::counters::Counters;
 use crate::dial::{self, DialHandle};
-use crate::event::{DownReason, LinkError, LinkEvent, PathStats};
+use crate::event::{DownReason, LinkError, PathStats};
+use crate::lanes::EventSender;
 use crate::listen;
 use crate::outgoing::{Frame, Push};
 use crate::registry::Shared;
@@ -30,17 +30,17 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link with neither listener nor dialler yet. It tells `events` what happens, and waits when that is full; when its
-    /// receiver is dropped, the link ends.
+    /// A link with neither listener nor dialler yet. It tells `events` what happens, and waits when that is full. Nodes take the ends
+    /// of [`events`](crate::events), by class; a plain tokio channel will do where classes do not matter.
     ///
     /// # Errors
     /// [`LinkError::Setup`].
     pub fn new(
         credentials: Credentials,
         config: LinkConfig,
-        events: mpsc::Sender<LinkEvent>,
+        events: impl Into<EventSender>,
     ) -> Result<Self, LinkError> {
-        Ok(Self { shared: Shared::new(credentials, config, events)? })
+        Ok(Self { shared: Shared::new(credentials, config, events.into())? })
     }
 
     /// Takes sessions in on a UDP address, until shutdown. Gives back the address with the port that it got.

@@ -10,12 +10,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use huxiao_core::{Identity, Lane, PathId, Span, WallTime};
 use huxiao_pki::{Credentials, Peer, Validity};
 use quinn::{ClientConfig, Endpoint, ServerConfig};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use crate::config::LinkConfig;
 use crate::counters::Tally;
 use crate::event::{DownReason, LinkError, LinkEvent};
+use crate::lanes::EventSender;
 use crate::path::Path;
 use crate::transport;
 
@@ -32,7 +33,7 @@ pub(crate) struct Shared {
     pub(crate) tally: Tally,
     /// Turns true once: everything is to end.
     pub(crate) closing: watch::Sender<bool>,
-    events: mpsc::Sender<LinkEvent>,
+    events: EventSender,
     clients: [ClientConfig; 2],
     server: Mutex<Option<ServerConfig>>,
     endpoints: Mutex<Vec<Endpoint>>,
@@ -65,7 +66,7 @@ impl Shared {
     pub(crate) fn new(
         credentials: Credentials,
         config: LinkConfig,
-        events: mpsc::Sender<LinkEvent>,
+        events: EventSender,
     ) -> Result<Arc<Self>, LinkError> {
         let express = transport::client_config(&credentials, Lane::Express)?;
         let bulk = transport::client_config(&credentials, Lane::Bulk)?;
@@ -155,9 +156,9 @@ impl Shared {
         self.tell(LinkEvent::Down { path: path.id, why: why.clone() }).await;
     }
 
-    /// Tells the driver, when it has room. A driver that is gone hears nothing, and its link ends.
+    /// Tells the driver, when it has room. A driver that is gone hears nothing.
     pub(crate) async fn tell(&self, event: LinkEvent) {
-        if self.events.send(event).await.is_err() {
+        if !self.events.send(event).await {
             self.closing.send_replace(true);
             for path in self.paths() {
                 path.close(DownReason::Shutdown);

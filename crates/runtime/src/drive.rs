@@ -1,13 +1,15 @@
 //! The one loop that drives a [`Machine`]: select → handle → carry out.
 //!
 //! Invariants: the machine has one owner, the loop. After every input all outputs are drained and carried out in order before the
-//! next input is looked at. A timer that is due goes before any input. Urgent inputs go before the others, but 256
-//! of them in a row let one of the others through.
+//! next input is looked at. A timer that is due goes before any input. A P0 message of the link waits for one other input at most,
+//! whatever lower classes brought. Urgent inputs go before the rest, but 256 of them in a row let one of the rest through.
 //!
 //! ```text
-//!   urgent ───────────────┐ never full; P0 presses, completed writes
+//!   feed, sessions and P0 ┐ every second step, if one waits
+//!   urgent ───────────────┤ never full; P0 presses, completed writes
 //!   inspect ──────────────┤ reads the machine between two steps
-//!   input (bounded) ──────┤ back-pressure on whoever sends
+//!   feed, by class ───────┤ back-pressure on the peers, each class for itself
+//!   input (bounded) ──────┤ back-pressure on whoever sends; takes turns with the feed
 //!   poll_timeout ─────────┴─► handle ─► poll_output* ─► Shell::carry_out ─► after_step
 //! ```
 
@@ -15,6 +17,7 @@ use huxiao_core::{Machine, Now, Timestamp, limits};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
+use crate::host::Feed;
 use crate::metric::{self, Counter};
 use crate::shutdown::Shutdown;
 
@@ -139,6 +142,16 @@ pub struct Inbox<M: Machine> {
     normal: mpsc::Receiver<M::Input>,
     urgent: mpsc::UnboundedReceiver<M::Input>,
     inspect: mpsc::Receiver<Inspect<M>>,
+    feed: Option<Feed<M>>,
+}
+
+impl<M: Machine> Inbox<M> {
+    /// The same, fed with what happens on a link too: also while the node drains, so that answers under way are still heard.
+    #[must_use]
+    pub fn fed_by(mut self, feed: Feed<M>) -> Self {
+        self.feed = Some(feed);
+        self
+    }
 }
 
 impl<M: Machine> std::fmt::Debug for Inbox<M> {
@@ -156,7 +169,7 @@ pub fn channel<M: Machine>() -> (Handle<M>, Inbox<M>) {
     let (normal_in, normal) = mpsc::channel(limits::INPUT_QUEUE);
     let (urgent_in, urgent) = mpsc::unbounded_channel();
     let (inspect_in, inspect) = mpsc::channel(INSPECT_QUEUE);
-    (Handle { normal: normal_in, urgent: urgent_in, inspect: inspect_in }, Inbox { normal, urgent, inspect })
+    (Handle { normal: normal_in, urgent: urgent_in, inspect: inspect_in }, Inbox { normal, urgent, inspect, feed: None })
 }
 
 /// Drives `machine` until every [`Handle`] is dropped, or until a shutdown that was asked for is over; gives it back.
@@ -172,6 +185,20 @@ where
     driver.settle();
     driver.run(inbox, &shutdown).await;
     driver.machine
+}
+
+/// What is not urgent: presses and the like, and the link's events, in turns decided by lot while both wait.
+async fn other<M: Machine>(normal: &mut mpsc::Receiver<M::Input>, feed: &mut Option<Feed<M>>) -> M::Input {
+    let fed = async {
+        match feed {
+            Some(feed) => feed.next().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        Some(input) = normal.recv() => input,
+        input = fed => input,
+    }
 }
 
 struct Driver<M: Machine, S> {
@@ -195,6 +222,10 @@ impl<M: Machine, S: Shell<M>> Driver<M, S> {
             let now = self.clock.now();
             if self.machine.poll_timeout().is_some_and(|due| due <= now.mono) {
                 self.timeout(now);
+            }
+            // The loop's other steps are the work of lower classes too: their writes that completed, for one.
+            if let Some(input) = inbox.feed.as_mut().and_then(Feed::try_first) {
+                self.step(input);
             }
             if in_a_row >= URGENT_IN_A_ROW {
                 in_a_row = 0;
@@ -223,7 +254,7 @@ impl<M: Machine, S: Shell<M>> Driver<M, S> {
                 }
                 () = &mut timer, if due.is_some() => {}
                 Some(read) = inbox.inspect.recv() => read(&self.machine),
-                Some(input) = inbox.normal.recv() => {
+                input = other(&mut inbox.normal, &mut inbox.feed) => {
                     in_a_row = 0;
                     self.step(input);
                 }
@@ -234,6 +265,9 @@ impl<M: Machine, S: Shell<M>> Driver<M, S> {
     fn let_others_through(&mut self, inbox: &mut Inbox<M>) {
         if let Ok(read) = inbox.inspect.try_recv() {
             read(&self.machine);
+        }
+        if let Some(input) = inbox.feed.as_mut().and_then(Feed::try_next) {
+            self.step(input);
         }
         if let Ok(input) = inbox.normal.try_recv() {
             self.step(input);

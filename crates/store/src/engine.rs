@@ -15,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::nudge::Nudge;
 use crate::witness::{make_dir, sync_dir};
 
 const SEGMENT_BYTES: usize = 1 << 20;
@@ -76,6 +77,8 @@ pub(crate) type EachRow<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 /// An open database.
 #[derive(Debug)]
 pub(crate) struct Engine {
+    /// Before the database, which its thread holds too: what is let go first must be this.
+    nudge: Nudge,
     db: sled::Db,
     data: File,
     blobs: PathBuf,
@@ -100,7 +103,18 @@ impl Engine {
             sync_all(dir)?;
             File::open(dir.join("db"))
         });
-        Ok(Self { db, data: data.map_err(EngineError::Io)?, blobs: dir.join("blobs") })
+        let data = data.map_err(EngineError::Io)?;
+        let other = db.clone();
+        let nudge = Nudge::start(move || {
+            let db = other.clone();
+            let flush = move || {
+                // What it says is of no interest: that it wakes the others is.
+                let _ = guarded(|| db.flush());
+            };
+            // Without a thread the next nudge tries again.
+            let _ = std::thread::Builder::new().name("store-flush".into()).spawn(flush);
+        });
+        Ok(Self { nudge, db, data, blobs: dir.join("blobs") })
     }
 
     /// The value at `key`.
@@ -134,7 +148,7 @@ impl Engine {
 
     /// Makes durable what was applied. `largest` is the longest value since the last call.
     pub(crate) fn sync(&self, largest: usize) -> Result<(), EngineError> {
-        guarded(|| self.db.flush().map(drop))?;
+        self.nudge.watch(|| guarded(|| self.db.flush().map(drop)))?;
         if largest > SMALL_VALUE {
             sync_all(&self.blobs).map_err(EngineError::Io)?;
         }
@@ -148,8 +162,9 @@ impl Engine {
 
     /// Closes it. What sled may still write while doing so is synced by the next opening.
     pub(crate) fn close(self) -> Result<(), EngineError> {
-        let Self { db, data, .. } = self;
-        guarded(|| db.flush().map(drop))?;
+        let Self { nudge, db, data, .. } = self;
+        nudge.watch(|| guarded(|| db.flush().map(drop)))?;
+        drop(nudge);
         data.sync_data().map_err(EngineError::Io)?;
         guarded(|| {
             drop(db);

@@ -29,6 +29,7 @@ mod error;
 mod frame;
 mod key;
 mod loss;
+mod nudge;
 mod open;
 mod rebuild;
 mod ring;

@@ -111,7 +111,7 @@ impl Child {
     }
 
     /// Kills it. What it had said is still in the queue.
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         // It may have ended by itself.
         let _ = self.process.kill();
     }

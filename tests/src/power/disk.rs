@@ -64,6 +64,7 @@ pub struct Disk {
     nodes: BTreeMap<Ino, Option<Contents>>,
     next: Ino,
     fuse: Option<(Fuse, Rng)>,
+    trap: Option<(OsString, Fuse, u64)>,
     dead: bool,
     barriers: u64,
 }
@@ -75,6 +76,7 @@ impl Default for Disk {
             nodes: BTreeMap::from([(ROOT, None)]),
             next: ROOT + 1,
             fuse: None,
+            trap: None,
             dead: false,
             barriers: 0,
         }
@@ -85,6 +87,17 @@ impl Disk {
     /// Lights the fuse; `seed` decides what survives the cut.
     pub fn arm(&mut self, fuse: Fuse, seed: u64) {
         self.fuse = Some((fuse, Rng::new(seed)));
+    }
+
+    /// Lights the fuse when something of this name is made.
+    pub fn arm_at(&mut self, name: &str, fuse: Fuse, seed: u64) {
+        self.trap = Some((name.into(), fuse, seed));
+    }
+
+    /// Whether the fuse burns.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        self.fuse.is_some()
     }
 
     /// Whether the power is gone.
@@ -124,7 +137,7 @@ impl Disk {
         let (names, reached) = self.names.survivors(ROOT);
         let of = |ino: Ino| self.nodes.get(&ino).map(|node| (ino, node.as_ref().map(Contents::survivor)));
         let nodes = reached.into_iter().filter_map(of).collect();
-        Self { names, nodes, next: self.next, fuse: None, dead: false, barriers: 0 }
+        Self { names, nodes, next: self.next, ..Self::default() }
     }
 
     /// Writes all that is visible into the folder `to`: evidence of a failure.
@@ -244,6 +257,9 @@ impl Disk {
         self.next += 1;
         self.nodes.insert(ino, (!is_folder).then(Contents::default));
         self.names.link(folder, name, ino);
+        if let Some((_, fuse, seed)) = self.trap.take_if(|(trapped, ..)| trapped == name) {
+            self.arm(fuse, seed);
+        }
         self.tick(true)?;
         Ok(ino)
     }
@@ -369,6 +385,16 @@ mod tests {
         assert_eq!(disk.read(file, 0, 1), Err(Fault::Dead));
         disk.cut(&mut Rng::new(9));
         assert_eq!(format!("{:?}", disk.survivor()), before);
+    }
+
+    #[test]
+    fn a_trap_lights_the_fuse() {
+        let mut disk = Disk::default();
+        disk.arm_at("there", Fuse { barriers: 1, then: 0 }, 7);
+        for name in ["here", "anywhere", "there"] {
+            disk.make(ROOT, os(name), true).unwrap();
+        }
+        assert_eq!(disk.make(ROOT, os("beyond"), true), Err(Fault::Dead));
     }
 
     #[test]

@@ -16,9 +16,13 @@ use super::script::{Profile, Role};
 use super::victim::{Engine, Order};
 
 /// Silence of a victim after which it is taken to hang.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The same for plain sled, which does hang on some of what a cut leaves.
 const SLED_PATIENCE: Duration = Duration::from_secs(8);
+/// Barriers in making a database smaller, roughly.
+const COMPACTION: u64 = 45;
+/// Commits in one life after which the power goes soon, whatever was waited for.
+const LONG_LIFE: u64 = 12_000;
 
 /// How many barriers there are in making a store and in opening one again, when nothing goes wrong.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +46,8 @@ pub struct Tally {
     pub opening: u64,
     /// Those that left a database in the middle of being made smaller.
     pub compacting: u64,
+    /// Those after a process had been killed on the same disk.
+    pub after_a_kill: u64,
     /// Commits acknowledged.
     pub acknowledged: u64,
     /// Victims that had to be killed because they said nothing any more.
@@ -58,6 +64,7 @@ impl Tally {
         self.making += other.making;
         self.opening += other.opening;
         self.compacting += other.compacting;
+        self.after_a_kill += other.after_a_kill;
         self.acknowledged += other.acknowledged;
         self.hung += other.hung;
         self.failures.extend_from_slice(&other.failures);
@@ -116,24 +123,28 @@ impl History {
     fn live(&mut self, life: u64, last: bool) -> Result<(), String> {
         let mounted = Mounted::new(self.disk.clone()).map_err(|error| format!("mounting: {error}"))?;
         let remote = mounted.remote();
-        let early = !last && self.rng.below(100) < 35;
+        // A killed process leaves what it wrote visible and not synced.
+        let killed = life > 0 && !last && self.rng.below(100) < 15;
+        if killed {
+            self.write_and_be_killed(&mounted)?;
+        }
+        let early = !last && self.rng.below(100) < if killed { 80 } else { 35 };
         if early {
             self.arm(&remote, if life == 0 { self.usual.making } else { self.usual.opening });
         }
-        let order = self.order(mounted.dir().to_path_buf(), !last);
-        let mut child = Child::start(&order).map_err(|error| format!("starting a victim: {error}"))?;
-        let mut watch = Watch { found: Found::default(), judged: false, said: Vec::new() };
+        let mut watch = Watch::default();
+        let mut child = self.start(&mounted, !last)?;
         while let Some(line) = child.next(PATIENCE) {
             let looked = self.take(line, &mut watch)?;
-            if !looked || last {
-                continue;
+            if watch.acknowledged == LONG_LIFE && !remote.disk().is_armed() {
+                self.arm(&remote, 240);
             }
-            if !early {
-                // Making the database smaller takes waste, which takes writing.
-                let barriers = if self.profile == Profile::Tight && life == 0 { 900 } else { 240 };
-                self.arm(&remote, barriers);
+            if looked && !last {
+                if !early {
+                    self.arm_for_writing(&remote);
+                }
+                child.go_on(&self.ledger.from());
             }
-            child.go_on(&self.ledger.from());
         }
         self.tally.hung += u64::from(child.was_killed());
         drop(child);
@@ -148,9 +159,35 @@ impl History {
             let opened = watch.found.opened.is_object();
             self.tally.making += u64::from(!opened && life == 0);
             self.tally.opening += u64::from(!opened && life > 0);
-            self.tally.compacting += u64::from(life > 0 && is_compacting(&self.disk));
+            self.tally.compacting += u64::from(life > 0 && opened && is_compacting(&self.disk));
+            self.tally.after_a_kill += u64::from(killed);
         }
         Ok(())
+    }
+
+    /// A process writes and is killed, with the power on.
+    fn write_and_be_killed(&mut self, mounted: &Mounted) -> Result<(), String> {
+        let mut watch = Watch::default();
+        let mut child = self.start(mounted, true)?;
+        let enough = 1 + self.rng.below(300);
+        while let Some(line) = child.next(PATIENCE) {
+            if self.take(line, &mut watch)? {
+                child.go_on(&self.ledger.from());
+            }
+            if watch.acknowledged == enough {
+                child.kill();
+            }
+        }
+        if watch.acknowledged < enough {
+            return Err(format!("the victim ended before it was killed: {}", watch.said.join("; ")));
+        }
+        Ok(())
+    }
+
+    fn start(&self, mounted: &Mounted, write: bool) -> Result<Child, String> {
+        let (mount, role, profile, seed) = (mounted.dir().to_path_buf(), self.role, self.profile, self.seed);
+        let order = Order { engine: Engine::Ours, write, mount, role, profile, seed };
+        Child::start(&order).map_err(|error| format!("starting a victim: {error}"))
     }
 
     /// Takes one line in. `true` when all that the opening found was judged.
@@ -178,6 +215,7 @@ impl History {
             Line::Ack(producer, step) => {
                 self.ledger.ack(producer, step)?;
                 self.tally.acknowledged += 1;
+                watch.acknowledged += 1;
             }
             Line::End(why) | Line::Note(why) => watch.said.push(why),
         }
@@ -186,15 +224,24 @@ impl History {
 
     /// Lets the power go at a random point within so many barriers and a few writes.
     fn arm(&mut self, remote: &Remote, barriers: u64) {
-        // Making the witness is one long row of writes: some cuts should fall into it.
-        let then = if self.rng.below(4) == 0 { self.rng.below(70) } else { self.rng.below(5) };
-        let fuse = Fuse { barriers: self.rng.below(barriers + 2), then };
+        let fuse = self.fuse(barriers);
         remote.disk().arm(fuse, self.rng.next_u64());
     }
 
-    fn order(&self, mount: PathBuf, write: bool) -> Order {
-        let (role, profile, seed) = (self.role, self.profile, self.seed);
-        Order { engine: Engine::Ours, write, mount, role, profile, seed }
+    /// Lets the power go while the victim writes; in a tight profile mostly while it makes its database smaller.
+    fn arm_for_writing(&mut self, remote: &Remote) {
+        if self.profile == Profile::Tight && self.rng.below(4) > 0 {
+            let fuse = self.fuse(COMPACTION);
+            remote.disk().arm_at(GROWING, fuse, self.rng.next_u64());
+        } else {
+            self.arm(remote, 240);
+        }
+    }
+
+    fn fuse(&mut self, barriers: u64) -> Fuse {
+        // Making the witness is one long row of writes: some cuts should fall into it.
+        let then = if self.rng.below(4) == 0 { self.rng.below(70) } else { self.rng.below(5) };
+        Fuse { barriers: self.rng.below(barriers + 2), then }
     }
 
     /// Writes the disk as the victim found it to where it can be looked at.
@@ -208,11 +255,16 @@ impl History {
 }
 
 /// What was heard of one victim.
+#[derive(Default)]
 struct Watch {
     found: Found,
     judged: bool,
+    acknowledged: u64,
     said: Vec<String>,
 }
+
+/// The folder in which a database grows that is to take another's place.
+const GROWING: &str = "database.new";
 
 /// Whether the store's folder holds a database that was being made to take another's place.
 fn is_compacting(disk: &Disk) -> bool {
@@ -220,7 +272,7 @@ fn is_compacting(disk: &Disk) -> bool {
     let Ok(store) = step(ROOT, "data").and_then(|data| step(data, "store")) else {
         return false;
     };
-    ["database.new", "database.compact", "database.old"].iter().any(|name| step(store, name).is_ok())
+    [GROWING, "database.compact", "database.old"].iter().any(|name| step(store, name).is_ok())
 }
 
 /// Makes a store and opens it again without any cut, and counts.
@@ -277,7 +329,7 @@ pub fn cut_plain_sled(role: Role, profile: Profile, seed: u64) -> Result<SledFat
     };
     let (mounted, mut child) = start(Disk::default(), true)?;
     let mut said = Vec::new();
-    while let Some(line) = child.next(PATIENCE) {
+    while let Some(line) = child.next(SLED_PATIENCE) {
         match line {
             // Its flush makes no barrier at all.
             Line::Rows(_) => {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use huxiao_core::{Identity, Machine, Name, Role, WallTime};
-use huxiao_link::{Link, LinkConfig, LinkEvent};
+use huxiao_link::{EventReceiver, Link, LinkConfig};
 use huxiao_pki::Credentials;
 use huxiao_store::{Loss, Observation, Store};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::{Host, Running, StartError, dates, running};
@@ -19,9 +18,6 @@ use crate::heartbeat::heartbeat;
 use crate::http::{self, SseGate};
 use crate::metric::{self, Gauge};
 use crate::{link_hooks, store_hooks};
-
-/// Events of the link that may wait for the machine.
-const LINK_EVENTS: usize = 1_024;
 
 /// The check that tells whether a record can be written, synced and read back.
 const CANARY: &str = "canary";
@@ -104,8 +100,8 @@ impl Base {
     ///
     /// # Errors
     /// [`StartError::Link`].
-    pub fn link(&self, accepted: &'static [Role]) -> Result<(Link, mpsc::Receiver<LinkEvent>), StartError> {
-        let (events, received) = mpsc::channel(LINK_EVENTS);
+    pub fn link(&self, accepted: &'static [Role]) -> Result<(Link, EventReceiver), StartError> {
+        let (events, received) = huxiao_link::events();
         let link = Link::new(self.credentials.clone(), LinkConfig::accepting(accepted), events)?;
         Ok((link, received))
     }

@@ -7,8 +7,8 @@
 //! sessions, and the store last.
 
 mod base;
+mod feed;
 mod keys;
-mod pump;
 mod running;
 
 use huxiao_link::LinkError;
@@ -16,8 +16,8 @@ use huxiao_pki::{CredentialsError, Validity};
 use huxiao_store::{OpenError, StoreError, Trial};
 
 pub use base::{Base, Opened, is_armed};
+pub use feed::Feed;
 pub use keys::{COMMON_KEYS, join_keys};
-pub use pump::pump;
 pub use running::{Reload, Running, StopError};
 
 use crate::clock::Clock;

@@ -72,7 +72,7 @@ fn write_chunk(file: &mut File, size: usize) -> bool {
     file.write_all(&vec![0xAA; size]).is_ok()
 }
 
-/// A lab in which `node` stands on a small disk, and that disk. All nodes run.
+/// A lab in which `node` stands on a small disk, and that disk, to be dropped first. All nodes run.
 fn lab_with_small_disk(node: &str) -> Option<(Lab, SmallDisk)> {
     let mut lab = Lab::init(1, 1);
     let disk = SmallDisk::mount(&lab.dir().join("small-disk"), 40)?;
@@ -81,7 +81,7 @@ fn lab_with_small_disk(node: &str) -> Option<(Lab, SmallDisk)> {
     lab.node(node).set("store.ballast", "8MiB");
     lab.start_all();
     lab.honest_alarm("school-001", "station-001");
-    Some((disk, lab))
+    Some((lab, disk))
 }
 
 fn store(lab: &Lab, node: &str) -> Value {

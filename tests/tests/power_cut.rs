@@ -143,10 +143,13 @@ fn verdict(tally: &Tally) -> Result<String, String> {
             tally.failures.join("\n        ")
         ));
     }
+    if tally.hung > 0 {
+        return Err(format!("{} victims hung after the cut: they told nobody that the disk had failed", tally.hung));
+    }
     Ok(format!(
         "{} cuts, of them {} while making a store, {} while opening one, {} while making one smaller, {} after a kill -9; \
-         {} commits acknowledged, {} victims hung after the cut",
-        tally.cuts, tally.making, tally.opening, tally.compacting, tally.after_a_kill, tally.acknowledged, tally.hung
+         {} commits acknowledged",
+        tally.cuts, tally.making, tally.opening, tally.compacting, tally.after_a_kill, tally.acknowledged
     ))
 }
 

@@ -21,7 +21,7 @@ use huxiao_link::LinkEvent;
 use huxiao_pki::Validity;
 use huxiao_runtime::config::{Address, Config, Key, Kind};
 use huxiao_runtime::drive;
-use huxiao_runtime::host::{Base, COMMON_KEYS, Host, Running, StartError, join_keys, pump};
+use huxiao_runtime::host::{Base, COMMON_KEYS, Feed, Host, Running, StartError, join_keys};
 
 pub use plan_file::{PlanErrors, read as read_plan};
 pub use record::{Engine, LocalRecord};
@@ -74,7 +74,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let shell = shell::BrokerShell::new(link.clone(), engine);
     let context = status::Context::new(&base, link.clone(), record_id, opened.losses);
     let router = api::router(handle.clone(), context);
-    base.spawn(pump(events, handle.clone(), base.host.shutdown.clone(), translate));
+    let inbox = inbox.fed_by(Feed::new(events, translate));
     let routes = base.health.check("routes", huxiao_runtime::health::Relevance::Told);
     base.spawn(status::watch(handle.clone(), routes, base.host.clock.clone(), base.host.shutdown.clone()));
     let reload = {

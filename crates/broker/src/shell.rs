@@ -4,6 +4,7 @@ use huxiao_core::broker::{Broker, Output, Report};
 use huxiao_core::{Class, Message, Sealed};
 use huxiao_link::Link;
 use huxiao_runtime::drive::Shell;
+use huxiao_runtime::log::Sparing;
 use huxiao_runtime::metric::{self, Counter, Histogram};
 use huxiao_runtime::time_format::seconds;
 
@@ -13,11 +14,13 @@ use crate::record::Engine;
 pub(crate) struct BrokerShell<E> {
     link: Link,
     engine: E,
+    refusals: Sparing,
+    improprieties: Sparing,
 }
 
 impl<E: Engine> BrokerShell<E> {
     pub(crate) fn new(link: Link, engine: E) -> Self {
-        Self { link, engine }
+        Self { link, engine, refusals: Sparing::default(), improprieties: Sparing::default() }
     }
 }
 
@@ -35,6 +38,18 @@ impl<E: Engine> Shell<Broker> for BrokerShell<E> {
                     tracing::debug!(?path, %class, "not sent");
                 }
             }
+            Output::Report(Report::Refused(peer, id, refusal)) => {
+                metric::increment(Counter::Refused, &[refusal.as_str()]);
+                if let Some(held_back) = self.refusals.turn() {
+                    tracing::warn!(alarm_id = %id, %peer, %refusal, held_back, "refused; its relay keeps it and offers it again");
+                }
+            }
+            Output::Report(Report::Improper(peer, what)) => {
+                metric::increment(Counter::Refused, &["improper"]);
+                if let Some(held_back) = self.improprieties.turn() {
+                    tracing::warn!(%peer, what, held_back, "ignored");
+                }
+            }
             Output::Report(report) => tell(report),
         }
     }
@@ -49,7 +64,12 @@ fn tell(report: Report) {
             }
             let stations: Vec<String> = stations.iter().map(ToString::to_string).collect();
             let to = stations.join(",");
-            tracing::info!(alarm_id = %event.id, school = %event.school(), kind = %event.kind, class = %event.class, to, "received");
+            if event.class <= Class::P2 {
+                tracing::info!(alarm_id = %event.id, school = %event.school(), kind = %event.kind, class = %event.class, to, "received");
+            } else {
+                // A region's supervision: many a second, and none of them news.
+                tracing::debug!(alarm_id = %event.id, school = %event.school(), kind = %event.kind, class = %event.class, to, "received");
+            }
         }
         Report::NoRoute(sealed) => {
             metric::increment(Counter::Refused, &["no_route"]);
@@ -65,14 +85,8 @@ fn tell(report: Report) {
             metric::increment(Counter::Duplicates, &["broker"]);
             tracing::debug!(alarm_id = %id, "a repeat");
         }
-        Report::Refused(peer, id, refusal) => {
-            metric::increment(Counter::Refused, &[refusal.as_str()]);
-            tracing::warn!(alarm_id = %id, %peer, %refusal, "refused");
-        }
-        Report::Improper(peer, what) => {
-            metric::increment(Counter::Refused, &["improper"]);
-            tracing::warn!(%peer, what, "ignored");
-        }
+        // What peers do wrong is told sparingly, by the shell itself.
+        Report::Refused(..) | Report::Improper(..) => {}
         Report::NotStored(id, why) => {
             tracing::error!(alarm_id = %id, why, "it goes to its stations, but could not be stored here");
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use huxiao_core::broker::{Broker, DeskView};
-use huxiao_core::{Class, RecordId, SeatId, Span, WallTime};
+use huxiao_core::{Class, RecordId, SeatId, Span, StationId, WallTime};
 use huxiao_link::Link;
 use huxiao_runtime::clock::Clock;
 use huxiao_runtime::drive::Handle;
@@ -127,15 +127,18 @@ impl Figures {
             last = Some(&seat.station);
             figures.pending.iter_mut().zip(view.pending).for_each(|(sum, count)| *sum += count);
         }
+        // This runs in the loop, over everything that is open: nothing is allocated for an entry.
+        let mut oldest: BTreeMap<&StationId, (u32, WallTime)> = BTreeMap::new();
         for entry in broker.record().unfinished() {
             let event = &entry.admission.sealed.event;
             if event.class <= Class::P1 {
                 for station in &entry.admission.stations {
-                    let slot = figures.oldest.entry(station.to_string()).or_insert((0, event.raised_at));
+                    let slot = oldest.entry(station).or_insert((0, event.raised_at));
                     *slot = (slot.0.saturating_add(1), slot.1.min(event.raised_at));
                 }
             }
         }
+        figures.oldest = oldest.into_iter().map(|(station, figure)| (station.to_string(), figure)).collect();
         figures
     }
 }

@@ -1,4 +1,6 @@
-//! The plan file's mistakes.
+//! The plan file's mistakes here; a whole node beside.
+
+mod flood;
 
 use std::path::Path;
 

@@ -247,6 +247,9 @@ impl FromStr for Identity {
     }
 }
 
+/// For how long the same key makes the same id, counted in windows of the raiser's clock.
+pub const KEY_WINDOW_MILLIS: u64 = 600_000;
+
 /// An event's identity everywhere and for ever: a UUID of version 7 (RFC 9562), so ids sort by the raiser's clock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId([u8; 16]);
@@ -259,6 +262,27 @@ impl EventId {
         let mut tail = [0; 10];
         tail.copy_from_slice(&random[..10]);
         Self(uuid::Builder::from_unix_timestamp_millis(at.as_millis(), &tail).into_uuid().into_bytes())
+    }
+
+    /// The id of an event that its presser has given a key: the same for the same `press` (relay, key and everything that was pressed, as
+    /// texts) within one [`KEY_WINDOW_MILLIS`].
+    ///
+    /// A relay may die after it has sent an event and before its disk holds it. The presser then tries again with the same key,
+    /// and every node downstream must see the same event. So the id is made of the press; RFC 9562 §6.1 leaves it to the
+    /// maker how exact the timestamp is. The window bounds the other danger: a key that is used anew much later is a new alarm, and
+    /// must not be taken for the old one.
+    #[must_use]
+    pub fn for_press(at: WallTime, press: &[&str]) -> Self {
+        // FNV-1a, 128 bits (draft-eastlake-fnv): spread is all that is needed, nobody is kept out by it. The zero byte
+        // after each text, which none of them can hold, keeps "ab","c" apart from "a","bc".
+        let mut hash = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
+        for byte in press.iter().flat_map(|text| text.bytes().chain([0])) {
+            hash = (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+        }
+        let mut tail = [0; 10];
+        tail.copy_from_slice(&hash.to_be_bytes()[6..]);
+        let millis = at.as_millis() / KEY_WINDOW_MILLIS * KEY_WINDOW_MILLIS;
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid().into_bytes())
     }
 
     /// Takes sixteen bytes as they came over the wire.

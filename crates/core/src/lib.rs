@@ -39,8 +39,8 @@ pub mod station;
 
 pub use event::{Class, Event, EventError, Kind, Mode, Sealed, Text};
 pub use id::{
-    EventId, Identity, IdentityError, Name, NameError, NodeName, PathId, PersistSeq, RecordId, RelayId, Role, SchoolId,
-    SeatId, StationId,
+    EventId, Identity, IdentityError, KEY_WINDOW_MILLIS, Name, NameError, NodeName, PathId, PersistSeq, RecordId,
+    RelayId, Role, SchoolId, SeatId, StationId,
 };
 pub use lane::Lane;
 pub use message::{EventCopy, Hello, Message, Refusal, Resume, WIRE_MINOR};

@@ -28,8 +28,11 @@ use crate::path::{self, Path, peer_of};
 use crate::registry::Shared;
 use crate::transport;
 
-/// A dial that has had no answer for this long is begun anew, from a new port, if somebody is in a hurry.
+/// A dial that has had no answer for this long is begun anew, from a new port, if somebody is in a hurry. Each one in a row is
+/// given twice the time of the one before: on a slow line a handshake takes longer, and giving every one up would reach nobody.
 const HURRY_AFTER: Span = Span::from_secs(1);
+/// After so many doublings a dial outlasts the time for a handshake, and is given up no more.
+const DOUBLINGS: u32 = 4;
 
 /// Keeps dialling one target until it is dropped, which also ends the sessions.
 #[derive(Debug)]
@@ -48,7 +51,8 @@ struct Lifeline {
 }
 
 impl DialHandle {
-    /// An alarm is waiting: dial now instead of at the end of a delay, and give up a dial that has had no answer for a second.
+    /// An alarm is waiting: dial now instead of at the end of a delay, and give up a dial that has had no answer for a second (the
+    /// next for two, and so on).
     pub fn hurry(&self) {
         for lane in &self.lanes {
             lane.hurry.notify_one();
@@ -98,14 +102,16 @@ async fn keep(shared: Arc<Shared>, target: Target, life: Arc<Lifeline>, stopped:
     let mut stop = std::pin::pin!(stopping(&shared, stopped));
     let mut backoff = Backoff::new(RandomState::new().hash_one(&target.addr));
     let mut known = None;
+    let mut given_up = 0;
     for attempt in 0_usize.. {
         let began = Instant::now();
         let established = tokio::select! {
             biased;
             () = &mut stop => return,
-            () = impatience(&life) => None,
+            () = impatience(&life, given_up) => None,
             established = establish(&shared, &target, life.lane, attempt, known.take()) => Some(established),
         };
+        given_up = if established.is_none() { DOUBLINGS.min(given_up + 1) } else { 0 };
         match established {
             Some(Ok((path, confirm))) => {
                 life.note(None);
@@ -148,9 +154,9 @@ async fn keep(shared: Arc<Shared>, target: Target, life: Arc<Lifeline>, stopped:
     }
 }
 
-/// Ends once a dial has had its time and somebody is in a hurry.
-async fn impatience(life: &Lifeline) {
-    sleep(HURRY_AFTER).await;
+/// Ends once a dial has had its time and somebody is in a hurry, when `given_up` of them were given up in a row.
+async fn impatience(life: &Lifeline, given_up: u32) {
+    sleep(HURRY_AFTER * 2_u32.pow(given_up)).await;
     life.hurry.notified().await;
 }
 

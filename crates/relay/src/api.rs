@@ -109,8 +109,9 @@ struct ListQuery {
 async fn list(State(api): State<Api>, Query(query): Query<ListQuery>) -> Result<Response, ApiError> {
     let limit = query.limit.unwrap_or(100).min(LIST_LIMIT);
     let pick = move |relay: &Relay| {
-        let wanted = relay.events().rev().filter(|view| !query.open || !view.is_finished());
-        wanted.take(limit).map(EventJson::new).collect::<Vec<_>>()
+        let mut wanted: Vec<_> = relay.events().filter(|view| !query.open || !view.is_finished()).collect();
+        wanted.sort_by_key(|view| std::cmp::Reverse(view.slot()));
+        wanted.into_iter().take(limit).map(EventJson::new).collect::<Vec<_>>()
     };
     let events = api.handle.inspect(pick).await?;
     Ok(axum::Json(serde_json::json!({ "events": events })).into_response())

@@ -16,12 +16,14 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use huxiao_core::relay::{Relay, RelayConfig};
 use huxiao_core::{Lane, NodeName, Role};
 use huxiao_link::{Expect, LinkEvent, Target};
 use huxiao_runtime::config::{Config, Key, Kind};
 use huxiao_runtime::drive;
-use huxiao_runtime::host::{Base, COMMON_KEYS, Host, Running, StartError, join_keys, pump};
+use huxiao_runtime::host::{Base, COMMON_KEYS, Feed, Host, Running, StartError, join_keys};
 
 const OWN_KEYS: [Key; 2] = [
     Key {
@@ -58,11 +60,12 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let expect = Expect::broker(base.region("relay.region")?);
     let lanes = vec![Lane::Express, Lane::Bulk];
     let brokers = base.config.addresses("relay.brokers");
-    let dials: Vec<_> = brokers
+    let dials = brokers
         .iter()
         .map(|addr| Target { addr: addr.to_string(), local: None, expect: expect.clone(), lanes: lanes.clone() })
         .map(|target| link.dial(&target))
-        .collect();
+        .collect::<Vec<_>>();
+    let dials = Arc::new(dials);
 
     let machine = Relay::new(
         base.host.clock.now(),
@@ -77,7 +80,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         rows,
     );
     let (handle, inbox) = drive::channel();
-    let (shell, changes, answers) = shell::RelayShell::new(link.clone(), dials, base.store.clone(), &handle);
+    let (shell, changes, answers) = shell::RelayShell::new(link.clone(), dials.clone(), base.store.clone(), &handle);
     let upstream = base.health.check("upstream", huxiao_runtime::health::Relevance::Told);
     let context = status::Context {
         me: NodeName::Relay(me).to_string(),
@@ -88,9 +91,9 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         store: base.store.clone(),
     };
     let router = api::router(handle.clone(), changes, answers, base.gate.clone(), context);
-    base.spawn(pump(events, handle.clone(), base.host.shutdown.clone(), translate));
+    let inbox = inbox.fed_by(Feed::new(events, translate));
     base.spawn(status::watch(handle.clone(), upstream, base.host.clock.clone(), base.host.shutdown.clone()));
-    base.run(link, machine, shell, (handle, inbox), router).await
+    Ok(base.run(link, machine, shell, (handle, inbox), router).await?.dialling(dials))
 }
 
 fn translate(event: LinkEvent) -> Option<huxiao_core::relay::Input> {

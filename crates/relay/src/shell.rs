@@ -49,8 +49,7 @@ impl Answers {
 /// The relay's shell.
 pub(crate) struct RelayShell {
     link: Link,
-    /// Kept up for as long as the shell lives.
-    dials: Vec<DialHandle>,
+    dials: Arc<Vec<DialHandle>>,
     store: Store,
     handle: WeakHandle<Relay>,
     answers: Answers,
@@ -62,7 +61,7 @@ pub(crate) struct RelayShell {
 impl RelayShell {
     pub(crate) fn new(
         link: Link,
-        dials: Vec<DialHandle>,
+        dials: Arc<Vec<DialHandle>>,
         store: Store,
         handle: &Handle<Relay>,
     ) -> (Self, broadcast::Sender<Arc<Change>>, Answers) {

@@ -7,7 +7,6 @@
 //! * [`log`], [`metric`], [`health`]: what operators see.
 //! * [`http`]: serving an API within limits, event streams included.
 //! * [`time_format`], [`event_json`]: times and events as the APIs show them.
-//! * [`host`], [`store_hooks`], [`link_hooks`]: how every node starts and stops, and how its store and sessions become metrics.
 //! * [`host`]: what every node does the same way from start to end; [`store_hooks`] and [`link_hooks`] make figures of what its
 //!   store and its link do.
 //!

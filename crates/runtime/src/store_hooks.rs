@@ -19,7 +19,7 @@ pub fn observe(observation: &Observation) {
             tracing::error!(%class, "not written: the disk is full and the ballast is used up");
         }
         Observation::Ballast(false) => tracing::warn!("the disk is full: the ballast was given up"),
-        Observation::Ballast(true) => tracing::info!("there is space again: the ballast was put back"),
+        Observation::Ballast(true) => tracing::info!("the ballast is in place"),
         Observation::Poisoned { why } => tracing::error!(%why, "the store writes nothing more"),
         Observation::DamagedRow { key, why } => tracing::error!(%key, why, "a row is damaged"),
         Observation::TrialUnavailable { why } => {

@@ -23,9 +23,8 @@ use huxiao_link::{Link, LinkConfig};
 use huxiao_pki::Credentials;
 use huxiao_runtime::clock::Clock;
 use huxiao_runtime::drive::drive;
-use huxiao_runtime::host::pump;
+use huxiao_runtime::host::Feed;
 use huxiao_runtime::shutdown::Shutdown;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use error::{AcknowledgeError, ClientError, ConnectError};
@@ -37,8 +36,6 @@ pub use huxiao_store::{Loss, Trial};
 use crate::feed::{Ended, Item, Reader, Start};
 use crate::seat::{self, Assembled, Ingredients, Seat};
 
-/// Events of the link that may wait for the machine.
-const LINK_EVENTS: usize = 1_024;
 /// How long a stop may take to write and send what is under way.
 const DRAIN: Span = Span::from_secs(5);
 
@@ -116,7 +113,7 @@ impl Client {
         let NodeName::Station(me) = credentials.identity().node.clone() else { return Err(ConnectError::NotAStation) };
         let clock = Clock::system();
         let opened = run::open_store(&config, &clock).await?;
-        let (events, received) = mpsc::channel(LINK_EVENTS);
+        let (events, received) = huxiao_link::events();
         let link = Link::new(credentials, LinkConfig::accepting(&[Role::Broker]), events)?;
         let assembled = seat::assemble(Ingredients {
             seat: me,
@@ -132,7 +129,7 @@ impl Client {
         let dials = seat::dial(&link, &config.brokers, config.region.as_ref());
         let Assembled { seat, machine, shell, inputs, .. } = assembled;
         let shutdown = Shutdown::new();
-        tokio::spawn(pump(received, seat.handle.clone(), shutdown.clone(), seat::translate));
+        let inputs = inputs.fed_by(Feed::new(received, seat::translate));
         let failed = run::watch_store(opened.store.clone(), shutdown.clone());
         let machine = tokio::spawn({
             let shutdown = shutdown.clone();

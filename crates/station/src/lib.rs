@@ -26,7 +26,7 @@ use std::sync::Arc;
 use huxiao_core::{NodeName, Role};
 use huxiao_runtime::config::{Config, Key, Kind};
 use huxiao_runtime::health::Relevance;
-use huxiao_runtime::host::{Base, COMMON_KEYS, Host, Running, StartError, join_keys, pump};
+use huxiao_runtime::host::{Base, COMMON_KEYS, Feed, Host, Running, StartError, join_keys};
 
 const OWN_KEYS: [Key; 2] = [
     Key {
@@ -90,13 +90,8 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let upstream = base.health.check("upstream", Relevance::Told);
     let (clock, stop) = (base.host.clock.clone(), base.host.shutdown.clone());
     let router = api::router(seat.clone(), base.gate.clone(), context.clone());
-    base.spawn(pump(events, seat.handle.clone(), stop.clone(), seat::translate));
-    base.spawn(status::watch(seat.clone(), context, upstream, clock, stop.clone()));
-    let running = base.run(link, assembled.machine, assembled.shell, (seat.handle, assembled.inputs), router).await?;
-    // The sessions live until what officers did last has left: the link ends them, and only then are the dials let go.
-    tokio::spawn(async move {
-        stop.over().await;
-        drop(dials);
-    });
-    Ok(running)
+    let inputs = assembled.inputs.fed_by(Feed::new(events, seat::translate));
+    base.spawn(status::watch(seat.clone(), context, upstream, clock, stop));
+    let running = base.run(link, assembled.machine, assembled.shell, (seat.handle, inputs), router).await?;
+    Ok(running.dialling(dials))
 }

@@ -21,7 +21,7 @@ use crate::space;
 use crate::store::{Shared, Store};
 use crate::tally::{Tally, Verdict, judge};
 use crate::trial::{self, Outcome};
-use crate::witness::{self, Witness, WitnessFound, make_dir};
+use crate::witness::{self, Witness, WitnessFound, make_dir, sync_names};
 use crate::writer::Writer;
 
 /// An open store, and what the opening found.
@@ -58,6 +58,7 @@ pub fn open(config: &Config, now: WallTime) -> Result<Opened, OpenError> {
     let lock = locked.ok_or_else(|| OpenError::InUse(dir.clone()))?;
     rebuild::sweep(&dir);
     rebuild::settle_compaction(&dir).map_err(|error| OpenError::io("move the database of", &dir, error))?;
+    sync_names(&dir).map_err(|error| OpenError::io("sync", &dir, error))?;
     let ballast = config.ballast();
     let usage = (config.probe)(&dir).map_err(|error| OpenError::io("learn the free space of", &dir, error))?;
     if usage.free < space::needed(0) && ballast.release() {

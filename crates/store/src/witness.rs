@@ -63,6 +63,8 @@ impl Witness {
     /// Opens the file and reads all of it. Damage is a finding, not an error.
     pub(crate) fn open(dir: &Path, blocks: u64) -> io::Result<(Self, WitnessFound)> {
         let file = OpenOptions::new().read(true).write(true).open(dir.join(FILE))?;
+        // A process that was killed may have written a mark and not synced it: what is believed must be durable.
+        file.sync_data()?;
         let (marks, next_mark, settled) = read_marks(&file);
         let blocks = ring_blocks(&marks, blocks);
         let have = file.metadata()?.len() / BLOCK as u64;
@@ -174,6 +176,16 @@ pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
     }
     sync_dir(dir)?;
     sync_dir(&parent)
+}
+
+/// Makes durable the names in a folder and its own, up to the root: a process that was killed may have made them and not synced
+/// them. Folders above that may not be read are left to whoever made them.
+pub(crate) fn sync_names(dir: &Path) -> io::Result<()> {
+    sync_dir(dir)?;
+    for above in dir.canonicalize()?.ancestors().skip(1) {
+        let _ = sync_dir(above);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -70,3 +70,19 @@ fn the_seats_of_a_station_stand_together() {
     let first = SeatId::first_of(&"p1".parse().unwrap());
     assert!(first < seat("p1", "-") && first > seat("p0", "zzz"));
 }
+
+#[test]
+fn the_same_press_has_the_same_id_for_a_while_and_no_other_has_it() {
+    let at = |millis: i64| WallTime(millis * 1_000);
+    let id = EventId::for_press(at(1_700_000_400_000), &["s1", "gate", "a1", "panic"]);
+    assert_eq!(id, EventId::for_press(at(1_700_000_999_999), &["s1", "gate", "a1", "panic"]));
+    assert_ne!(
+        id,
+        EventId::for_press(at(1_700_001_000_000), &["s1", "gate", "a1", "panic"]),
+        "a key used anew is a new alarm"
+    );
+    for other in [["s1", "gate", "a2", "panic"], ["s1", "gate", "a1", "fire"], ["s1", "gat", "ea1", "panic"]] {
+        assert_ne!(id, EventId::for_press(at(1_700_000_400_000), &other));
+    }
+    assert_eq!(id.to_string().as_bytes()[14], b'7', "a UUID of version 7");
+}

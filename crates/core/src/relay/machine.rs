@@ -85,7 +85,7 @@ impl Relay {
         self.events.get(id)
     }
 
-    /// All events that it still knows, newest last.
+    /// All events that it still knows, in the order of their ids: roughly that of their times.
     pub fn events(&self) -> impl DoubleEndedIterator<Item = &EventView> {
         self.events.values()
     }
@@ -185,7 +185,7 @@ impl Relay {
         if self.open + room >= limits::RELAY_OPEN_EVENTS {
             return self.answer(ticket, Err(RaiseError::Full { open: self.open }));
         }
-        let id = EventId::generate(now.wall, &mut self.rng);
+        let id = self.new_id(now, &press, key.as_deref());
         let event = Event {
             id,
             relay: self.config.relay.clone(),
@@ -216,6 +216,21 @@ impl Relay {
         self.file(now, id);
         self.keep(id);
         self.courier.offer(now.mono, id, class, false);
+    }
+
+    /// The id of a new event; with a key it is that of the press, so that a press repeated to a relay that has lost its memory is still one event.
+    fn new_id(&mut self, now: Now, press: &Press, key: Option<&str>) -> EventId {
+        let relay = &self.config.relay;
+        let text =
+            |name: &Option<crate::id::Name>| name.as_ref().map(|name| name.as_str().to_owned()).unwrap_or_default();
+        let (device, zone) = (text(&press.device), text(&press.zone));
+        let keyed = key.map(|key| {
+            let (school, gate) = (relay.school.0.as_str(), relay.device.as_str());
+            let what = [press.kind.as_str(), press.mode.as_str(), &device, &zone, press.note.as_str()];
+            EventId::for_press(now.wall, &[&[school, gate, key], &what[..]].concat())
+        });
+        // One that is here already belongs to a key that has been forgotten: this is another event.
+        keyed.filter(|id| !self.events.contains_key(id)).unwrap_or_else(|| EventId::generate(now.wall, &mut self.rng))
     }
 
     fn raise_again(&mut self, ticket: Ticket, id: EventId, press: &Press) {

@@ -352,3 +352,16 @@ fn an_alarm_without_a_path_has_the_driver_dial_at_once_and_again() {
     assert_eq!(hurries(&bench.wait(2_000)), 0);
     assert_eq!(hurries(&bench.step(Input::PathDown(PATH))), 1);
 }
+
+#[test]
+fn a_press_repeated_to_a_relay_that_died_before_its_disk_had_it_is_the_same_event() {
+    let mut before = Bench::new(Vec::new());
+    before.raise(Kind::Panic, Some("a1"));
+    let mut after = Bench::new(Vec::new());
+    after.now = 1_000_000;
+    after.raise(Kind::Panic, Some("a1"));
+    assert_eq!(before.only_id(), after.only_id());
+    let mut without = Bench::new(Vec::new());
+    without.raise(Kind::Panic, None);
+    assert_ne!(without.only_id(), before.only_id());
+}

@@ -32,6 +32,12 @@ impl EventView {
         &self.row.sealed
     }
 
+    /// Its place in the outbox: rises with each event.
+    #[must_use]
+    pub fn slot(&self) -> u64 {
+        self.row.slot
+    }
+
     /// All receipts so far, in the order in which the relay heard of them.
     #[must_use]
     pub fn receipts(&self) -> &[Receipt] {

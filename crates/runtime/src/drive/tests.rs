@@ -1,6 +1,10 @@
 use std::sync::{Arc, Mutex};
 
-use huxiao_core::Span;
+use huxiao_core::{
+    Class, Event, EventCopy, EventId, Kind, Message, Mode, Name, PathId, RelayId, Rng, SchoolId, Sealed, Span, Text, Trail,
+    WallTime,
+};
+use huxiao_link::LinkEvent;
 
 use super::*;
 
@@ -196,6 +200,89 @@ async fn a_broken_invariant_is_counted_and_the_node_goes_on() {
     let toy = drive(Toy::default(), Notebook::default(), inbox, Clock::system(), Shutdown::new()).await;
     assert_eq!(toy.seen, ["still served"]);
     assert!(metrics.render().contains("huxiao_machine_violations_total 2"), "{}", metrics.render());
+}
+
+/// A message of `class`, number `number`, on a path of its own.
+fn copy(class: Class, number: u64) -> LinkEvent {
+    let kind = if class == Class::P0 { Kind::Panic } else { Kind::Status };
+    let event = Event {
+        id: EventId::generate(WallTime(1), &mut Rng::new(number)),
+        relay: RelayId { school: SchoolId(Name::new("s1").unwrap()), device: Name::new("gate").unwrap() },
+        epoch: 1,
+        seq: number,
+        kind,
+        class,
+        mode: Mode::Live,
+        device: None,
+        zone: None,
+        note: Text::default(),
+        raised_at: WallTime(1),
+    };
+    let sealed = Sealed { event: Arc::new(event), bytes: Arc::from(Vec::new()) };
+    let message = Message::Event(EventCopy { sealed, trail: Trail::default(), receipts: Vec::new() });
+    LinkEvent::Message { path: PathId(number), message }
+}
+
+/// `P0 7` for the alarm with number 7.
+fn said(event: LinkEvent) -> Option<Say> {
+    let LinkEvent::Message { path, message: Message::Event(copy) } = event else { return None };
+    Some(word(&format!("{} {}", copy.sealed.event.class, path.0)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_a_lower_class_and_its_completed_writes_hold_an_alarm_up_by_one_step() {
+    let (handle, inbox) = channel::<Toy>();
+    let (events, received) = huxiao_link::events();
+    let inbox = inbox.fed_by(Feed::new(received, said));
+    for number in 0..200 {
+        events.send(copy(Class::P3, number)).await;
+        handle.input(word("press")).await.unwrap();
+        handle.urgent(word("written")).unwrap();
+    }
+    for number in [900, 901, 902] {
+        events.send(copy(Class::P0, number)).await;
+    }
+    let driven = tokio::spawn(drive(Toy::default(), Notebook::default(), inbox, Clock::system(), Shutdown::new()));
+    tokio::time::sleep(Span::from_millis(1)).await;
+    drop(handle);
+    let toy = driven.await.unwrap();
+    let place = |text: &str| toy.seen.iter().position(|seen| seen == text).unwrap();
+    assert_eq!([place("P0 900"), place("P0 901"), place("P0 902")], [0, 2, 4]);
+    assert_eq!(toy.seen.len(), 603, "and nothing else is lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_alarms_does_not_keep_writes_from_being_confirmed() {
+    let (handle, inbox) = channel::<Toy>();
+    let (events, received) = huxiao_link::events();
+    let inbox = inbox.fed_by(Feed::new(received, said));
+    for number in 0..500 {
+        events.send(copy(Class::P0, number)).await;
+    }
+    handle.urgent(word("written")).unwrap();
+    handle.input(word("press")).await.unwrap();
+    let driven = tokio::spawn(drive(Toy::default(), Notebook::default(), inbox, Clock::system(), Shutdown::new()));
+    tokio::time::sleep(Span::from_millis(1)).await;
+    drop(handle);
+    let toy = driven.await.unwrap();
+    let place = |text: &str| toy.seen.iter().position(|seen| seen == text).unwrap();
+    assert_eq!(place("written"), 1);
+    assert!(place("press") < 100, "{}", place("press"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_drains_still_hears_what_its_peers_answer() {
+    let (handle, inbox) = channel::<Toy>();
+    let (events, received) = huxiao_link::events();
+    let shutdown = Shutdown::new();
+    let inbox = inbox.fed_by(Feed::new(received, said));
+    let driven = tokio::spawn(drive(Toy::default(), Notebook::default(), inbox, Clock::system(), shutdown.clone()));
+    shutdown.request(Span::from_secs(30));
+    tokio::time::sleep(Span::from_millis(1)).await;
+    events.send(copy(Class::P0, 1)).await;
+    tokio::time::sleep(Span::from_millis(1)).await;
+    drop(handle);
+    assert_eq!(driven.await.unwrap().seen, ["P0 1"]);
 }
 
 /// The cost of the loop itself, on real time: fails only if it is slower by orders of magnitude than it was when this was written.

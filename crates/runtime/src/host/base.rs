@@ -1,7 +1,7 @@
 //! The part of a node that is the same for every role.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use huxiao_core::{Identity, Machine, Name, Role, WallTime};
@@ -106,7 +106,7 @@ impl Base {
         Ok((link, received))
     }
 
-    /// Runs `task` until it ends or the node has stopped.
+    /// Runs `task` as a part of the node, which stops with an error if it ends before the node is asked to stop.
     pub fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
@@ -146,7 +146,8 @@ impl Base {
         self.tasks.spawn(link_hooks::watch(link.clone(), self.role, shutdown.clone()));
         let canary = self.health.check(CANARY, Relevance::Told);
         let checks = running::StoreChecks { state: self.store_check, canary };
-        let failed = running::watch_store(self.store.clone(), checks, shutdown.clone());
+        let failed = Arc::new(OnceLock::new());
+        self.tasks.spawn(running::watch_store(self.store.clone(), checks, shutdown.clone(), failed.clone()));
         let machine = tokio::spawn(async move {
             drop(drive(machine, shell, inbox, clock, shutdown).await);
         });

@@ -86,3 +86,6 @@ fn dates(validity: Validity) -> Option<&'static str> {
         Validity::NotYetValid => Some("is not valid yet: this node's clock is wrong, or the certificate's dates are"),
     }
 }
+
+#[cfg(test)]
+mod tests;

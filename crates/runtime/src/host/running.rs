@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use huxiao_core::Span;
-use huxiao_link::Link;
+use huxiao_link::{DialHandle, Link};
 use huxiao_store::{State, Store};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::Host;
 use crate::config::{Address, Config};
@@ -18,8 +18,8 @@ use crate::store_hooks;
 const STORE_EVERY: Span = Span::from_secs(1);
 /// How often a canary is written, synced and read back. Each costs the disk one sync.
 const CANARY_EVERY: Span = Span::from_secs(60);
-/// How long a node with a poisoned store may take to stop.
-const POISONED_DRAIN: Span = Span::from_secs(2);
+/// How long a node may take to stop whose store is poisoned or that has lost one of its tasks.
+const BROKEN_DRAIN: Span = Span::from_secs(2);
 
 /// Takes over what is reloadable from a new configuration; on an error nothing has changed.
 pub type Reload = Box<dyn FnMut(&Config) -> Result<(), String> + Send>;
@@ -33,6 +33,9 @@ pub enum StopError {
     /// A defect: see the log.
     #[error("the node's loop ended by itself: {0}")]
     Loop(String),
+    /// A defect: see the log. A node that goes on without its API or its sessions would only look alive.
+    #[error("a part of the node ended by itself, and the node stopped so that its supervisor starts it again: {0}")]
+    Part(String),
 }
 
 /// A node at work.
@@ -41,6 +44,7 @@ pub struct Running {
     quic: Option<SocketAddr>,
     host: Host,
     link: Link,
+    dials: Arc<Vec<DialHandle>>,
     store: Store,
     machine: JoinHandle<()>,
     tasks: JoinSet<()>,
@@ -58,13 +62,31 @@ impl Running {
         tasks: JoinSet<()>,
         failed: Arc<OnceLock<String>>,
     ) -> Self {
-        Self { http, quic: None, host, link, store, machine, tasks, failed, reload: Box::new(|_| Ok(())) }
+        Self {
+            http,
+            quic: None,
+            host,
+            link,
+            dials: Arc::default(),
+            store,
+            machine,
+            tasks,
+            failed,
+            reload: Box::new(|_| Ok(())),
+        }
     }
 
     /// The same, listening for sessions at `quic`.
     #[must_use]
     pub fn listening(mut self, quic: SocketAddr) -> Self {
         self.quic = Some(quic);
+        self
+    }
+
+    /// The same, with the sessions that `dials` keeps up. They are kept until what was given to them has left.
+    #[must_use]
+    pub fn dialling(mut self, dials: Arc<Vec<DialHandle>>) -> Self {
+        self.dials = dials;
         self
     }
 
@@ -98,10 +120,24 @@ impl Running {
     /// # Errors
     /// [`StopError`]: the process should end with a status that its supervisor sees.
     pub async fn finished(mut self) -> Result<(), StopError> {
-        let ended = self.machine.await;
+        let mut lost = None;
+        let ended = loop {
+            tokio::select! {
+                biased;
+                ended = &mut self.machine => break ended,
+                Some(part) = self.tasks.join_next() => {
+                    if let Some(why) = by_itself(part, &self.host.shutdown) {
+                        tracing::error!(why, "a part of the node ended by itself; the node stops, to be started again by its supervisor");
+                        lost.get_or_insert(why);
+                        self.host.shutdown.request(BROKEN_DRAIN);
+                    }
+                }
+            }
+        };
         let unasked = !self.host.shutdown.requested();
         self.host.shutdown.request(Span::ZERO);
         self.link.shutdown().await;
+        drop(self.dials);
         while self.tasks.join_next().await.is_some() {}
         let store = self.store;
         // Closing waits for the disk.
@@ -111,9 +147,18 @@ impl Running {
         }
         match (ended, closed) {
             (Err(error), _) | (_, Err(error)) => Err(StopError::Loop(error.to_string())),
+            _ if lost.is_some() => Err(StopError::Part(lost.unwrap_or_default())),
             _ if unasked => Err(StopError::Loop("nobody asked it to stop".to_owned())),
             _ => Ok(()),
         }
+    }
+}
+
+/// Why a task of the node is over, if it should not be.
+fn by_itself(part: Result<(), JoinError>, shutdown: &Shutdown) -> Option<String> {
+    match part {
+        Err(error) => Some(error.to_string()),
+        Ok(()) => (!shutdown.requested()).then(|| "its work came to an end while the node ran".to_owned()),
     }
 }
 
@@ -125,33 +170,33 @@ pub(super) struct StoreChecks {
     pub(super) canary: Check,
 }
 
-/// Watches the store; a poisoned one stops the node.
-pub(super) fn watch_store(store: Store, checks: StoreChecks, shutdown: Shutdown) -> Arc<OnceLock<String>> {
-    let failed = Arc::new(OnceLock::new());
-    let verdict = failed.clone();
-    tokio::spawn(async move {
-        let mut tick = tokio::time::interval(STORE_EVERY);
-        let mut next_canary = tokio::time::Instant::now();
-        loop {
-            tokio::select! {
-                () = shutdown.wait() => return,
-                _ = tick.tick() => {}
-            }
-            if tokio::time::Instant::now() >= next_canary {
-                next_canary = tokio::time::Instant::now() + CANARY_EVERY;
-                sing(store.clone(), checks.canary.clone());
-            }
-            let health = store.health();
-            store_hooks::show(&checks.state, &health);
-            if let State::Poisoned { why } = health.state {
-                tracing::error!(%why, "the store failed; the node stops, to be started again by its supervisor");
-                // The first reason stays.
-                let _ = verdict.set(why);
-                return shutdown.request(POISONED_DRAIN);
-            }
+/// Watches the store; a poisoned one stops the node, and `failed` says why.
+pub(super) async fn watch_store(
+    store: Store,
+    checks: StoreChecks,
+    shutdown: Shutdown,
+    failed: Arc<OnceLock<String>>,
+) {
+    let mut tick = tokio::time::interval(STORE_EVERY);
+    let mut next_canary = tokio::time::Instant::now();
+    loop {
+        tokio::select! {
+            () = shutdown.wait() => return,
+            _ = tick.tick() => {}
         }
-    });
-    failed
+        if tokio::time::Instant::now() >= next_canary {
+            next_canary = tokio::time::Instant::now() + CANARY_EVERY;
+            sing(store.clone(), checks.canary.clone());
+        }
+        let health = store.health();
+        store_hooks::show(&checks.state, &health);
+        if let State::Poisoned { why } = health.state {
+            tracing::error!(%why, "the store failed; the node stops, to be started again by its supervisor");
+            // The first reason stays.
+            let _ = failed.set(why);
+            return shutdown.request(BROKEN_DRAIN);
+        }
+    }
 }
 
 /// Sends a canary in. It waits for the disk, so on a thread that nobody else needs.

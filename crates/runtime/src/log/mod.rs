@@ -4,6 +4,7 @@
 //! stand at the top level, so that one search finds all of them.
 
 mod json;
+mod sparing;
 
 use std::io::IsTerminal;
 use std::str::FromStr;
@@ -17,6 +18,8 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::clock::Clock;
 use crate::time_format;
+
+pub use sparing::Sparing;
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

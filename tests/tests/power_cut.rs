@@ -147,7 +147,7 @@ fn verdict(tally: &Tally) -> Result<String, String> {
         return Err(format!("{} victims hung after the cut: they told nobody that the disk had failed", tally.hung));
     }
     Ok(format!(
-        "{} cuts, of them {} while making a store, {} while opening one, {} while making one smaller, {} after a kill -9; \
+        "{} cuts, of them {} while making a store, {} while opening one, {} while making one smaller or just after, {} after a kill -9; \
          {} commits acknowledged",
         tally.cuts, tally.making, tally.opening, tally.compacting, tally.after_a_kill, tally.acknowledged
     ))

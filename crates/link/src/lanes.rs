@@ -140,7 +140,7 @@ impl Shared {
 /// Greetings, receipts and questions are sent as P1, and are received so.
 fn class_of(message: &Message) -> Class {
     match message {
-        Message::Event(_) => Class::P3,
+        Message::Event(copy) => copy.sealed.event.class,
         _ => Class::P1,
     }
 }

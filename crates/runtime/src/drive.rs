@@ -23,6 +23,10 @@ use crate::shutdown::Shutdown;
 
 /// Steps that may go before a waiting normal input, one after another.
 const URGENT_IN_A_ROW: u32 = 256;
+/// Debug builds hold the machine to account after each of the first steps, and then now and then: a check looks at everything that the
+/// machine holds, and a flood must not cost the square of its size.
+const CHECKED_STEPS: u64 = 4_096;
+const CHECKED_EVERY: u64 = 64;
 /// Requests to read the machine that may wait.
 const INSPECT_QUEUE: usize = 64;
 
@@ -169,7 +173,10 @@ pub fn channel<M: Machine>() -> (Handle<M>, Inbox<M>) {
     let (normal_in, normal) = mpsc::channel(limits::INPUT_QUEUE);
     let (urgent_in, urgent) = mpsc::unbounded_channel();
     let (inspect_in, inspect) = mpsc::channel(INSPECT_QUEUE);
-    (Handle { normal: normal_in, urgent: urgent_in, inspect: inspect_in }, Inbox { normal, urgent, inspect, feed: None })
+    (
+        Handle { normal: normal_in, urgent: urgent_in, inspect: inspect_in },
+        Inbox { normal, urgent, inspect, feed: None },
+    )
 }
 
 /// Drives `machine` until every [`Handle`] is dropped, or until a shutdown that was asked for is over; gives it back.
@@ -181,7 +188,7 @@ where
     M: Machine,
     S: Shell<M>,
 {
-    let mut driver = Driver { machine, shell, clock, complaint: None };
+    let mut driver = Driver { machine, shell, clock, complaint: None, steps: 0 };
     driver.settle();
     driver.run(inbox, &shutdown).await;
     driver.machine
@@ -207,6 +214,7 @@ struct Driver<M: Machine, S> {
     clock: Clock,
     /// The last broken invariant that was logged, so that one defect does not fill the log.
     complaint: Option<String>,
+    steps: u64,
 }
 
 impl<M: Machine, S: Shell<M>> Driver<M, S> {
@@ -289,7 +297,8 @@ impl<M: Machine, S: Shell<M>> Driver<M, S> {
         while let Some(output) = self.machine.poll_output() {
             self.shell.carry_out(output);
         }
-        if cfg!(debug_assertions) {
+        self.steps += 1;
+        if cfg!(debug_assertions) && (self.steps < CHECKED_STEPS || self.steps.is_multiple_of(CHECKED_EVERY)) {
             self.hold_to_account();
         }
         self.shell.after_step(&self.machine);

@@ -10,7 +10,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -79,9 +79,33 @@ pub(crate) type EachRow<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 pub(crate) struct Engine {
     /// Before the database, which its thread holds too: what is let go first must be this.
     nudge: Nudge,
-    db: sled::Db,
+    db: Held,
     data: File,
     blobs: PathBuf,
+}
+
+/// The database, which is let go under guard: sled's destructor syncs the file and panics if that fails.
+#[derive(Debug)]
+struct Held(Option<sled::Db>);
+
+impl Deref for Held {
+    type Target = sled::Db;
+
+    #[expect(clippy::expect_used, reason = "it is taken by the destructor alone")]
+    fn deref(&self) -> &sled::Db {
+        self.0.as_ref().expect("held until it is dropped")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let db = self.0.take();
+        // Whoever wants to know whether all is durable has synced before.
+        let _ = guarded(|| {
+            drop(db);
+            Ok(())
+        });
+    }
 }
 
 impl Engine {
@@ -98,11 +122,13 @@ impl Engine {
                 other => break other?,
             }
         };
-        // sled makes its files and renames its snapshot without syncing the folder.
-        let data = sync_dir(&dir.join("blobs")).and_then(|()| {
+        // sled makes its files and renames its snapshot without syncing the folder. The names first: the snapshot's must be durable
+        // before the zeros that sled wrote over what only the snapshot before needs.
+        let data = sync_dir(dir).and_then(|()| sync_dir(&dir.join("blobs"))).and_then(|()| {
             sync_all(dir)?;
             File::open(dir.join("db"))
         });
+        let db = Held(Some(db));
         let data = data.map_err(EngineError::Io)?;
         let other = db.clone();
         let nudge = Nudge::start(move || {
@@ -162,14 +188,8 @@ impl Engine {
 
     /// Closes it. What sled may still write while doing so is synced by the next opening.
     pub(crate) fn close(self) -> Result<(), EngineError> {
-        let Self { nudge, db, data, .. } = self;
-        nudge.watch(|| guarded(|| db.flush().map(drop)))?;
-        drop(nudge);
-        data.sync_data().map_err(EngineError::Io)?;
-        guarded(|| {
-            drop(db);
-            Ok(())
-        })
+        let flushed = self.nudge.watch(|| guarded(|| self.db.flush().map(drop)));
+        flushed.and_then(|()| self.data.sync_data().map_err(EngineError::Io))
     }
 
     /// Lets go of a database that cannot be trusted without running its destructor, which could write to the evidence or hang.
@@ -233,7 +253,7 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// Syncs every file of a folder, and the folder.
-fn sync_all(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_all(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         if path.is_file() {

@@ -147,7 +147,7 @@ fn assess(config: &Config, found: &WitnessFound) -> Result<Option<Plan>, OpenErr
     let bytes = database_bytes(&database);
     let usage = (config.probe)(&config.dir).ok();
     let room = usage.is_some_and(|usage| usage.free > 2 * bytes + space::needed(0));
-    let copy = config.dir.join("trial");
+    let copy = config.dir.join(rebuild::TRIAL);
     let copied = bytes <= config.trial_copy_bytes && room && copy_database(&database, &copy).is_ok();
     let tried = if copied { copy } else { database };
     match trial::run(config, &tried, bytes) {
@@ -156,7 +156,14 @@ fn assess(config: &Config, found: &WitnessFound) -> Result<Option<Plan>, OpenErr
             let loss = loss(found, LossKind::Unreadable, 1, 0, why);
             Ok(Some(plan(found, None, None, Some(loss))))
         }
-        Outcome::Read(report) => Ok(weigh(found, &tried, &report)),
+        Outcome::Read(report) => {
+            let plan = weigh(found, &tried, &report);
+            if copied && plan.is_none() {
+                rebuild::adopt(&config.dir)
+                    .map_err(|error| OpenError::io("move the database of", &config.dir, error))?;
+            }
+            Ok(plan)
+        }
     }
 }
 

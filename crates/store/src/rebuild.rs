@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use huxiao_core::WallTime;
 
 use crate::check::{DATABASE, Scan};
-use crate::engine::{Change, Engine, EngineError};
+use crate::engine::{self, Change, Engine, EngineError};
 use crate::frame::{self, Frame};
 use crate::key::Key;
 use crate::loss::Loss;
@@ -27,7 +27,9 @@ pub(crate) const QUARANTINE: &str = "quarantine";
 const READY: &str = "database.ready";
 const GROWING: &str = "database.new";
 /// Folders that mean nothing to an opening: copies, and a database that never became ready.
-const LEFTOVERS: [&str; 3] = [GROWING, "trial", "check"];
+const LEFTOVERS: [&str; 3] = [GROWING, TRIAL, "check"];
+/// The copy on which a database is tried.
+pub(crate) const TRIAL: &str = "trial";
 /// Rows written to the new database at once.
 const ROWS_AT_ONCE: usize = 256;
 
@@ -79,6 +81,7 @@ pub(crate) fn build(dir: &Path, cache: u64, mut tally: Tally, sources: &Sources<
     engine.apply(vec![(TALLY_KEY.to_vec(), Some(tally.encode().to_vec()))])?;
     engine.sync(usize::MAX)?;
     engine.close()?;
+    recover(&growing, cache)?;
     fs::rename(&growing, dir.join(READY)).and_then(|()| sync_dir(dir)).map_err(EngineError::Io)?;
     Ok(Rebuilt { live: tally.live, refilled })
 }
@@ -143,23 +146,52 @@ pub(crate) fn compact(dir: &Path, cache: u64, engine: &Engine, tally: &Tally) ->
         let _ = fs::remove_dir_all(&growing);
         return Err((error, false));
     }
+    let swapped = swap(dir, &growing).map_err(EngineError::Io);
+    let opened = swapped.and_then(|()| Engine::open(&dir.join(DATABASE), cache));
+    // What cannot be removed now is removed by the next opening.
+    let _ = fs::remove_dir_all(dir.join(OLD));
+    opened.map_err(|error| (error, true))
+}
+
+/// Puts the copy that was tried and found whole into the database's place: it is recovered already (see [`recover`]), and so much of
+/// a power cut while the database itself is opened does no harm.
+pub(crate) fn adopt(dir: &Path) -> io::Result<()> {
+    let copy = dir.join(TRIAL);
+    engine::sync_all(&copy)?;
+    swap(dir, &copy)?;
+    // What cannot be removed now is removed by the next opening.
+    let _ = fs::remove_dir_all(dir.join(OLD));
+    Ok(())
+}
+
+/// Puts a whole and durable copy into the database's place, where [`settle_compaction`] ends what is cut off.
+fn swap(dir: &Path, copy: &Path) -> io::Result<()> {
     let (compact, database, old) = (dir.join(COMPACT), dir.join(DATABASE), dir.join(OLD));
-    let swapped = fs::rename(&growing, &compact)
+    for name in [&compact, &old] {
+        // Of an opening that was cut off; what is in the way stops the renaming below.
+        let _ = fs::remove_dir_all(name);
+    }
+    fs::rename(copy, &compact)
         .and_then(|()| sync_dir(dir))
         .and_then(|()| fs::rename(&database, &old))
         .and_then(|()| fs::rename(&compact, &database))
-        .and_then(|()| sync_dir(dir));
-    let opened = swapped.map_err(EngineError::Io).and_then(|()| Engine::open(&database, cache));
-    // What cannot be removed now is removed by the next opening.
-    let _ = fs::remove_dir_all(&old);
-    opened.map_err(|error| (error, true))
+        .and_then(|()| sync_dir(dir))
+}
+
+/// Opens a database that is not in use yet and closes it, so that its snapshot of now is durable.
+///
+/// While opening, sled writes a snapshot, and right after it fills the segments that it needs no longer with zeros. It syncs neither the
+/// snapshot's name nor the zeros. If the power goes and the zeros survive while the name does not, the snapshot before has lost
+/// segments that it needs, and all of the database is gone. A database with a durable snapshot of its end has none such.
+fn recover(dir: &Path, cache: u64) -> Result<(), EngineError> {
+    Engine::open(dir, cache)?.close()
 }
 
 fn grow_copy(growing: &Path, cache: u64, engine: &Engine, tally: &Tally) -> Result<(), EngineError> {
     let _ = fs::remove_dir_all(growing);
     let copy = Engine::open(growing, cache)?;
     match copy_rows(engine, &copy, tally) {
-        Ok(()) => copy.close(),
+        Ok(()) => copy.close().and_then(|()| recover(growing, cache)),
         Err(error) => {
             // Its destructor would write again where there may be no space.
             copy.abandon();

@@ -143,8 +143,14 @@ impl Writer {
                 break;
             }
             if tend || carried.is_none() {
-                self.tend_database();
-                self.tend_ballast();
+                let tend = AssertUnwindSafe(|| {
+                    self.tend_database();
+                    self.tend_ballast();
+                });
+                if catch_unwind(tend).is_err() {
+                    // No batch is under way here. This thread must go on, or those to come would never be answered.
+                    self.shared.set_poisoned("looking after the database panicked");
+                }
             }
         }
         self.finish();

@@ -98,13 +98,6 @@ impl Child {
             Err(mpsc::RecvTimeoutError::Disconnected) => None,
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 self.killed = true;
-                let _ = Command::new("sh")
-                    .arg("-c")
-                    .arg(format!(
-                        "gdb -p {0} -batch -ex 'thread apply all bt 24' > /tmp/hang-{0}.txt 2>&1",
-                        self.process.id()
-                    ))
-                    .status();
                 self.kill();
                 // What was said in the meantime counts.
                 self.lines.recv().ok()

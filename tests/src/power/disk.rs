@@ -65,6 +65,7 @@ pub struct Disk {
     next: Ino,
     fuse: Option<(Fuse, Rng)>,
     trap: Option<(OsString, Fuse, u64)>,
+    sprung: bool,
     dead: bool,
     barriers: u64,
 }
@@ -77,6 +78,7 @@ impl Default for Disk {
             next: ROOT + 1,
             fuse: None,
             trap: None,
+            sprung: false,
             dead: false,
             barriers: 0,
         }
@@ -92,6 +94,12 @@ impl Disk {
     /// Lights the fuse when something of this name is made.
     pub fn arm_at(&mut self, name: &str, fuse: Fuse, seed: u64) {
         self.trap = Some((name.into(), fuse, seed));
+    }
+
+    /// Whether that was made.
+    #[must_use]
+    pub fn is_sprung(&self) -> bool {
+        self.sprung
     }
 
     /// Whether the fuse burns.
@@ -259,6 +267,7 @@ impl Disk {
         self.names.link(folder, name, ino);
         if let Some((_, fuse, seed)) = self.trap.take_if(|(trapped, ..)| trapped == name) {
             self.arm(fuse, seed);
+            self.sprung = true;
         }
         self.tick(true)?;
         Ok(ino)

@@ -9,14 +9,14 @@ use std::time::Duration;
 use huxiao_core::Rng;
 
 use super::child::{Child, Line};
-use super::disk::{Disk, Fuse, ROOT};
+use super::disk::{Disk, Fuse};
 use super::ledger::{Found, Ledger};
 use super::mount::{Mounted, Remote};
 use super::script::{Profile, Role};
 use super::victim::{Engine, Order};
 
 /// Silence of a victim after which it is taken to hang.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(45);
 /// The same for plain sled, which does hang on some of what a cut leaves.
 const SLED_PATIENCE: Duration = Duration::from_secs(8);
 /// Barriers in making a database smaller, roughly.
@@ -44,7 +44,7 @@ pub struct Tally {
     pub making: u64,
     /// Those during a later opening.
     pub opening: u64,
-    /// Those that left a database in the middle of being made smaller.
+    /// Those while a database was made smaller, or just after.
     pub compacting: u64,
     /// Those after a process had been killed on the same disk.
     pub after_a_kill: u64,
@@ -159,7 +159,7 @@ impl History {
             let opened = watch.found.opened.is_object();
             self.tally.making += u64::from(!opened && life == 0);
             self.tally.opening += u64::from(!opened && life > 0);
-            self.tally.compacting += u64::from(life > 0 && opened && is_compacting(&self.disk));
+            self.tally.compacting += u64::from(remote.disk().is_sprung());
             self.tally.after_a_kill += u64::from(killed);
         }
         Ok(())
@@ -265,15 +265,6 @@ struct Watch {
 
 /// The folder in which a database grows that is to take another's place.
 const GROWING: &str = "database.new";
-
-/// Whether the store's folder holds a database that was being made to take another's place.
-fn is_compacting(disk: &Disk) -> bool {
-    let step = |folder, name: &str| disk.lookup(folder, name.as_ref());
-    let Ok(store) = step(ROOT, "data").and_then(|data| step(data, "store")) else {
-        return false;
-    };
-    [GROWING, "database.compact", "database.old"].iter().any(|name| step(store, name).is_ok())
-}
 
 /// Makes a store and opens it again without any cut, and counts.
 ///

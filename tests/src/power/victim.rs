@@ -127,7 +127,7 @@ fn ours(order: &Order) -> ! {
     // Few, so that the ring is written over many times.
     config.black_box_blocks = 64;
     if order.profile == Profile::Tight {
-        config.probe = Arc::new(|_: &Path| Ok(Usage { free: 9 << 20, total: 100 << 20 }));
+        config.probe = Arc::new(|_: &Path| Ok(Usage { free: 60 << 20, total: 1 << 30 }));
     }
     let opened = huxiao_store::open(&config, NOW).unwrap_or_else(|error| end(&format!("opening: {error}")));
     let (epoch, high, refilled) = (opened.epoch, opened.high, opened.refilled);

@@ -82,7 +82,9 @@ async fn a_flood_of_a_lower_class_leaves_the_way_of_alarms_open() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert!(!flooding.is_finished(), "the flood is held back");
     for _ in 0..100 {
-        tokio::time::timeout(Duration::from_secs(1), sender.send(event(2, 1, Kind::Panic))).await.expect("room at once");
+        tokio::time::timeout(Duration::from_secs(1), sender.send(event(2, 1, Kind::Panic)))
+            .await
+            .expect("room at once");
         assert_eq!(receiver.try_recv_first().as_ref().map(short).as_deref(), Some("2 P0"));
     }
     let mut rest = 0;

@@ -262,10 +262,11 @@ async fn hurry_reaches_a_broker_over_a_line_slower_than_its_patience() {
     // A round trip of 1.4 s: no handshake is over within the second after which a hurried dial is begun anew.
     let line = Line::new(addr, Duration::from_millis(700)).await;
     let mut relay = world.node("relay/school-1/gate");
-    let handle = relay.link.dial(&target(line.addr, &[Lane::Express]));
+    let handle = std::sync::Arc::new(relay.link.dial(&target(line.addr, &[Lane::Express])));
+    let hurried = handle.clone();
     let hurrying = tokio::spawn(async move {
         loop {
-            handle.hurry();
+            hurried.hurry();
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     });

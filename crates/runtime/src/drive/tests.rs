@@ -1,8 +1,8 @@
 use std::sync::{Arc, Mutex};
 
 use huxiao_core::{
-    Class, Event, EventCopy, EventId, Kind, Message, Mode, Name, PathId, RelayId, Rng, SchoolId, Sealed, Span, Text, Trail,
-    WallTime,
+    Class, Event, EventCopy, EventId, Kind, Message, Mode, Name, PathId, RelayId, Rng, SchoolId, Sealed, Span, Text,
+    Trail, WallTime,
 };
 use huxiao_link::LinkEvent;
 

@@ -12,10 +12,7 @@ pub struct Feed<M: Machine> {
 
 impl<M: Machine> Feed<M> {
     /// What `events` says, as `translate` has it; `None` for what the machine need not know.
-    pub fn new(
-        events: EventReceiver,
-        translate: impl FnMut(LinkEvent) -> Option<M::Input> + Send + 'static,
-    ) -> Self {
+    pub fn new(events: EventReceiver, translate: impl FnMut(LinkEvent) -> Option<M::Input> + Send + 'static) -> Self {
         Self { events, translate: Box::new(translate) }
     }
 

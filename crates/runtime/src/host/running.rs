@@ -171,12 +171,7 @@ pub(super) struct StoreChecks {
 }
 
 /// Watches the store; a poisoned one stops the node, and `failed` says why.
-pub(super) async fn watch_store(
-    store: Store,
-    checks: StoreChecks,
-    shutdown: Shutdown,
-    failed: Arc<OnceLock<String>>,
-) {
+pub(super) async fn watch_store(store: Store, checks: StoreChecks, shutdown: Shutdown, failed: Arc<OnceLock<String>>) {
     let mut tick = tokio::time::interval(STORE_EVERY);
     let mut next_canary = tokio::time::Instant::now();
     loop {

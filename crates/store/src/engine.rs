@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::nudge::Nudge;
+use crate::snapshot;
 use crate::witness::{make_dir, sync_dir};
 
 const SEGMENT_BYTES: usize = 1 << 20;
@@ -112,7 +113,7 @@ impl Engine {
     /// Opens the database in `dir`, or makes it. sled repairs in place while it does so: it truncates and overwrites what it
     /// does not understand. Whoever wants to keep the evidence works on a copy.
     pub(crate) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, EngineError> {
-        make_dir(dir).and_then(|()| prepare(dir)).map_err(EngineError::Io)?;
+        make_dir(dir).and_then(|()| snapshot::prepare(dir)).map_err(EngineError::Io)?;
         let begun = Instant::now();
         let db = loop {
             match guarded(|| open_sled(dir, cache_bytes)) {
@@ -198,26 +199,6 @@ impl Engine {
     }
 }
 
-/// Undoes what an opening that was cut off leaves behind, and makes durable what a killed process had only written.
-///
-/// While opening, sled writes a snapshot as `snap.*.generating` and renames it. Later it takes the newest `snap.*` for a snapshot, that
-/// name included, and calls an unfinished one damage. The snapshot before is removed only after the renaming, and without any the
-/// log is read from its beginning, so nothing hangs on the unfinished one. And a snapshot must not become durable before the log
-/// that it speaks of.
-fn prepare(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "generating") {
-            fs::remove_file(path)?;
-        }
-    }
-    match File::open(dir.join("db")) {
-        Ok(file) => file.sync_data(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
 fn open_sled(dir: &Path, cache_bytes: u64) -> sled::Result<sled::Db> {
     sled::Config::new()
         .path(dir)
@@ -272,21 +253,6 @@ pub(crate) fn sync_all(dir: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use huxiao_core::{Rng, limits::STORE_VALUE_BYTES};
-
-    #[test]
-    fn a_snapshot_that_was_never_finished_costs_nothing() {
-        for content in [&b""[..], &[7; 300]] {
-            let dir = tempfile::tempdir().unwrap();
-            let dir = dir.path().join("db");
-            let engine = Engine::open(&dir, 1 << 20).unwrap();
-            engine.apply(vec![(b"key".to_vec(), Some(b"value".to_vec()))]).unwrap();
-            engine.close().unwrap();
-            fs::write(dir.join("snap.7FFFFFFFFFFFFFFF.generating"), content).unwrap();
-            let engine = Engine::open(&dir, 1 << 20).unwrap();
-            assert_eq!(engine.get(b"key").unwrap(), Some(b"value".to_vec()));
-            engine.close().unwrap();
-        }
-    }
 
     #[test]
     fn values_at_their_limit_never_leave_the_synced_file() {

@@ -34,6 +34,7 @@ mod open;
 mod rebuild;
 mod ring;
 mod salvage;
+mod snapshot;
 mod space;
 mod store;
 mod tally;

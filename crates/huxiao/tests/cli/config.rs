@@ -139,3 +139,14 @@ fn a_file_to_start_from_names_every_key() {
         assert!(checked.stderr.lines().all(|line| line.contains("is not set and has no default")), "{checked:?}");
     }
 }
+
+#[test]
+fn the_examples_in_deploy_are_what_the_program_prints() {
+    for role in ["relay", "broker", "station"] {
+        let printed = run(["config", "init", "--role", role]);
+        assert_eq!(printed.code, Some(0), "{printed:?}");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../deploy/config/{role}.toml"));
+        let kept = fs::read_to_string(&path).unwrap();
+        assert_eq!(kept, printed.stdout, "write {} anew: huxiao config init --role {role}", path.display());
+    }
+}

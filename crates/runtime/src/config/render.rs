@@ -66,7 +66,7 @@ fn describe(out: &mut String, key: &Key) {
     let _ = write!(out, "\n# {}\n# {}; {when}.\n", key.help, capitalised(&key.kind.describe()));
     let _ = match key.default {
         Some(default) => writeln!(out, "#{name} = {}", literal(&key.kind, default)),
-        None => writeln!(out, "# Required.\n#{name} = "),
+        None => writeln!(out, "# Required.\n#{name} ="),
     };
 }
 

@@ -261,7 +261,7 @@ fn the_file_to_start_from_loads_and_gives_the_defaults() {
     assert!(matches!(told.list(), [ConfigError::Missing { key, .. }] if key == "name"), "{told}");
 
     let is_key = |line: &str| line.starts_with('#') && !line.starts_with("# ");
-    let filled = text.replace("#name = ", "#name = 'n'");
+    let filled = text.replace("#name =", "#name = 'n'");
     let lines: Vec<_> = filled.lines().map(|line| if is_key(line) { &line[1..] } else { line }).collect();
     let uncommented = write(folder.path(), "b.toml", &lines.join("\n"));
     let config = Loader::new(KEYS).file(&uncommented).load().unwrap();

@@ -128,7 +128,7 @@ fn a_file_to_start_from_names_every_key() {
     for role in ["relay", "broker", "station"] {
         let init = run(["config", "init", "--role", role]);
         assert_eq!(init.code, Some(0));
-        for key in [&format!("[{role}]"), "[tls]", "#cert = ", "# Required."] {
+        for key in [&format!("[{role}]"), "[tls]", "#cert =", "# Required."] {
             assert!(init.stdout.contains(key), "{role}: {key}");
         }
         let folder = tempfile::tempdir().unwrap();

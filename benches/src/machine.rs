@@ -88,7 +88,7 @@ mod tests {
         let table = "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
             30 22 0:30 / /tmp rw - tmpfs tmpfs rw\n31 22 0:31 / /data\\040disk rw master:1 - xfs /dev/vdb rw\n";
         let of = |path: &str| mounted(table, Path::new(path)).unwrap();
-        assert_eq!(of("/work/target"), "ext4 on /dev/vda");
+        assert_eq!(of("/srv/target"), "ext4 on /dev/vda");
         assert_eq!(of("/tmpfoo"), "ext4 on /dev/vda");
         assert_eq!(of("/tmp/x"), "tmpfs on tmpfs");
         assert_eq!(of("/data disk/x"), "xfs on /dev/vdb");

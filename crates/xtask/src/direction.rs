@@ -11,7 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("huxiao-core", &[]),
     ("huxiao-wire", &["huxiao-core"]),
     ("huxiao-pki", &["huxiao-core"]),
-    ("huxiao-store", &["huxiao-core", "huxiao-wire"]),
+    ("huxiao-store", &["huxiao-core"]),
     ("huxiao-link", &["huxiao-core", "huxiao-wire", "huxiao-pki"]),
     ("huxiao-runtime", &["huxiao-core", "huxiao-wire", "huxiao-pki", "huxiao-store", "huxiao-link"]),
     ("huxiao-relay", NODE),

@@ -61,6 +61,9 @@ pub const DIAL_110_AFTER: Span = Span::from_secs(10);
 pub const SHOW_WITHOUT_DISK_AFTER: Span = Span::from_millis(150);
 /// QUIC keep-alive.
 pub const KEEP_ALIVE: Span = Span::from_secs(10);
+/// The same from a station. It has nothing to say while it waits for alarms, so only its keep-alive finds out that a broker node died
+/// and came back (which answers with a reset); an alarm waits there for as long. Stations are few and stand on good lines.
+pub const STATION_KEEP_ALIVE: Span = Span::from_secs(1);
 /// QUIC idle time-out.
 pub const IDLE_TIMEOUT: Span = Span::from_secs(30);
 /// How long a handshake may take before its connection is given up.

@@ -7,8 +7,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use huxiao_core::limits::{BULK_FRAME_BYTES, EXPRESS_FRAME_BYTES, IDLE_TIMEOUT, KEEP_ALIVE};
-use huxiao_core::{Lane, Span};
+use huxiao_core::limits::{BULK_FRAME_BYTES, EXPRESS_FRAME_BYTES, IDLE_TIMEOUT, KEEP_ALIVE, STATION_KEEP_ALIVE};
+use huxiao_core::{Lane, Role, Span};
 use huxiao_pki::Credentials;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::{
@@ -86,7 +86,11 @@ pub(crate) fn client_config(credentials: &Credentials, lane: Lane) -> Result<Cli
     let mut config = ClientConfig::new(Arc::new(crypto));
     let mut transport = transport()?;
     // From this side alone: it is the one behind the NAT, and each ping draws an answer that serves the other.
-    transport.keep_alive_interval(Some(KEEP_ALIVE));
+    let keep_alive = match credentials.identity().node.role() {
+        Role::Station => STATION_KEEP_ALIVE,
+        Role::Relay | Role::Broker => KEEP_ALIVE,
+    };
+    transport.keep_alive_interval(Some(keep_alive));
     config.transport_config(Arc::new(transport));
     Ok(config)
 }

@@ -106,8 +106,8 @@ async fn resolve(address: &Address) -> Result<std::net::SocketAddr, StartError> 
 
 fn translate(event: LinkEvent) -> Option<Input> {
     Some(match event {
-        LinkEvent::Up { path, peer, lane, .. } => {
-            Input::SessionUp { path, lane, expired: peer.validity != Validity::Valid, peer: peer.identity.node }
+        LinkEvent::Up { path, peer, info, .. } => {
+            Input::SessionUp { path, info, expired: peer.validity != Validity::Valid, peer: peer.identity.node }
         }
         LinkEvent::Down { path, .. } => Input::SessionDown(path),
         LinkEvent::Message { path, message } => Input::Message(path, message),

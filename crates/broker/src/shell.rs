@@ -29,11 +29,11 @@ impl<E: Engine> Shell<Broker> for BrokerShell<E> {
         match output {
             Output::Propose(command) => self.engine.propose(command),
             Output::Forget(indexes) => self.engine.forget(indexes),
-            Output::Send(path, class, message) => {
+            Output::Send(path, class, form, message) => {
                 if matches!(message, Message::Event(_)) {
                     metric::increment(Counter::CourierTransmissions, &[class.as_str()]);
                 }
-                if !self.link.send(path, class, &message) {
+                if !self.link.send(path, class, form, &message) {
                     // The path is gone or choked; couriers send again, and relays ask.
                     tracing::debug!(?path, %class, "not sent");
                 }

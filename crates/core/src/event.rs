@@ -282,3 +282,11 @@ pub struct Sealed {
     /// The raiser's encoding: what is sent on, stored and, later, signed.
     pub bytes: Arc<[u8]>,
 }
+
+impl Sealed {
+    /// About how many bytes one copy of it is on the wire, with its trail and the headers of frame, QUIC, UDP and IP.
+    #[must_use]
+    pub fn wire_bytes(&self) -> usize {
+        self.bytes.len() + 200
+    }
+}

@@ -24,6 +24,8 @@ mod keeping;
 mod lane;
 mod limits_check;
 mod message;
+mod path;
+mod probe;
 mod receipt;
 mod rng;
 mod time;
@@ -43,7 +45,9 @@ pub use id::{
     RelayId, Role, SchoolId, SeatId, StationId,
 };
 pub use lane::Lane;
-pub use message::{EventCopy, Hello, Message, Refusal, Resume, WIRE_MINOR};
+pub use message::{Echo, EventCopy, Hello, Message, Refusal, Resume, WIRE_MINOR};
+pub use path::{Carrier, Cost, Form, PathInfo, UplinkId};
+pub use probe::{Health, PathHealth, Prober};
 pub use receipt::{Receipt, Stage, Step, Trail};
 pub use record::{Admission, Command};
 pub use relay::RelayRow;

@@ -48,6 +48,8 @@ pub const INBOX_EVENTS: usize = 50_000;
 pub const INBOX_RESERVED_FOR_ALARMS: usize = 50_000;
 /// Items of one class or of higher ones, P0 not counted, that a courier has under way at once. P0 is never held back.
 pub const COURIER_WINDOW: usize = 64;
+/// Receipts that are carried to one relay at once; more are said once, and asked for by the relay itself.
+pub const RECEIPTS_CARRIED: usize = 256;
 /// Sessions that a broker node takes: a region's schools, each over two uplinks and two lanes, and room to spare.
 pub const BROKER_SESSIONS: usize = 65_536;
 /// Inputs that may wait before one machine; a producer beyond it waits in turn.
@@ -64,7 +66,19 @@ pub const KEEP_ALIVE: Span = Span::from_secs(10);
 /// The same from a station. It has nothing to say while it waits for alarms, so only its keep-alive finds out that a broker node died
 /// and came back (which answers with a reset); an alarm waits there for as long. Stations are few and stand on good lines.
 pub const STATION_KEEP_ALIVE: Span = Span::from_secs(1);
-/// QUIC idle time-out.
+/// The same over a metered line.
+pub const METERED_KEEP_ALIVE: Span = Span::from_secs(45);
+/// How often a path is probed.
+pub const PROBE_EVERY: Span = Span::from_secs(10);
+/// The same over a metered line.
+pub const METERED_PROBE_EVERY: Span = Span::from_secs(60);
+/// QUIC idle time-out. The shorter of what both ends ask for holds, so a listener asks for [`METERED_IDLE_TIMEOUT`].
 pub const IDLE_TIMEOUT: Span = Span::from_secs(30);
+/// The same over a metered line.
+pub const METERED_IDLE_TIMEOUT: Span = Span::from_secs(150);
+/// Bytes a second of alarm copies beyond the first that go over one line by default: 64 kbit/s.
+pub const COPY_BYTES_PER_SECOND: u32 = 8_000;
+/// Bytes of copies that may go in one burst: what an alarm needs in its first second, for some alarms at once.
+pub const COPY_BURST_BYTES: u32 = 12_000;
 /// How long a handshake may take before its connection is given up.
 pub const HANDSHAKE_TIMEOUT: Span = Span::from_secs(10);

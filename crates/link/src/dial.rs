@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use huxiao_core::{Lane, Span};
+use huxiao_core::{Lane, PathInfo, Span};
 use huxiao_pki::Peer;
 use quinn::{Connection, ZeroRttAccepted};
 use tokio::sync::{Notify, watch};
@@ -57,6 +57,11 @@ impl DialHandle {
         for lane in &self.lanes {
             lane.hurry.notify_one();
         }
+    }
+
+    /// Alarms are under way and nothing comes back: dial afresh beside the sessions that there are, and keep those.
+    pub fn race(&self) {
+        self.hurry();
     }
 
     /// Why the last dial of each lane came to nothing, for those lanes that have no session now. For people.
@@ -173,12 +178,12 @@ async fn establish(
     let addr = timeout(patience, resolve(target, attempt)).await.unwrap_or_else(|_| {
         Err(LinkError::Resolve { addr: target.addr.clone(), why: "the resolver does not answer".to_owned() })
     })?;
-    let endpoint = transport::dialler(target.local, addr)?;
+    let endpoint = transport::dialler(target.uplink.local, addr)?;
     let connecting = endpoint.connect_with(shared.client(lane), addr, &server_name(&target.addr))?;
     let (connection, confirm) = match connecting.into_0rtt() {
         Ok((connection, confirm)) => match known {
             Some(peer) if target.expect.admits(&peer.identity) && shared.welcome(&peer) => {
-                return early(shared, connection, confirm, peer, lane);
+                return early(shared, connection, confirm, peer, target.uplink.info(lane));
             }
             _ => (connection, Some(confirm)),
         },
@@ -202,7 +207,7 @@ async fn establish(
         return Err(LinkError::Unexpected { addr, found });
     };
     transport::set_lane(&connection, lane);
-    let path = Path::new(shared, connection, peer.clone(), lane, true, false);
+    let path = Path::new(shared, connection, peer.clone(), target.uplink.info(lane), true, false);
     shared.enter(&path)?;
     Ok((path, None))
 }
@@ -213,15 +218,15 @@ fn early(
     connection: Connection,
     confirm: ZeroRttAccepted,
     mut peer: Peer,
-    lane: Lane,
+    info: PathInfo,
 ) -> Result<(Arc<Path>, Option<ZeroRttAccepted>), LinkError> {
     shared.tally.early_offered.add();
-    transport::set_lane(&connection, lane);
+    transport::set_lane(&connection, info.lane);
     let now = crate::registry::wall_now();
     if now > peer.not_after {
         peer.validity = huxiao_pki::Validity::Expired;
     }
-    let path = Path::new(shared, connection, peer, lane, true, true);
+    let path = Path::new(shared, connection, peer, info, true, true);
     shared.enter(&path)?;
     Ok((path, Some(confirm)))
 }
@@ -237,7 +242,7 @@ fn handshake_error(addr: SocketAddr, error: quinn::ConnectionError) -> LinkError
 async fn resolve(target: &Target, attempt: usize) -> Result<SocketAddr, LinkError> {
     let fail = |why: String| LinkError::Resolve { addr: target.addr.clone(), why };
     let found = tokio::net::lookup_host(&target.addr).await.map_err(|error| fail(error.to_string()))?;
-    let usable = |addr: &SocketAddr| target.local.is_none_or(|local| local.is_ipv4() == addr.is_ipv4());
+    let usable = |addr: &SocketAddr| target.uplink.local.is_none_or(|local| local.is_ipv4() == addr.is_ipv4());
     let addrs: Vec<_> = found.filter(usable).collect();
     let turn = attempt.checked_rem(addrs.len()).and_then(|turn| addrs.get(turn));
     turn.copied().ok_or_else(|| fail("it has no address that can be reached from the local one".to_owned()))

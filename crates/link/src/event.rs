@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use huxiao_core::{Lane, Message, PathId, Span};
+use huxiao_core::{Message, PathId, PathInfo, Span};
 use huxiao_pki::Peer;
 use quinn::{ConnectError, ConnectionError};
 
@@ -19,8 +19,8 @@ pub enum LinkEvent {
         /// Who is at the other end, as its certificate says. From a peer whose certificate is not
         /// [`Valid`](huxiao_pki::Validity::Valid), take P0 and nothing else.
         peer: Peer,
-        /// Its lane.
-        lane: Lane,
+        /// What kind of session.
+        info: PathInfo,
         /// The other end's address.
         remote: SocketAddr,
         /// The session was taken up from an earlier one before its handshake was over (0-RTT). On a dialled path, nothing
@@ -137,8 +137,8 @@ pub struct PathStats {
     pub path: PathId,
     /// Who is at the other end.
     pub peer: Peer,
-    /// Its lane.
-    pub lane: Lane,
+    /// What kind of session.
+    pub info: PathInfo,
     /// The other end's address, which moves when the peer's does.
     pub remote: SocketAddr,
     /// Whether this node dialled.

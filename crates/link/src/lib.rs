@@ -33,7 +33,7 @@ mod transport;
 mod tests;
 
 pub use backoff::Backoff;
-pub use config::{Accept, Expect, LinkConfig, Target};
+pub use config::{Accept, Expect, LinkConfig, Target, Uplink};
 pub use counters::Counters;
 pub use dial::DialHandle;
 pub use event::{DownReason, LinkError, LinkEvent, PathStats};

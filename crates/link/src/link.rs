@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use huxiao_core::{Class, Message, PathId, Span};
+use huxiao_core::{Class, Form, Message, PathId, Span};
 use huxiao_pki::Credentials;
 use huxiao_wire::encode_within;
 use tokio::time::{sleep, timeout_at};
@@ -66,7 +66,8 @@ impl Link {
     /// Gives a message to a path. Never waits. `false` if the path is gone, if the queue of that class is full, or if the
     /// message is longer than a frame of its lane: then it will not be sent (of a list that was split, perhaps a part).
     #[must_use = "a message that was not taken is the caller's to send elsewhere"]
-    pub fn send(&self, path: PathId, class: Class, message: &Message) -> bool {
+    pub fn send(&self, path: PathId, class: Class, form: Form, message: &Message) -> bool {
+        let _ = form;
         let Some(path) = self.shared.path(path) else { return false };
         let limit = frame_bytes(path.lane);
         let early = matches!(message, Message::Event(_));

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use huxiao_core::PathInfo;
 use quinn::{Connection, Endpoint, Incoming, ZeroRttAccepted};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -125,7 +126,7 @@ fn admit(
         shared.tally.peers_refused.add();
         return Err(refuse(codes::NOT_ACCEPTED, format!("{} is not accepted here", peer.identity)));
     }
-    let path = Path::new(shared, connection.clone(), peer, lane, false, confirm.is_some());
+    let path = Path::new(shared, connection.clone(), peer, PathInfo::plain(lane), false, confirm.is_some());
     shared.enter(&path).map_err(|error| refuse(codes::FULL, error.to_string()))?;
     Ok((path, confirm))
 }

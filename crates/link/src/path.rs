@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use huxiao_core::{Class, Lane, Message, PathId};
+use huxiao_core::{Class, Lane, Message, PathId, PathInfo};
 use huxiao_pki::{Peer, PeerError, peer_identity};
 use huxiao_wire::{HEADER_BYTES, WireError, decode_frame, frame_len};
 use quinn::{
@@ -41,6 +41,7 @@ pub(crate) struct Path {
     pub(crate) id: PathId,
     pub(crate) peer: Peer,
     pub(crate) lane: Lane,
+    pub(crate) info: PathInfo,
     pub(crate) dialled: bool,
     pub(crate) connection: Connection,
     pub(crate) outgoing: Outgoing,
@@ -77,14 +78,16 @@ impl Path {
         shared: &Shared,
         connection: Connection,
         peer: Peer,
-        lane: Lane,
+        info: PathInfo,
         dialled: bool,
         early: bool,
     ) -> Arc<Self> {
+        let lane = info.lane;
         Arc::new(Self {
             id: next_path(),
             peer,
             lane,
+            info,
             dialled,
             connection,
             outgoing: Outgoing::new(lane, shared.config.queue),
@@ -119,7 +122,7 @@ impl Path {
         PathStats {
             path: self.id,
             peer: self.peer.clone(),
-            lane: self.lane,
+            info: self.info,
             remote: self.remote(),
             dialled: self.dialled,
             early: self.is_early(),

@@ -135,7 +135,7 @@ impl Shared {
         if peer.validity != Validity::Valid {
             warn!(path = path.id.0, peer = %peer.identity, validity = %peer.validity, "the peer's certificate is not valid now");
         }
-        self.tell(LinkEvent::Up { path: path.id, peer, lane: path.lane, remote, early }).await;
+        self.tell(LinkEvent::Up { path: path.id, peer, info: path.info, remote, early }).await;
     }
 
     /// Removes a path from the table and says so.

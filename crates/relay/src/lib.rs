@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use huxiao_core::relay::{Relay, RelayConfig};
 use huxiao_core::{Lane, NodeName, Role};
-use huxiao_link::{Expect, LinkEvent, Target};
+use huxiao_link::{Expect, LinkEvent, Target, Uplink};
 use huxiao_runtime::config::{Config, Key, Kind};
 use huxiao_runtime::drive;
 use huxiao_runtime::host::{Base, COMMON_KEYS, Feed, Host, Running, StartError, join_keys};
@@ -62,7 +62,12 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let brokers = base.config.addresses("relay.brokers");
     let dials = brokers
         .iter()
-        .map(|addr| Target { addr: addr.to_string(), local: None, expect: expect.clone(), lanes: lanes.clone() })
+        .map(|addr| Target {
+            addr: addr.to_string(),
+            uplink: Uplink::default(),
+            expect: expect.clone(),
+            lanes: lanes.clone(),
+        })
         .map(|target| link.dial(&target))
         .collect::<Vec<_>>();
     let dials = Arc::new(dials);
@@ -73,6 +78,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
             relay: me.clone(),
             epoch: opened.epoch,
             next_slot: opened.high + 1,
+            copy_rate: huxiao_core::limits::COPY_BYTES_PER_SECOND,
             seed: base.host.seed,
             seal: huxiao_wire::seal,
             software: base.host.software(),
@@ -99,7 +105,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
 fn translate(event: LinkEvent) -> Option<huxiao_core::relay::Input> {
     use huxiao_core::relay::Input;
     Some(match event {
-        LinkEvent::Up { path, lane, .. } => Input::PathUp(path, lane),
+        LinkEvent::Up { path, peer, info, .. } => Input::PathUp(path, peer.identity.node, info),
         LinkEvent::Down { path, .. } => Input::PathDown(path),
         LinkEvent::Message { path, message } => Input::Message(path, message),
     })

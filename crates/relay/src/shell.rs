@@ -134,16 +134,17 @@ impl Shell<Relay> for RelayShell {
                     let _ = handle.map(|handle| handle.urgent(input));
                 });
             }
-            Output::Send(path, class, message) => {
+            Output::Send(path, class, form, message) => {
                 if matches!(message, huxiao_core::Message::Event(_)) {
                     metric::increment(Counter::CourierTransmissions, &[class.as_str()]);
                 }
-                if !self.link.send(path, class, &message) {
+                if !self.link.send(path, class, form, &message) {
                     // The path is gone or choked; the courier sends again.
                     tracing::debug!(?path, %class, "not sent");
                 }
             }
             Output::Hurry => self.dials.iter().for_each(DialHandle::hurry),
+            Output::Race => self.dials.iter().for_each(DialHandle::race),
             Output::Answer(ticket, answer) => self.answers.give(ticket, answer),
             Output::Report(report) => self.report(report),
         }

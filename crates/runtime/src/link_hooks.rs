@@ -57,7 +57,7 @@ fn show(stats: &[PathStats], own_role: Role) {
         open.extend([Lane::Express, Lane::Bulk].map(|lane| ((*role, lane), 0)));
     }
     for path in stats {
-        *open.entry((path.peer.identity.node.role(), path.lane)).or_default() += 1;
+        *open.entry((path.peer.identity.node.role(), path.info.lane)).or_default() += 1;
         metric::observe(Histogram::PathRtt, &[], path.rtt.as_secs_f64());
     }
     for ((role, lane), count) in open {
@@ -85,7 +85,7 @@ pub struct PathJson {
 pub fn paths(link: &Link) -> Vec<PathJson> {
     let json = |path: PathStats| PathJson {
         peer: path.peer.identity.node.to_string(),
-        lane: path.lane.as_str(),
+        lane: path.info.lane.as_str(),
         remote: path.remote.to_string(),
         early: path.early,
         certificate: path.peer.validity.as_str(),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use huxiao_core::station::{AckError, AckTicket, Acknowledged, InboxRow, Input, Output, Report, Station, Write};
 use huxiao_core::{Class, Message, NodeName, PersistSeq, Receipt, Stage};
-use huxiao_link::Link;
+use huxiao_link::{DialHandle, Link};
 use huxiao_runtime::drive::{Handle, Shell, WeakHandle};
 use huxiao_runtime::metric::{self, Counter, Histogram};
 use huxiao_runtime::time_format::seconds;
@@ -65,6 +65,7 @@ impl Answers {
 pub(crate) struct StationShell {
     pub(crate) me: NodeName,
     pub(crate) link: Link,
+    pub(crate) dials: Arc<Vec<DialHandle>>,
     pub(crate) store: Store,
     pub(crate) handle: WeakHandle<Station>,
     pub(crate) answers: Answers,
@@ -159,13 +160,14 @@ impl Shell<Station> for StationShell {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Persist(seq, write) => self.persist(seq, &write),
-            Output::Send(path, class, message) => {
+            Output::Send(path, class, form, message) => {
                 let statement = matches!(message, Message::Receipts(_));
-                if !self.link.send(path, class, &message) {
+                if !self.link.send(path, class, form, &message) {
                     // The path is gone or choked; the courier says it again.
                     tracing::debug!(?path, %class, statement, "not sent");
                 }
             }
+            Output::Race => self.dials.iter().for_each(DialHandle::race),
             Output::Show { row, durable } => self.show(row, durable),
             Output::NowDurable(seq) => {
                 self.board.read().durable(seq);

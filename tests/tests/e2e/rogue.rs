@@ -79,7 +79,7 @@ impl Peer {
         let link = Link::new(credentials, LinkConfig::new(|_| true), sender).unwrap();
         let target = Target {
             addr: lab.quic().to_owned(),
-            local: None,
+            uplink: Uplink::default(),
             expect: Expect::broker(None),
             lanes: vec![Lane::Express],
         };
@@ -92,7 +92,7 @@ impl Peer {
 
     /// Sends a message.
     pub(crate) fn send(&self, class: Class, message: &Message) {
-        assert!(self.link.send(self.path, class, message));
+        assert!(self.link.send(self.path, class, Form::Stream, message));
     }
 
     /// Reads on until `pick` takes a message, or gives `None` after `within`.

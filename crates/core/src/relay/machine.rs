@@ -10,6 +10,8 @@ use crate::inquiry::Inquiry;
 use crate::keeping::Unkept;
 use crate::limits;
 use crate::message::Message;
+use crate::path::Form;
+use crate::probe::{PathHealth, Prober};
 use crate::receipt::{Receipt, Stage};
 use crate::relay::port::{Input, Output, RelayConfig, Report, Write};
 use crate::relay::raise::{Press, RaiseError, Raised, Ticket};
@@ -34,6 +36,7 @@ pub struct Relay {
     by_key: BTreeMap<String, EventId>,
     pub(super) courier: Courier<EventId>,
     pub(super) express: BTreeSet<PathId>,
+    pub(super) prober: Prober,
     writing: BTreeMap<PersistSeq, EventId>,
     unkept: Unkept<EventId>,
     lamps_due: BTreeSet<(Timestamp, EventId)>,
@@ -54,7 +57,7 @@ impl Relay {
         let mut rng = Rng::new(config.seed);
         let mut relay = Self {
             me,
-            courier: Courier::new(rng.next_u64()),
+            courier: Courier::new(rng.next_u64()).with_rate(config.copy_rate),
             rng,
             next_seq: 1,
             next_persist: 1,
@@ -63,6 +66,7 @@ impl Relay {
             finished: BTreeSet::new(),
             by_key: BTreeMap::new(),
             express: BTreeSet::new(),
+            prober: Prober::default(),
             writing: BTreeMap::new(),
             unkept: Unkept::new(),
             lamps_due: BTreeSet::new(),
@@ -108,6 +112,17 @@ impl Relay {
         self.courier.has_path()
     }
 
+    /// How each express session does.
+    pub fn paths(&self, now: Timestamp) -> impl Iterator<Item = PathHealth> {
+        self.prober.health(now)
+    }
+
+    /// By how many microseconds this relay's clock is ahead of the region's, if that is known.
+    #[must_use]
+    pub fn skew(&self) -> Option<i64> {
+        self.prober.skew()
+    }
+
     /// Has the driver dial at once while an alarm waits and no broker node is reached.
     fn hurry(&mut self, now: Now) {
         let alarms: usize = self.courier.pending()[..=Class::P1 as usize].iter().sum();
@@ -145,7 +160,7 @@ impl Relay {
             self.by_key.insert(key.clone(), id);
         }
         if !view.is_stored() {
-            self.courier.offer(now.mono, id, view.row.sealed.event.class, true);
+            self.courier.offer(now.mono, id, view.row.sealed.event.class, true, view.row.sealed.wire_bytes());
         }
         self.open += 1;
         self.watch_lamp(id, &view);
@@ -212,10 +227,11 @@ impl Relay {
         if let Some(key) = key {
             self.by_key.insert(key, id);
         }
+        let bytes = view.row.sealed.wire_bytes();
         self.events.insert(id, view);
         self.file(now, id);
         self.keep(id);
-        self.courier.offer(now.mono, id, class, false);
+        self.courier.offer(now.mono, id, class, false, bytes);
     }
 
     /// The id of a new event; with a key it is that of the press, so that a press repeated to a relay that has lost its memory is still one event.
@@ -341,11 +357,23 @@ impl Relay {
     }
 
     pub(super) fn own_receipt(&self, event: EventId, stage: Stage, at: crate::time::WallTime) -> Receipt {
-        Receipt { event, stage, at, by: self.me.clone(), officer: None, note: Text::default() }
+        Receipt {
+            event,
+            stage,
+            at,
+            by: self.me.clone(),
+            officer: None,
+            note: Text::default(),
+            skew: self.prober.skew(),
+        }
     }
 
-    pub(super) fn send(&mut self, path: PathId, class: Class, message: Message) {
-        self.out.push_back(Output::Send(path, class, message));
+    pub(super) fn send(&mut self, path: PathId, class: Class, form: Form, message: Message) {
+        self.out.push_back(Output::Send(path, class, form, message));
+    }
+
+    pub(super) fn race(&mut self) {
+        self.out.push_back(Output::Race);
     }
 
     fn answer(&mut self, ticket: Ticket, answer: Result<Raised, RaiseError>) {
@@ -366,9 +394,9 @@ impl Machine for Relay {
             Input::Raise { ticket, press, idempotency_key } => self.raise(now, ticket, press, idempotency_key),
             Input::Persisted(seq) => self.persisted(now, seq),
             Input::PersistFailed(seq, why) => self.persist_failed(now, seq, why),
-            Input::PathUp(path, lane) => self.path_up(now, path, lane),
+            Input::PathUp(path, node, info) => self.path_up(now, path, node, info),
             Input::PathDown(path) => self.path_down(now, path),
-            Input::Message(_, message) => self.message(now, message),
+            Input::Message(path, message) => self.message(now, path, message),
         }
         self.dispatch(now);
         self.hurry(now);
@@ -381,6 +409,7 @@ impl Machine for Relay {
         }
         self.offer_refused(now);
         self.inquire(now);
+        self.probe(now);
         self.courier.handle_timeout(now.mono);
         self.dispatch(now);
         self.hurry(now);
@@ -396,6 +425,7 @@ impl Machine for Relay {
             self.unkept.poll_timeout(),
             self.inquiry.poll_timeout(),
             self.courier.poll_timeout(),
+            self.prober.poll_timeout(),
         ];
         timers.into_iter().flatten().min()
     }
@@ -406,6 +436,7 @@ impl Machine for Relay {
 
     fn check(&self) -> Result<(), String> {
         self.courier.check()?;
+        self.prober.check()?;
         let open = self.events.values().filter(|view| !view.is_finished()).count();
         if open != self.open || self.events.len() - open != self.finished.len() {
             return Err(format!("{open} events are open, {} counted", self.open));

@@ -94,7 +94,7 @@ async fn ten_thousand_unfinished_handshakes_do_not_delay_an_alarm() {
 
 async fn one_alarm(relay: &Node, broker: &mut Node, path: huxiao_core::PathId, number: u64) -> Duration {
     let began = Instant::now();
-    assert!(relay.link.send(path, Class::P0, &alarm(number)));
+    assert!(relay.link.send(path, Class::P0, Form::Stream, &alarm(number)));
     assert_eq!(broker.message().await.1, alarm(number));
     began.elapsed()
 }

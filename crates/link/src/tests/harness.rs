@@ -78,7 +78,7 @@ pub(super) fn identity(node: &str) -> Identity {
 }
 
 pub(super) fn target(addr: SocketAddr, lanes: &[Lane]) -> Target {
-    Target { addr: addr.to_string(), local: None, expect: Expect::broker(None), lanes: lanes.to_vec() }
+    Target { addr: addr.to_string(), uplink: Uplink::default(), expect: Expect::broker(None), lanes: lanes.to_vec() }
 }
 
 /// A link with its driver's ear.
@@ -101,7 +101,7 @@ impl Node {
 
     pub(super) async fn up(&mut self) -> (PathId, Peer, Lane, SocketAddr, bool) {
         match self.next().await {
-            LinkEvent::Up { path, peer, lane, remote, early } => (path, peer, lane, remote, early),
+            LinkEvent::Up { path, peer, info, remote, early } => (path, peer, info.lane, remote, early),
             other => panic!("expected Up, got {other:?}"),
         }
     }

@@ -110,9 +110,9 @@ impl Broker {
         let wait = async {
             loop {
                 match self.events.recv().await.expect("a link that lives") {
-                    LinkEvent::Up { path, lane, .. } => {
+                    LinkEvent::Up { path, info, .. } => {
                         self.sessions += 1;
-                        if lane == Lane::Express {
+                        if info.lane == Lane::Express {
                             self.express = Some(path);
                         }
                     }
@@ -155,7 +155,7 @@ impl Broker {
     pub(super) async fn say(&self, class: Class, message: &Message) {
         let path = self.express.expect("a session");
         let wait = async {
-            while !self.link.send(path, class, message) {
+            while !self.link.send(path, class, Form::Stream, message) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };

@@ -245,6 +245,12 @@ fn an_uplink_comes_and_goes_and_the_other_one_carries() {
     assert!(carries(0) && carries(1));
     emulator.link(0).set_present(false).unwrap();
     assert!(!carries(0) && carries(1));
+    far.send_to(b"answer", (emulator.link(0).near_ip(), 4000)).unwrap();
+    let began = Instant::now();
+    while emulator.link(0).counters()[1].refused == 0 {
+        assert!(began.elapsed() < ms(10_000), "{:?}", emulator.link(0).counters());
+        thread::sleep(ms(1));
+    }
     emulator.link(0).set_present(true).unwrap();
     assert!(carries(0) && carries(1));
 }

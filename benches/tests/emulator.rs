@@ -258,14 +258,21 @@ fn an_uplink_comes_and_goes_and_the_other_one_carries() {
 #[test]
 fn nothing_is_left_behind() {
     let Some((emulator, _alone)) = emulator(&both(Profile::lan()), 11) else { return };
-    let names = [emulator.near().name().to_owned(), emulator.far().name().to_owned()];
-    let listed = || {
-        let output = Command::new("ip").args(["netns", "list"]).output().unwrap();
+    let ip = |args: &[&str]| {
+        let output = Command::new("ip").args(args).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    assert!(names.iter().all(|name| listed().contains(name)));
+    let listed = |name: &str| ip(&["netns", "list"]).contains(name);
+    let names = [emulator.near().name().to_owned(), emulator.far().name().to_owned()];
+    assert!(names.iter().all(|name| listed(name)));
     let seen = emulator.near().command("cat").arg("/proc/self/net/dev").output().unwrap();
     assert!(String::from_utf8(seen.stdout).unwrap().contains(emulator.link(0).near_device()));
-    drop(emulator);
-    assert!(names.iter().all(|name| !listed().contains(name)));
+    // As a killed program would leave it: no process has a number above 2^22.
+    let orphan = names[0].replacen(&std::process::id().to_string(), "4194305", 1);
+    ip(&["netns", "add", &orphan]);
+    let other = Emulator::start(&both(Profile::lan()), 12).unwrap();
+    assert!(!listed(&orphan) && names.iter().all(|name| listed(name)));
+    drop((emulator, other));
+    assert!(names.iter().all(|name| !listed(name)));
 }

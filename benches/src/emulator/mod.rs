@@ -97,9 +97,7 @@ impl Emulator {
             return Err(EmulatorError::Unavailable(why));
         }
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        if number == 0 {
-            namespace::remove_leftovers();
-        }
+        namespace::remove_leftovers();
         // Each emulator has namespaces of its own, so a repeated subnet harms nothing; different ones are easier to tell apart.
         let subnet = u8::try_from(number % 250).unwrap_or(0);
         let near = Arc::new(Namespace::new(number, "near")?);

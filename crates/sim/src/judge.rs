@@ -14,6 +14,11 @@ const LOOK_AGAIN: u64 = 10 * SECOND;
 impl World {
     /// Has it judged whether an alarm reaches its stations in time.
     pub(crate) fn watch_in_time(&mut self, id: EventId, raised: u64) {
+        let class = self.ledger.raised.get(&id).map(|raised| raised.class);
+        if self.nature.small_record && class > Some(Class::P0) {
+            // A record that is full refuses it until officers have made room, which may be long.
+            return;
+        }
         for station in 0..self.province.stations.len() {
             self.at(raised + SECOND, Action::Judge(id, station));
         }

@@ -86,11 +86,11 @@ impl World {
         match output {
             relay::Output::Hurry => {
                 self.trace.note(now, None, || format!("school {at}: an alarm waits and no path is there"));
-                self.hurry(Node::Relay(at))?;
+                self.hurry(Node::Relay(at));
             }
             relay::Output::Race => {
                 self.trace.note(now, None, || format!("school {at}: alarms under way and nothing comes back"));
-                self.race(Node::Relay(at))?;
+                self.race(Node::Relay(at));
             }
             relay::Output::Persist(seq, write) => {
                 if self.relays[at].disk.write(seq, write) {
@@ -258,7 +258,7 @@ impl World {
             }
             station::Output::Race => {
                 self.trace.note(now, None, || format!("seat {at}: statements under way and nothing comes back"));
-                self.race(Node::Seat(at))?;
+                self.race(Node::Seat(at));
             }
             station::Output::Answer(_, Err(_)) | station::Output::Report(_) => {}
         }

@@ -9,8 +9,9 @@ use crate::people::press_of;
 use crate::province::{Nature, Province, key};
 use crate::world::{Action, MINUTE, SECOND, World};
 
-/// After the faults: when officers take all that is left, twice, since what was refused for want of room comes a minute later.
-const SWEEPS: [u64; 2] = [150 * SECOND, 300 * SECOND];
+/// After the faults: when officers take all that is left, several times, since what was refused for want of room comes a minute later, as
+/// much as fits then.
+const SWEEPS: [u64; 5] = [120 * SECOND, 190 * SECOND, 260 * SECOND, 330 * SECOND, 400 * SECOND];
 /// From here on nothing more may be said or written.
 const QUIET: u64 = 480 * SECOND;
 /// Here the seats' sessions are cut and made once more: they must be given nothing.

@@ -1,13 +1,14 @@
-//! Keeping sessions up: who dials whom, when again, and what haste changes.
+//! Keeping sessions up: who dials whom, when again, and what haste changes. It follows `link`'s plan of dials, which is for real sockets.
 //!
-//! * A session that ended is dialled anew after 1 s, then 2, 4, … 30 s, half of that more or less at random.
-//! * In haste (an alarm waits without any path) a dialler begins an attempt every 250 ms until one is answered, four at most at a time. With
-//!   the ticket of an earlier session an attempt carries events in its first flight, and is a path at once.
-//! * In a race (alarms are under way and nothing comes back) one fresh session is dialled beside the one that there is, which is
-//!   closed five seconds after the fresh one is confirmed.
+//! * A session that ended is dialled anew after 0.1 s, then 0.2, 0.4, … 5 s, half of that more or less at random.
+//! * In haste (an alarm waits and nothing has come on any path) a dialler begins an attempt every two round trips, 250 ms at the least, and
+//!   gives each up after three seconds, but for one that has the whole time of a handshake. With the ticket of an earlier session an
+//!   attempt carries events in its first flight, and is a path at once.
+//! * In a race (alarms are under way and nothing comes back) it does the same beside the session that there is. Five seconds after
+//!   a fresh one is confirmed, the older one is closed, or the fresh one if the older has been heard again.
 //! * A ticket is good for the life of the process that gave it, and lost with the one that held it.
 //!
-//! Invariant: of one dialler's attempts at most four are unanswered, each for ten seconds at most.
+//! Invariant: of one dialler's attempts at most eight are unanswered, and each has its end.
 
 use huxiao_core::{Cost, Lane, Span, UplinkId, limits};
 
@@ -17,18 +18,27 @@ use crate::node::Node;
 use crate::world::{Action, SECOND, World};
 
 /// The first and the last pause between two attempts.
-pub const FIRST_PAUSE: u64 = SECOND;
+pub const FIRST_PAUSE: u64 = SECOND / 10;
 /// The same.
-pub const LAST_PAUSE: u64 = 30 * SECOND;
+pub const LAST_PAUSE: u64 = 5 * SECOND;
 /// How far a pause is moved at random, in percent.
 pub const PAUSE_JITTER: u32 = 50;
-/// Between two attempts in haste.
-pub const STAGGER: u64 = SECOND / 4;
+/// Between two attempts in haste: at least, at most, and without any measured round trip.
+pub const STAGGER: (u64, u64, u64) = (SECOND / 4, SECOND, SECOND / 2);
 /// How long haste lasts after it was last asked for.
-const HASTE: u64 = SECOND;
-const ATTEMPTS: usize = 4;
-/// How long a session that was beaten in a race is kept.
-const BEATEN: u64 = 5 * SECOND;
+const HASTE: u64 = 6 * SECOND;
+const ATTEMPTS: usize = 8;
+/// How long a hurried attempt may take, unless three round trips are more.
+const HURRIED_LIFE: u64 = 3 * SECOND;
+/// How long a fresh session and the one that it was dialled beside live together; and from when on a session was a success.
+const BOTH_LIVE: u64 = 5 * SECOND;
+
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    session: u64,
+    until: u64,
+    patient: bool,
+}
 
 /// Keeps one session up.
 #[derive(Debug)]
@@ -45,11 +55,16 @@ pub struct Dialler {
     pub cost: Cost,
     /// Which lane.
     pub lane: Lane,
-    current: Option<u64>,
-    attempts: Vec<(u64, u64)>,
+    /// The session, and since when it is confirmed.
+    current: Option<(u64, u64)>,
+    attempts: Vec<Attempt>,
     ticket: Option<u64>,
+    rtt: Option<u64>,
     pause: u64,
+    due: u64,
+    last: Option<u64>,
     haste_until: u64,
+    race: bool,
     /// The number of the turn that is waited for: an older one is void.
     turn: u64,
 }
@@ -68,10 +83,35 @@ impl Dialler {
             current: None,
             attempts: Vec::new(),
             ticket: None,
+            rtt: None,
             pause: FIRST_PAUSE,
+            due: 0,
+            last: None,
             haste_until: 0,
+            race: false,
             turn: 0,
         }
+    }
+
+    fn stagger(&self) -> u64 {
+        self.rtt.map_or(STAGGER.2, |rtt| (rtt * 2).clamp(STAGGER.0, STAGGER.1))
+    }
+
+    fn hurries(&self, now: u64) -> bool {
+        let wanted = if self.current.is_some() { self.race } else { self.haste_until > now };
+        wanted && self.attempts.len() < ATTEMPTS
+    }
+
+    fn is_idle(&self) -> bool {
+        self.current.is_none() && self.attempts.is_empty()
+    }
+
+    /// When it has something to do.
+    fn next(&self, now: u64) -> Option<u64> {
+        let ends = self.attempts.iter().map(|attempt| attempt.until).min();
+        let hurried = self.hurries(now).then(|| self.last.map_or(now, |last| last + self.stagger()));
+        let due = self.is_idle().then_some(self.due);
+        [ends, hurried, due].into_iter().flatten().min()
     }
 }
 
@@ -80,21 +120,24 @@ fn handshake_timeout() -> u64 {
 }
 
 impl World {
-    /// Has a dialler take its turn at `when`, in place of any turn that it waited for.
-    pub(crate) fn turn_at(&mut self, at: usize, when: u64) {
+    /// Has a dialler take its next turn when it is time, in place of any that it waited for.
+    fn plan_turn(&mut self, at: usize) {
         self.numbers += 1;
         self.diallers[at].turn = self.numbers;
-        self.at(when, Action::Dial(at, self.numbers));
+        if let Some(next) = self.diallers[at].next(self.now) {
+            self.at(next, Action::Dial(at, self.numbers));
+        }
     }
 
     /// Begins to keep up the sessions of a node that has started.
     pub(crate) fn dial_all(&mut self, node: Node) {
         for at in 0..self.diallers.len() {
             if self.diallers[at].client == node {
+                let due = self.now + self.rng.below(50_000);
                 let dialler = &mut self.diallers[at];
-                (dialler.ticket, dialler.pause, dialler.haste_until) = (None, FIRST_PAUSE, 0);
-                let when = self.now + self.rng.below(50_000);
-                self.turn_at(at, when);
+                (dialler.ticket, dialler.rtt, dialler.pause, dialler.due) = (None, None, FIRST_PAUSE, due);
+                (dialler.haste_until, dialler.race, dialler.last) = (0, false, None);
+                self.plan_turn(at);
             }
         }
     }
@@ -105,83 +148,56 @@ impl World {
         if self.diallers[at].turn != turn || !self.is_up(self.diallers[at].client) {
             return Ok(());
         }
-        let stale: Vec<u64> =
-            self.diallers[at].attempts.iter().filter(|(_, until)| *until <= now).map(|(number, _)| *number).collect();
-        for number in stale {
-            self.close(number, Side::Client, false)?;
+        let late = self.diallers[at].attempts.iter().filter(|attempt| attempt.until <= now);
+        let late: Vec<u64> = late.map(|attempt| attempt.session).collect();
+        for session in late {
+            self.close(session, Side::Client, false)?;
         }
         let dialler = &self.diallers[at];
-        // The end of the last attempt has given out another turn.
-        if dialler.turn != turn || dialler.current.is_some() {
-            return Ok(());
+        let hurried = dialler.hurries(now) && dialler.last.is_none_or(|last| last + dialler.stagger() <= now);
+        if hurried {
+            let life = HURRIED_LIFE.max(dialler.rtt.unwrap_or(0) * 3);
+            let patient = !dialler.attempts.iter().any(|attempt| attempt.patient);
+            self.attempt(at, if patient { handshake_timeout() } else { life }, patient)?;
+        } else if dialler.is_idle() && dialler.due <= now {
+            self.attempt(at, handshake_timeout(), true)?;
         }
-        let haste = dialler.haste_until > now;
-        if dialler.attempts.is_empty() || (haste && dialler.attempts.len() < ATTEMPTS) {
-            self.attempt(at)?;
-        }
-        let dialler = &self.diallers[at];
-        let stale_at = dialler.attempts.iter().map(|(_, until)| *until).min().unwrap_or(now + SECOND);
-        let next = if haste { stale_at.min(now + STAGGER) } else { stale_at };
-        // The turn may have been given anew meanwhile, by an attempt that ended at once.
-        if self.diallers[at].turn == turn {
-            self.turn_at(at, next);
-        }
+        self.plan_turn(at);
         Ok(())
     }
 
-    fn attempt(&mut self, at: usize) -> Outcome {
+    fn attempt(&mut self, at: usize, life: u64, patient: bool) -> Outcome {
+        let now = self.now;
         let ticket = self.diallers[at].ticket;
-        let number = self.begin_session(at, ticket);
-        let until = self.now + handshake_timeout();
-        self.diallers[at].attempts.push((number, until));
+        let session = self.begin_session(at, ticket);
+        let dialler = &mut self.diallers[at];
+        dialler.last = Some(now);
+        dialler.attempts.push(Attempt { session, until: now + life, patient });
         if ticket.is_some() {
-            self.tell_up(number, Side::Client)?;
+            self.tell_up(session, Side::Client)?;
         }
         self.flush();
         Ok(())
     }
 
-    /// An alarm waits and there is no path.
-    pub(crate) fn hurry(&mut self, node: Node) -> Outcome {
+    /// An alarm waits and nothing has come on any path.
+    pub(crate) fn hurry(&mut self, node: Node) {
         for at in self.express_diallers(node) {
-            self.haste(at);
-        }
-        Ok(())
-    }
-
-    fn haste(&mut self, at: usize) {
-        let now = self.now;
-        let dialler = &mut self.diallers[at];
-        let was = dialler.haste_until > now;
-        dialler.haste_until = now + HASTE;
-        if !was && dialler.current.is_none() {
-            self.turn_at(at, now);
+            self.diallers[at].haste_until = self.now + HASTE;
+            self.plan_turn(at);
         }
     }
 
     /// Alarms are under way and nothing comes back.
-    pub(crate) fn race(&mut self, node: Node) -> Outcome {
+    pub(crate) fn race(&mut self, node: Node) {
         for at in self.express_diallers(node) {
-            let dialler = &self.diallers[at];
-            if dialler.current.is_none() {
-                self.haste(at);
-            } else if dialler.attempts.is_empty() {
-                self.attempt(at)?;
-                let number = self.diallers[at].attempts.last().map(|(number, _)| *number);
-                // The session beside which it stands keeps the dialler from taking turns, so its end is seen to here.
-                if let Some(number) = number {
-                    self.at(self.now + handshake_timeout(), Action::GiveUp(number));
-                }
+            let dialler = &mut self.diallers[at];
+            if dialler.current.is_some() {
+                dialler.race = true;
+            } else {
+                dialler.haste_until = self.now + HASTE;
             }
-        }
-        Ok(())
-    }
-
-    /// Ends an attempt that nobody has answered.
-    pub(crate) fn give_up(&mut self, number: u64) -> Outcome {
-        match self.sessions.get(&number) {
-            Some(session) if !session.confirmed => self.close(number, Side::Client, false),
-            _ => Ok(()),
+            self.plan_turn(at);
         }
     }
 
@@ -190,57 +206,74 @@ impl World {
         (0..self.diallers.len()).filter(|at| express(&self.diallers[*at])).collect()
     }
 
+    /// How often an end of a session has heard something.
+    fn heard(&self, session: u64) -> Option<u64> {
+        self.sessions.get(&session)?.ends[0].as_ref().map(|end| end.heard)
+    }
+
     /// An attempt was answered: it is the session now.
-    pub(crate) fn confirmed(&mut self, number: u64) -> Outcome {
-        let Some(at) = self.sessions.get(&number).map(|session| session.dialler) else { return Ok(()) };
+    pub(crate) fn confirmed(&mut self, session: u64) -> Outcome {
+        let now = self.now;
+        let Some(at) = self.sessions.get(&session).map(|session| session.dialler) else { return Ok(()) };
         let life = self.brokers[self.diallers[at].broker].life.number;
+        let rtt = self.sessions.get(&session).and_then(|session| session.ends[0].as_ref()?.rtt());
         let dialler = &mut self.diallers[at];
-        dialler.attempts.retain(|(attempt, _)| *attempt != number);
-        (dialler.ticket, dialler.pause) = (Some(life), FIRST_PAUSE);
-        let old = dialler.current.replace(number);
-        let others: Vec<u64> = dialler.attempts.iter().map(|(attempt, _)| *attempt).collect();
-        if let Some(old) = old {
-            self.at(self.now + BEATEN, Action::Close(old));
+        dialler.attempts.retain(|attempt| attempt.session != session);
+        (dialler.ticket, dialler.rtt) = (Some(life), rtt.or(dialler.rtt));
+        (dialler.haste_until, dialler.race) = (0, false);
+        let old = dialler.current.replace((session, now));
+        let others: Vec<u64> = dialler.attempts.iter().map(|attempt| attempt.session).collect();
+        if let Some((old, _)) = old {
+            let heard = self.heard(old).unwrap_or(0);
+            self.at(now + BOTH_LIVE, Action::Choose(old, session, heard));
         }
         for other in others {
             self.close(other, Side::Client, true)?;
         }
+        self.plan_turn(at);
         Ok(())
     }
 
-    /// The node's ticket is no good: the session came to nothing, and the next is dialled in full, at once.
-    pub(crate) fn ticket_refused(&mut self, number: u64) -> Outcome {
-        if let Some(at) = self.sessions.get(&number).map(|session| session.dialler) {
-            self.diallers[at].ticket = None;
-            self.close(number, Side::Client, true)?;
-            if self.diallers[at].current.is_none() && self.diallers[at].attempts.is_empty() {
-                self.turn_at(at, self.now);
-            }
+    /// Two sessions have lived beside each other: the older one stays if it was heard meanwhile.
+    pub(crate) fn choose(&mut self, old: u64, fresh: u64, heard: u64) -> Outcome {
+        let Some(at) = self.sessions.get(&fresh).map(|session| session.dialler) else { return Ok(()) };
+        let lives = self.heard(old).is_some_and(|now| now > heard);
+        if lives && self.diallers[at].current.is_some_and(|(current, _)| current == fresh) {
+            self.diallers[at].current = Some((old, self.now));
+            return self.close(fresh, Side::Client, true);
         }
+        self.close(old, Side::Client, true)
+    }
+
+    /// The node's ticket is no good: the session came to nothing, and the next is dialled in full, at once.
+    pub(crate) fn ticket_refused(&mut self, session: u64) -> Outcome {
+        let Some(at) = self.sessions.get(&session).map(|session| session.dialler) else { return Ok(()) };
+        self.diallers[at].ticket = None;
+        self.close(session, Side::Client, true)?;
+        self.diallers[at].due = self.now;
+        self.plan_turn(at);
         Ok(())
     }
 
     /// A session or an attempt has ended at the end that dialled it.
-    pub(crate) fn ended(&mut self, number: u64) -> Outcome {
-        let Some(at) = self.sessions.get(&number).map(|session| session.dialler) else { return Ok(()) };
+    pub(crate) fn ended(&mut self, session: u64) {
+        let now = self.now;
+        let Some(at) = self.sessions.get(&session).map(|session| session.dialler) else { return };
         let dialler = &mut self.diallers[at];
-        let attempts = dialler.attempts.len();
-        dialler.attempts.retain(|(attempt, _)| *attempt != number);
-        let was_current = dialler.current == Some(number);
-        if was_current {
+        dialler.attempts.retain(|attempt| attempt.session != session);
+        if let Some((current, since)) = dialler.current.filter(|(current, _)| *current == session) {
+            debug_assert_eq!(current, session);
             dialler.current = None;
+            if now - since >= BOTH_LIVE {
+                dialler.pause = FIRST_PAUSE;
+            }
         }
-        let was_attempt = dialler.attempts.len() < attempts;
-        let nothing = dialler.current.is_none() && dialler.attempts.is_empty();
-        if nothing && (was_current || was_attempt) {
+        if dialler.is_idle() {
             let around = dialler.pause;
             dialler.pause = (around * 2).min(LAST_PAUSE);
-            let haste = dialler.haste_until > self.now;
             let pause = self.rng.jitter(Span::from_micros(around), PAUSE_JITTER);
-            let pause = u64::try_from(pause.as_micros()).unwrap_or(LAST_PAUSE);
-            let when = self.now + if haste { STAGGER } else { pause };
-            self.turn_at(at, when);
+            self.diallers[at].due = now + u64::try_from(pause.as_micros()).unwrap_or(LAST_PAUSE);
         }
-        Ok(())
+        self.plan_turn(at);
     }
 }

@@ -354,7 +354,7 @@ impl World {
             _ => {}
         }
         if side == Side::Client {
-            self.ended(number)?;
+            self.ended(number);
         }
         if gone {
             self.sessions.remove(&number);

@@ -16,7 +16,7 @@ use crate::world::{Action, SECOND, World};
 /// How long a node is down at most.
 const DOWN: u64 = 20 * SECOND;
 /// How much a record holds that is to forget soon, and how much any other.
-const SMALL: usize = 3;
+const SMALL: usize = 5;
 const LARGE: usize = 20_000;
 
 impl World {

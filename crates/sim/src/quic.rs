@@ -70,6 +70,8 @@ pub struct End {
     keep_at: u64,
     /// When the driver has said that it will call; kept here so that it need not look it up.
     pub called_at: u64,
+    /// How many packets have come.
+    pub heard: u64,
 }
 
 /// What a call brought about.
@@ -111,7 +113,14 @@ impl End {
             may_extend: true,
             keep_at: manner.keep_alive.map_or(NEVER, |every| now + every),
             called_at: NEVER,
+            heard: 0,
         }
+    }
+
+    /// The smoothed round trip, once one was measured.
+    #[must_use]
+    pub fn rtt(&self) -> Option<u64> {
+        self.rtt.map(|(smooth, _)| smooth)
     }
 
     /// Puts a message on a stream of its own.
@@ -180,6 +189,7 @@ impl End {
         if !self.note(packet.number) {
             return step;
         }
+        self.heard += 1;
         (self.idle_at, self.may_extend) = (now + self.manner.idle, true);
         self.keep_at = self.manner.keep_alive.map_or(NEVER, |every| now + every);
         if let Some(ack) = packet.ack {

@@ -39,10 +39,8 @@ pub enum Action {
     Arrive(u64, Side, Packet),
     /// An end of a session has something to do.
     Transport(u64, Side),
-    /// A session is ended by the end that dialled it.
-    Close(u64),
-    /// A session is given up, if nobody has answered it.
-    GiveUp(u64),
+    /// An older and a fresher session of one dialler have lived beside each other; how often the older had been heard before.
+    Choose(u64, u64, u64),
     /// A dialler's turn, if its number is still that.
     Dial(usize, u64),
     /// A sync is over, if the node still lives that life.
@@ -336,8 +334,7 @@ impl World {
             Action::Press(number) => self.press(number),
             Action::Arrive(session, side, packet) => self.arrive(session, side, packet),
             Action::Transport(session, side) => self.transport(session, side),
-            Action::Close(session) => self.close(session, Side::Client, true),
-            Action::GiveUp(session) => self.give_up(session),
+            Action::Choose(old, fresh, heard) => self.choose(old, fresh, heard),
             Action::Dial(dialler, number) => self.dial_turn(dialler, number),
             Action::Synced(node, life) if life == self.life(node).number => self.synced(node),
             Action::Screen(at, life, id) if life == self.seats[at].life.number => self.screen(at, id),

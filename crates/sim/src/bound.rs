@@ -7,18 +7,19 @@
 //! * **Settled** ([`settled`]): all around the alarm was well at the press and is so still, with sessions on the way. While an alarm is
 //!   young, copies are [`YOUNG_GAP`] apart, a fifth more with jitter. So each of the two lines takes at most `K` such gaps.
 //! * **Healed** ([`healed`]): the region is well and settled, and all of the school's lines are well again. The relay hears nothing, so
-//!   it races: one fresh session at a time, each given up after ten seconds, after a race gap of [`LONGEST_GAP`] at most. `A` such handshakes
-//!   fail all once in a thousand million times: each of five packets has four tries in ten seconds, so one fails with
-//!   `5·run⁴` at most. Then the courier puts the alarm on it, and repeats it [`LONGEST_GAP`] apart at most.
+//!   it races, after a race gap of [`LONGEST_GAP`] at most: a fresh session is begun every second at the least, and given up after three.
+//!   `A` such handshakes fail all once in a thousand million times: each of five packets has two tries in that time, so
+//!   one fails with `5·run²` at most, and is taken to fail half of the time at the least where that is more than half. Then the
+//!   courier puts the alarm on it, and repeats it [`LONGEST_GAP`] apart at most.
 //! * **Any** ([`any`]): one way exists, over one uplink, one node and one seat; everything else may be down, deaf, or lie in wait. A dead session is
 //!   noticed after its idle time at the latest, and dialled anew with pauses of up to one and a half [`LAST_PAUSE`], at both ends
-//!   of the way. The relay's turn for the one good path comes after that for all others, and a node that has lost the alarm again is
+//!   of the way, by handshakes that have ten seconds and so four tries (`5·run⁴`). The relay's turn for the one good path comes after that for all others, and a node that has lost the alarm again is
 //!   found out by the next question, at the beginning of each session. What was refused is offered again after a minute.
 
 use huxiao_core::courier::{LONGEST_GAP, YOUNG_GAP};
 use huxiao_core::{Span, limits};
 
-use crate::dial::{LAST_PAUSE, PAUSE_JITTER};
+use crate::dial::{LAST_PAUSE, PAUSE_JITTER, STAGGER};
 use crate::profile::Profile;
 use crate::world::{MINUTE, SECOND};
 
@@ -68,8 +69,9 @@ fn old_gap() -> u64 {
     micros(LONGEST_GAP) * JITTER.0 / JITTER.1
 }
 
-fn handshakes(profile: &Profile) -> u64 {
-    tries((5.0 * profile.loss.run().powi(4)).min(0.5))
+/// So many handshakes fail all, where each packet has so many tries.
+fn handshakes(profile: &Profile, each: i32) -> u64 {
+    tries((5.0 * profile.loss.run().powi(each)).min(0.5))
 }
 
 fn show() -> u64 {
@@ -87,7 +89,7 @@ pub fn settled(school: &Profile, seat: &Profile) -> u64 {
 #[must_use]
 pub fn healed(school: &Profile, seat: &Profile) -> u64 {
     let handshake = micros(limits::HANDSHAKE_TIMEOUT);
-    let dials = handshakes(school) * (handshake + one_copy(school)) + micros(LONGEST_GAP);
+    let dials = handshakes(school, 2) * STAGGER.1 + handshake + one_copy(school) + micros(LONGEST_GAP);
     let copies = tries(school.loss.run()) * old_gap() + one_copy(school);
     dials + copies + settled(&crate::profile::LAN, seat) + REFUSED
 }
@@ -98,7 +100,7 @@ pub fn any(school: &Profile, seat: &Profile, metered: bool, paths: u64) -> u64 {
     let idle = micros(if metered { limits::METERED_IDLE_TIMEOUT } else { limits::IDLE_TIMEOUT });
     let pause = LAST_PAUSE * u64::from(100 + PAUSE_JITTER) / 100;
     let session = |profile: &Profile, idle: u64| {
-        idle + handshakes(profile) * (pause + micros(limits::HANDSHAKE_TIMEOUT) + one_copy(profile))
+        idle + handshakes(profile, 4) * (pause + micros(limits::HANDSHAKE_TIMEOUT) + one_copy(profile))
     };
     let copies = |profile: &Profile, ways: u64| tries(profile.loss.run()) * ways * old_gap() + one_copy(profile);
     session(school, idle)

@@ -142,6 +142,7 @@ impl World {
             self.watch_in_time(id, raised);
         }
         let number = usize::try_from(ticket.0).unwrap_or(usize::MAX);
+        self.ledger.of_press.entry(number).or_insert(id);
         if let Some(key) = self.presses.get(number).and_then(|press| press.2.clone()) {
             let first = *self.ledger.by_key.entry(key.clone()).or_insert(id);
             if first != id {

@@ -34,14 +34,28 @@ pub struct Day {
 pub struct Tally {
     /// Events that a relay called kept.
     pub kept: u64,
-    /// Of those, alarms that arrived.
+    /// Events that were shown at a station, once for each of its stations.
     pub arrived: u64,
-    /// Stored, by node.
+    /// Events that a node called stored, once for each node.
     pub stored: u64,
     /// How near the busiest node came to what is allowed, in percent: wakes, packets.
     pub busiest: (u64, u64),
     /// Packets on all lines.
     pub packets: u64,
+}
+
+impl Tally {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            kept: self.kept + other.kept,
+            arrived: self.arrived + other.arrived,
+            stored: self.stored + other.stored,
+            busiest: (self.busiest.0.max(other.busiest.0), self.busiest.1.max(other.busiest.1)),
+            packets: self.packets + other.packets,
+        }
+    }
 }
 
 /// The world of a seed, with its day laid out but not run.

@@ -26,6 +26,8 @@ pub struct Ledger {
     pub kept: BTreeSet<EventId>,
     /// The first event of each key.
     pub by_key: BTreeMap<String, EventId>,
+    /// The event of each press that was called kept.
+    pub of_press: BTreeMap<usize, EventId>,
     /// What each broker node called stored.
     pub stored: BTreeSet<(usize, EventId)>,
     /// What an officer was told to have.

@@ -104,6 +104,15 @@ impl Line {
         self.profile.dark.is_some_and(|(length, every)| (now + self.phase) % every < length)
     }
 
+    /// When the dark spell ends that is on; `now` if none is.
+    #[must_use]
+    pub fn light_at(&self, now: u64) -> u64 {
+        match self.profile.dark {
+            Some((length, every)) if self.is_dark(now) => now + length - (now + self.phase) % every,
+            _ => now,
+        }
+    }
+
     /// Puts a packet on it.
     pub fn carry(&mut self, now: u64, way: Way, broker: usize, bytes: u32, rng: &mut Rng) -> Arrivals {
         let at = way as usize;

@@ -4,7 +4,7 @@ use huxiao_core::plan::Plan;
 use huxiao_core::record::RecordState;
 use huxiao_core::relay::{Relay, RelayConfig};
 use huxiao_core::station::{Station, StationConfig};
-use huxiao_core::{NodeName, RecordId, broker, limits};
+use huxiao_core::{NodeName, RecordId, broker};
 
 use crate::check::Outcome;
 use crate::disk::Disk;
@@ -113,7 +113,7 @@ impl World {
                     relay: self.province.relay(at),
                     epoch: number + 1,
                     next_slot: 1,
-                    copy_rate: limits::COPY_BYTES_PER_SECOND,
+                    copy_rate: self.copy_rate,
                     seed,
                     seal: huxiao_wire::seal,
                     software: "sim".to_owned(),

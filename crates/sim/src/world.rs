@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use huxiao_core::relay::Press;
-use huxiao_core::{Cost, EventId, Lane, Machine, Now, Rng, Timestamp, UplinkId, WallTime};
+use huxiao_core::{Cost, EventId, Lane, Machine, Now, Rng, Timestamp, UplinkId, WallTime, limits};
 
 use crate::check::{Check, Failure, Outcome};
 use crate::dial::Dialler;
@@ -132,6 +132,8 @@ pub struct World {
     pub check_every: u32,
     /// Of a hundred alarms that are shown, so many are taken by an officer soon.
     pub officers: u64,
+    /// What a relay may spend on copies of alarms, in bytes a second for each line.
+    pub copy_rate: u32,
     pub(crate) dirty: Vec<(u64, Side)>,
     pub(crate) numbers: u64,
     pub(crate) steps: u32,
@@ -166,6 +168,7 @@ impl World {
             trace: Trace::default(),
             check_every: 1,
             officers: 40,
+            copy_rate: limits::COPY_BYTES_PER_SECOND,
             dirty: Vec::new(),
             numbers: 0,
             steps: 0,

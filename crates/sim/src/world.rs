@@ -132,6 +132,8 @@ pub struct World {
     pub check_every: u32,
     /// Of a hundred alarms that are shown, so many are taken by an officer soon.
     pub officers: u64,
+    /// Whether alarms are held to the bounds of their links and nodes to those of their traffic, as they are unless a scenario only measures.
+    pub judges: bool,
     /// What a relay may spend on copies of alarms, in bytes a second for each line.
     pub copy_rate: u32,
     pub(crate) dirty: Vec<(u64, Side)>,
@@ -168,6 +170,7 @@ impl World {
             trace: Trace::default(),
             check_every: 1,
             officers: 40,
+            judges: true,
             copy_rate: limits::COPY_BYTES_PER_SECOND,
             dirty: Vec::new(),
             numbers: 0,

@@ -127,9 +127,22 @@ fn hold(check: Check, holds: bool, what: impl FnOnce() -> String) -> Result<(), 
     if holds { Ok(()) } else { Err(Failure::new(check, what())) }
 }
 
-/// Bytes that were put on the first lines of a school, up and down.
+/// Bytes that were put on the lines of school 0, both ways, whether they arrived or not.
 fn school_bytes(world: &World) -> u64 {
-    world.school_lines(0).map(|line| world.lines[line].bytes.iter().sum::<u64>()).sum()
+    let [up, down] = both_ways(world);
+    up + down
+}
+
+/// The same towards the region, and from it.
+fn both_ways(world: &World) -> [u64; 2] {
+    let lines = || world.school_lines(0).map(|line| world.lines[line].bytes);
+    [lines().map(|bytes| bytes[0]).sum(), lines().map(|bytes| bytes[1]).sum()]
+}
+
+/// Both as hourly figures.
+fn rates(before: [u64; 2], after: [u64; 2], micros: u64) -> String {
+    let [up, down] = [0, 1].map(|way| an_hour(after[way] - before[way], micros));
+    format!("{up} out, {down} in")
 }
 
 /// A second's worth of bytes as an hour's.

@@ -9,7 +9,7 @@ use huxiao_core::EventId;
 use huxiao_core::broker::Broker;
 use huxiao_core::record::Entry;
 use huxiao_runtime::drive::Handle;
-use huxiao_runtime::event_json::{EventFields, ReceiptJson, StepJson};
+use huxiao_runtime::event_json::{EventFields, LapJson, ReceiptJson, StepJson, timeline};
 use huxiao_runtime::http::{ApiError, Json};
 use serde::Serialize;
 
@@ -37,16 +37,19 @@ struct EntryJson {
     stations: Vec<String>,
     trail: Vec<StepJson>,
     receipts: Vec<ReceiptJson>,
+    timeline: Vec<LapJson>,
 }
 
 impl EntryJson {
     fn new(entry: &Entry) -> Self {
+        let (event, receipts) = (&entry.admission.sealed.event, entry.receipts());
         Self {
-            event: EventFields::new(&entry.admission.sealed.event),
+            event: EventFields::new(event),
             index: entry.index,
             stations: entry.admission.stations.iter().map(ToString::to_string).collect(),
             trail: entry.admission.trail.steps().iter().map(StepJson::new).collect(),
-            receipts: entry.receipts().iter().map(ReceiptJson::new).collect(),
+            timeline: timeline(event, &entry.admission.trail, &receipts),
+            receipts: receipts.iter().map(ReceiptJson::new).collect(),
         }
     }
 }

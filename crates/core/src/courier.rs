@@ -471,10 +471,12 @@ impl<K: Ord + Copy> Courier<K> {
         let attempt = usize::try_from(item.flight?.attempt).unwrap_or(0);
         let liveliest = self.paths.values().map(|path| path.heard).max()?;
         let lively: Vec<_> = paths.iter().filter(|(_, path)| liveliest.since(path.heard) <= STALE).copied().collect();
-        if attempt % 4 != 3 && !lively.is_empty() {
+        let turn = if attempt % 4 == 3 || lively.is_empty() {
+            (attempt / 4).checked_rem(paths.len())?
+        } else {
             paths = lively;
-        }
-        let turn = attempt.checked_rem(paths.len())?;
+            attempt.checked_rem(paths.len())?
+        };
         paths.get(turn).map(|(id, _)| *id)
     }
 

@@ -5,8 +5,7 @@
 //! have joined since, until a window passes without a press.
 //!
 //! Invariant: every press that joined is told of in the count of exactly one later event. What is counted but not told yet is at
-//! most what came since the last event of that button, and is in memory only: a relay that loses its power loses that number,
-//! and no event.
+//! most what came since the last event of that button, and is in memory only: a relay that stops loses that number, and no event.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -111,6 +110,12 @@ impl Buttons {
     /// When [`Buttons::due`] has something to do.
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
         self.0.values().filter_map(|button| button.stuck.as_ref()).map(|stuck| stuck.look_at).min()
+    }
+
+    /// How many presses of a button have joined that no event tells of yet.
+    #[cfg(test)]
+    pub(super) fn joined(&self, press: &Press) -> u32 {
+        self.0.get(press).and_then(|button| button.stuck.as_ref()).map_or(0, |stuck| stuck.joined)
     }
 
     pub(super) fn check(&self) -> Result<(), String> {

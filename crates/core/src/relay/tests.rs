@@ -368,6 +368,8 @@ fn an_alarm_without_a_path_has_the_driver_dial_at_once_and_again() {
     assert_eq!(hurries(&bench.raise(Kind::Panic, None)), 1);
     assert_eq!(hurries(&bench.wait(2_000)), 4, "twice a second, while nobody is reached");
     bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));
+    assert_eq!(hurries(&bench.wait(2_000)), 4, "a session on which nothing has come may be one that leads nowhere");
+    bench.step(Input::Message(PATH, Message::Probe(1)));
     assert_eq!(hurries(&bench.wait(2_000)), 0);
     assert_eq!(hurries(&bench.step(Input::PathDown(PATH))), 1);
 }

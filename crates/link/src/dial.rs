@@ -24,7 +24,8 @@ use crate::backoff::{Backoff, PROVEN_AFTER};
 use crate::codes;
 use crate::config::Target;
 use crate::event::{DownReason, LinkError};
-use crate::path::{self, Path, peer_of};
+use crate::path::quic::{self, peer_of};
+use crate::path::{self, Session};
 use crate::registry::Shared;
 use crate::transport;
 
@@ -118,9 +119,10 @@ async fn keep(shared: Arc<Shared>, target: Target, life: Arc<Lifeline>, stopped:
         };
         given_up = if established.is_none() { DOUBLINGS.min(given_up + 1) } else { 0 };
         match established {
-            Some(Ok((path, confirm))) => {
+            Some(Ok(session)) => {
                 life.note(None);
-                let mut session = std::pin::pin!(path::run(Arc::clone(&shared), Arc::clone(&path), confirm));
+                let path = Arc::clone(&session.path);
+                let mut session = std::pin::pin!(path::run(Arc::clone(&shared), session));
                 let why = tokio::select! {
                     why = &mut session => why,
                     () = &mut stop => {
@@ -172,7 +174,7 @@ async fn establish(
     lane: Lane,
     attempt: usize,
     known: Option<Peer>,
-) -> Result<(Arc<Path>, Option<ZeroRttAccepted>), LinkError> {
+) -> Result<Session, LinkError> {
     shared.tally.dials.add();
     let patience = shared.config.handshake_timeout;
     let addr = timeout(patience, resolve(target, attempt)).await.unwrap_or_else(|_| {
@@ -207,9 +209,7 @@ async fn establish(
         return Err(LinkError::Unexpected { addr, found });
     };
     transport::set_lane(&connection, lane);
-    let path = Path::new(shared, connection, peer.clone(), target.uplink.info(lane), true, false);
-    shared.enter(&path)?;
-    Ok((path, None))
+    quic::begin(shared, connection, peer.clone(), target.uplink.info(lane), true, None)
 }
 
 /// A session that begins on the ticket of the last one.
@@ -219,16 +219,14 @@ fn early(
     confirm: ZeroRttAccepted,
     mut peer: Peer,
     info: PathInfo,
-) -> Result<(Arc<Path>, Option<ZeroRttAccepted>), LinkError> {
+) -> Result<Session, LinkError> {
     shared.tally.early_offered.add();
     transport::set_lane(&connection, info.lane);
     let now = crate::registry::wall_now();
     if now > peer.not_after {
         peer.validity = huxiao_pki::Validity::Expired;
     }
-    let path = Path::new(shared, connection, peer, info, true, true);
-    shared.enter(&path)?;
-    Ok((path, Some(confirm)))
+    quic::begin(shared, connection, peer, info, true, Some(confirm))
 }
 
 fn handshake_error(addr: SocketAddr, error: quinn::ConnectionError) -> LinkError {

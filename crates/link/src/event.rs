@@ -145,16 +145,20 @@ pub struct PathStats {
     pub dialled: bool,
     /// Whether the handshake is still under way.
     pub early: bool,
-    /// The round-trip time.
-    pub rtt: Span,
-    /// Bytes of UDP payload sent.
+    /// The round-trip time, if what carries the session knows it.
+    pub rtt: Option<Span>,
+    /// Bytes sent: of UDP payload on QUIC, of TLS records on TCP.
     pub sent_bytes: u64,
-    /// Bytes of UDP payload received.
+    /// Bytes received, likewise.
     pub received_bytes: u64,
-    /// Packets sent and lost.
+    /// Packets sent. None on TCP, where the system keeps count and not the link.
+    pub sent_packets: u64,
+    /// Of those, lost.
     pub lost: u64,
     /// How long the session has been up.
     pub since: Span,
+    /// How long ago the peer was last heard; no finer than the figures are asked for.
+    pub heard: Span,
 }
 
 /// Why a link cannot listen, or a dial came to nothing.

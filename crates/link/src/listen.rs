@@ -17,7 +17,8 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::codes;
-use crate::path::{self, Path, peer_of};
+use crate::path::quic::{self, peer_of};
+use crate::path::{self, Session};
 use crate::registry::Shared;
 use crate::transport::settle_lane;
 
@@ -97,19 +98,15 @@ async fn greet(shared: Arc<Shared>, pending: Arc<Pending>, place: u64, incoming:
         }
     };
     match session {
-        Ok((path, confirm)) => {
-            path::run(shared, path, confirm).await;
+        Ok(session) => {
+            path::run(shared, session).await;
         }
         Err(why) => shared.complain(|| format!("no session with {remote}: {why}")),
     }
 }
 
 /// The path of a connection whose peer is known and welcome.
-fn admit(
-    shared: &Arc<Shared>,
-    connection: &Connection,
-    confirm: Option<ZeroRttAccepted>,
-) -> Result<(Arc<Path>, Option<ZeroRttAccepted>), String> {
+fn admit(shared: &Arc<Shared>, connection: &Connection, confirm: Option<ZeroRttAccepted>) -> Result<Session, String> {
     let refuse = |code, why: String| {
         connection.close(code, &[]);
         why
@@ -126,9 +123,8 @@ fn admit(
         shared.tally.peers_refused.add();
         return Err(refuse(codes::NOT_ACCEPTED, format!("{} is not accepted here", peer.identity)));
     }
-    let path = Path::new(shared, connection.clone(), peer, PathInfo::plain(lane), false, confirm.is_some());
-    shared.enter(&path).map_err(|error| refuse(codes::FULL, error.to_string()))?;
-    Ok((path, confirm))
+    quic::begin(shared, connection.clone(), peer, PathInfo::plain(lane), false, confirm)
+        .map_err(|error| refuse(codes::FULL, error.to_string()))
 }
 
 /// Goes as far into the handshake as is needed to know the peer: to the first flight if it resumes, else to the end.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+pub(super) use huxiao_core::Form;
 use huxiao_core::{
     Class, Event, EventCopy, EventId, Hello, Identity, Kind, Lane, Message, Mode, Name, NodeName, PathId, RelayId, Rng,
     SchoolId, Text, Trail, WallTime,

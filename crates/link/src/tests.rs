@@ -6,3 +6,5 @@ mod frames;
 mod harness;
 mod identity;
 mod sessions;
+mod tcp;
+mod tcp_hostile;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use huxiao_core::{Carrier, Class, EventId, Lane, Message, PathId, Rng, WallTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 use super::harness::*;
 use crate::*;
@@ -28,8 +28,11 @@ impl Middlebox {
     pub(super) async fn new(to: SocketAddr, pace: Pace) -> Self {
         let (tcp, udp) = loop {
             let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-            if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
-                break (tcp, udp);
+            let socket = TcpSocket::new_v4().unwrap();
+            // What this box holds is no longer the sender's to order. Connections have what the listener has.
+            socket.set_recv_buffer_size(4_096).unwrap();
+            if socket.bind(udp.local_addr().unwrap()).is_ok() {
+                break (socket.listen(64).unwrap(), udp);
             }
         };
         let this = Self { addr: udp.local_addr().unwrap(), udp: Arc::default(), pace };
@@ -78,8 +81,6 @@ async fn carry_udp(front: Arc<UdpSocket>, to: SocketAddr, open: Arc<AtomicBool>)
 
 async fn carry_tcp(front: TcpStream, to: SocketAddr, pace: Pace) {
     let Ok(back) = TcpStream::connect(to).await else { return };
-    // What this box holds is no longer the sender's to order.
-    socket2::SockRef::from(&front).set_recv_buffer_size(4_096).unwrap();
     let (mut from_front, mut to_front) = front.into_split();
     let (mut from_back, mut to_back) = back.into_split();
     let up = async {

@@ -58,6 +58,12 @@ counters! {
     dials,
     /// Dials that came to nothing.
     dials_failed,
+    /// Dials over TCP begun, beside those.
+    tcp_dials,
+    /// Of those, that came to nothing.
+    tcp_dials_failed,
+    /// Sessions over TCP that were given back because QUIC carries again.
+    tcp_given_back,
     /// Dialled sessions that began before their handshake was over (0-RTT).
     early_offered,
     /// Of those, accepted by the server.

@@ -77,7 +77,7 @@ pub enum DownReason {
     /// The driver's own decision.
     #[error("closed here: {0}")]
     Closed(String),
-    /// QUIC or TLS failed.
+    /// QUIC, TLS or TCP failed.
     #[error("the connection failed: {0}")]
     Transport(String),
 }
@@ -167,6 +167,14 @@ pub enum LinkError {
     /// The address is in use, is not one of this machine, or needs rights.
     #[error("cannot open UDP {addr}: {error}")]
     Bind {
+        /// The local address.
+        addr: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The same for TCP, by which sessions come whose line drops UDP.
+    #[error("cannot open TCP {addr}: {error}")]
+    BindTcp {
         /// The local address.
         addr: SocketAddr,
         /// What the system said.

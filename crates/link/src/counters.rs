@@ -74,6 +74,12 @@ counters! {
     messages_received,
     /// Messages that the peer has acknowledged to have received whole.
     messages_sent,
+    /// Messages sent as datagrams. They are not acknowledged, and count nowhere else.
+    datagrams_sent,
+    /// Messages delivered to the driver that came as datagrams; they count as received messages too.
+    datagrams_received,
+    /// Datagrams that were read and given up: the driver had no room for them. A copy that is worth waiting for comes on a stream.
+    datagrams_dropped,
     /// Messages refused because the queue of their class was full.
     messages_refused,
     /// Messages given to a session that ended before the peer acknowledged them.

@@ -65,18 +65,21 @@ impl Link {
         dial::start(&self.shared, target)
     }
 
-    /// Gives a message to a path. Never waits. `false` if the path is gone, if the queue of that class is full, or if the
+    /// Gives a message to a path. Never waits. A [`Form::Datagram`] that cannot be one (too large for the path, a class below P1, a
+    /// carrier or a moment without them) goes on a stream. `false` if the path is gone, if the queue of that class is full, or if the
     /// message is longer than a frame of its lane: then it will not be sent (of a list that was split, perhaps a part).
     #[must_use = "a message that was not taken is the caller's to send elsewhere"]
     pub fn send(&self, path: PathId, class: Class, form: Form, message: &Message) -> bool {
-        let _ = form;
         let Some(path) = self.shared.path(path) else { return false };
         let limit = frame_bytes(path.lane);
         let early = matches!(message, Message::Event(_));
         encode_within(message, split_bytes(path.info, limit)).into_iter().all(|bytes| {
             let fits = bytes.len() <= limit;
-            let pushed =
-                if fits { path.outgoing.push(Frame { class, bytes: Bytes::from(bytes), early }) } else { Push::Full };
+            let pushed = if fits {
+                path.send(&self.shared, form, Frame { class, bytes: Bytes::from(bytes), early })
+            } else {
+                Push::Full
+            };
             if pushed == Push::Full {
                 self.shared.tally.messages_refused.add();
             }

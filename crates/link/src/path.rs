@@ -15,11 +15,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use huxiao_core::{Lane, Message, PathId, PathInfo, Span};
+use bytes::Bytes;
+use huxiao_core::{Class, Form, Lane, Message, PathId, PathInfo, Span};
 use huxiao_pki::Peer;
 
 use crate::event::{DownReason, LinkEvent, PathStats};
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Frame, Outgoing, Push};
 use crate::registry::{Shared, next_path};
 
 pub(crate) mod quic;
@@ -35,7 +36,13 @@ pub(crate) trait Carry: fmt::Debug + Send + Sync {
     /// What it has done so far.
     fn figures(&self) -> Figures;
 
-    /// The QUIC connection, if it is one.
+    /// Sends a frame as one datagram, at once and once, if the carrier has those and it fits. `false`: it did not.
+    fn datagram(&self, frame: &Bytes) -> bool {
+        let _ = frame;
+        false
+    }
+
+    /// What it is if it is a QUIC connection.
     fn quic(&self) -> Option<&quic::Quic> {
         None
     }
@@ -125,6 +132,30 @@ impl Path {
         self.carrier.remote()
     }
 
+    /// Sends a frame, or lets it wait for its turn.
+    ///
+    /// An alarm, a receipt or a probe that is to go as a datagram leaves at once, beside whatever waits for a stream. Of the classes
+    /// below P1 none does, since it would pass what is higher; nor does, before the handshake is over, what must not be repeated.
+    pub(crate) fn send(&self, shared: &Shared, form: Form, frame: Frame) -> Push {
+        let at_once = form == Form::Datagram && frame.class <= Class::P1 && (frame.early || !self.holds_back());
+        if at_once {
+            if self.outgoing.is_closed() {
+                return Push::Closed;
+            }
+            if self.carrier.datagram(&frame.bytes) {
+                shared.tally.datagrams_sent.add();
+                return Push::Taken;
+            }
+        }
+        self.outgoing.push(frame)
+    }
+
+    /// Whether only events may leave yet. A server knows its peer from the ticket, and what it sends can be read by nobody
+    /// else: it need not wait.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.dialled && self.is_early()
+    }
+
     /// Ends the session for the reason given first.
     pub(crate) fn close(&self, why: DownReason) {
         // Held until the reason is there: whoever sees the carrier's end asks for it.
@@ -165,6 +196,16 @@ impl Path {
     pub(crate) async fn deliver(&self, shared: &Shared, message: Message) {
         shared.tally.messages_received.add();
         shared.tell(LinkEvent::Message { path: self.id, message }).await;
+    }
+
+    /// Delivers a message that came as a datagram, if the driver has room for it now.
+    pub(crate) fn offer(&self, shared: &Shared, message: Message) {
+        if shared.offer(LinkEvent::Message { path: self.id, message }) {
+            shared.tally.messages_received.add();
+            shared.tally.datagrams_received.add();
+        } else {
+            shared.tally.datagrams_dropped.add();
+        }
     }
 
     /// Counts a frame that could not be taken, and ends the session if that is one too many. What a newer version may send is

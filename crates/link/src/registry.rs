@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use crate::config::LinkConfig;
 use crate::counters::Tally;
 use crate::event::{DownReason, LinkError, LinkEvent};
-use crate::lanes::EventSender;
+use crate::lanes::{EventSender, Offer};
 use crate::path::Path;
 use crate::tcp::tls;
 use crate::transport;
@@ -170,10 +170,23 @@ impl Shared {
     /// Tells the driver, when it has room. A driver that is gone hears nothing.
     pub(crate) async fn tell(&self, event: LinkEvent) {
         if !self.events.send(event).await {
-            self.closing.send_replace(true);
-            for path in self.paths() {
-                path.close(DownReason::Shutdown);
-            }
+            self.driver_is_gone();
+        }
+    }
+
+    /// Tells the driver if it has room now. `false` if it has none.
+    pub(crate) fn offer(&self, event: LinkEvent) -> bool {
+        let offer = self.events.offer(event);
+        if offer == Offer::Gone {
+            self.driver_is_gone();
+        }
+        offer == Offer::Taken
+    }
+
+    fn driver_is_gone(&self) {
+        self.closing.send_replace(true);
+        for path in self.paths() {
+            path.close(DownReason::Shutdown);
         }
     }
 

@@ -1,11 +1,16 @@
 //! A session that a QUIC connection carries.
 //!
-//! Invariant: every frame has a stream of its own, so what the line loses of one holds no other back.
+//! Invariants:
+//!
+//! * Every frame has a stream or a datagram of its own, so what the line loses of one holds no other back.
+//! * A stream does not begin while a datagram waits to leave, so the two copies of an alarm never share the one packet that is lost.
+//! * Datagrams never wait for the driver: what it has no room for is dropped, and those of a higher class behind it are read.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use huxiao_core::{Class, Lane, Message, PathInfo};
+use bytes::Bytes;
+use huxiao_core::{Class, Lane, Message, PathInfo, Span};
 use huxiao_pki::{Peer, PeerError, peer_identity};
 use huxiao_wire::{HEADER_BYTES, WireError, decode_frame, frame_len};
 use quinn::{
@@ -14,7 +19,7 @@ use quinn::{
 };
 use rustls::pki_types::CertificateDer;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use crate::codes;
@@ -22,7 +27,7 @@ use crate::event::{DownReason, LinkError};
 use crate::outgoing::Frame;
 use crate::path::{Carry, Figures, Path, Session};
 use crate::registry::{Shared, wall_now};
-use crate::transport::frame_bytes;
+use crate::transport::{DATAGRAMS_NONE, frame_bytes};
 
 /// Frames that are read at once on one path; the rest waits in the peer, who has that much stream credit less.
 fn readers(lane: Lane) -> usize {
@@ -38,6 +43,10 @@ fn readers(lane: Lane) -> usize {
 pub(crate) struct Quic {
     pub(crate) connection: Connection,
 }
+
+/// How long a stream waits for datagrams to leave before it, at most: they go with the next turn of the connection's task, and
+/// one that is not allowed to send now would send neither.
+const APART: [Span; 2] = [Span::from_millis(1), Span::from_millis(2)];
 
 impl Carry for Quic {
     fn remote(&self) -> SocketAddr {
@@ -60,6 +69,12 @@ impl Carry for Quic {
             // Frames are counted once their packet was decrypted; packets are before, and anybody can send those.
             heard: frames.acks + frames.ping + frames.stream + frames.datagram,
         }
+    }
+
+    fn datagram(&self, frame: &Bytes) -> bool {
+        // quinn would drop the oldest to make room; a stream for the newest loses none.
+        frame.len() <= self.connection.datagram_send_buffer_space()
+            && self.connection.send_datagram(frame.clone()).is_ok()
     }
 
     fn quic(&self) -> Option<&Quic> {
@@ -112,11 +127,13 @@ async fn live(
     confirm: Option<ZeroRttAccepted>,
 ) -> DownReason {
     let receiving = async {
+        let streams = receive(&shared, &path, &connection);
+        let datagrams = receive_datagrams(&shared, &path, &connection);
         if path.dialled {
             confirmed(&shared, &path, &connection, confirm).await;
-            receive(&shared, &path, &connection).await;
+            tokio::join!(streams, datagrams);
         } else {
-            tokio::join!(confirmed(&shared, &path, &connection, confirm), receive(&shared, &path, &connection));
+            tokio::join!(confirmed(&shared, &path, &connection, confirm), streams, datagrams);
         }
     };
     let ((), (), error) = tokio::join!(receiving, transmit(&shared, &path, &connection), connection.closed());
@@ -148,8 +165,7 @@ async fn confirmed(shared: &Shared, path: &Path, connection: &Connection, confir
 async fn transmit(shared: &Shared, path: &Path, connection: &Connection) {
     let mut writes = JoinSet::new();
     loop {
-        // A server knows its peer from the ticket, and what it sends can be read by nobody else: it need not wait.
-        while let Some(frame) = path.outgoing.take(path.dialled && path.is_early()) {
+        while let Some(frame) = path.outgoing.take(path.holds_back()) {
             writes.spawn(write(connection.clone(), frame));
         }
         tokio::select! {
@@ -168,6 +184,12 @@ async fn transmit(shared: &Shared, path: &Path, connection: &Connection) {
 
 /// Sends one frame on a stream of its own and waits until the peer has it whole.
 async fn write(connection: Connection, frame: Frame) -> (Frame, Fate) {
+    for pause in APART {
+        if connection.datagram_send_buffer_space() >= DATAGRAMS_NONE {
+            break;
+        }
+        sleep(pause).await;
+    }
     let fate = match write_stream(&connection, &frame).await {
         Ok(None) => Fate::Received,
         Ok(Some(code)) | Err(WriteError::Stopped(code)) => Fate::Stopped(code),
@@ -215,6 +237,22 @@ async fn receive(shared: &Arc<Shared>, path: &Arc<Path>, connection: &Connection
         }
     }
     while frames.join_next().await.is_some() {}
+}
+
+/// Reads datagrams until the connection is over.
+async fn receive_datagrams(shared: &Shared, path: &Path, connection: &Connection) {
+    if path.lane != Lane::Express {
+        return;
+    }
+    while let Ok(datagram) = connection.read_datagram().await {
+        match decode_frame(&datagram, frame_bytes(path.lane)) {
+            Ok(message) => path.offer(shared, message),
+            Err(error) => {
+                debug!(path = path.id.0, peer = %path.peer.identity, %error, "bad datagram");
+                path.bad_frame(shared, error.name(), !error.is_skippable());
+            }
+        }
+    }
 }
 
 /// Reads one stream to its end.

@@ -43,6 +43,9 @@ pub(crate) enum BenchError {
     /// The store under test refused a commit or an opening.
     #[error("the store under test: {0}")]
     Store(String),
+    /// There is no emulated network, or it failed.
+    #[error(transparent)]
+    Emulator(#[from] huxiao_benches::emulator::EmulatorError),
     /// Plain sled, beside which the store is measured, failed.
     #[error("plain sled: {0}")]
     Sled(#[from] sled::Error),

@@ -126,7 +126,7 @@ impl Bulk {
             let name = |percentile: &str| format!("{}: {name}, {percentile}", outcome.profile);
             for (percentile, value) in [("p50", times.p50_ms), ("p99", times.p99_ms)] {
                 let spread = value.and_then(|value| Spread::of(vec![value]));
-                let spread = spread.map(|spread| Spread { samples: times.samples as usize, ..spread });
+                let spread = spread.map(|spread| Spread { samples: times.samples, ..spread });
                 findings.extras.extend(spread.map(|spread| Extra { what: name(percentile), spread, unit: "ms" }));
             }
             let lost = outcome.figures.lost;

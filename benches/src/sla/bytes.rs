@@ -42,7 +42,7 @@ pub(super) fn measure(bench: &Bench<'_>, findings: &mut Findings) -> Result<(), 
         }
         if let Some(spread) = Spread::of(bytes) {
             let what = "bytes of one alarm on a clean line, answered end to end, one path, median";
-            let (bound, samples) = (Some(Bound::AtMost(TARGET)), spread.samples as u64);
+            let (bound, samples) = (Some(Bound::AtMost(TARGET)), spread.samples);
             findings.verdicts.push(Verdict::new("T13", name, what, spread.median, bound, samples));
         }
     }

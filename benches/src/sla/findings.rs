@@ -55,7 +55,7 @@ pub(crate) struct Extra {
 /// Some samples of one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Spread {
-    pub(crate) samples: usize,
+    pub(crate) samples: u64,
     pub(crate) least: f64,
     pub(crate) median: f64,
     pub(crate) most: f64,
@@ -66,7 +66,7 @@ impl Spread {
     pub(crate) fn of(mut samples: Vec<f64>) -> Option<Self> {
         samples.sort_by(f64::total_cmp);
         Some(Self {
-            samples: samples.len(),
+            samples: u64::try_from(samples.len()).unwrap_or(u64::MAX),
             least: *samples.first()?,
             median: *samples.get(samples.len() / 2)?,
             most: *samples.last()?,

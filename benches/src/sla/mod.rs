@@ -127,6 +127,7 @@ pub(crate) fn run(args: &Args) -> Result<bool, BenchError> {
     };
     let out = args.out.clone().unwrap_or_else(|| target_dir().join("sla"));
     std::fs::create_dir_all(&out).trying_on("make", &out)?;
+    let patience = Duration::from_secs(if args.quick { 30 } else { 60 });
     let began = Instant::now();
     let mut findings = Findings {
         bench: "sla",
@@ -138,7 +139,7 @@ pub(crate) fn run(args: &Args) -> Result<bool, BenchError> {
         outcomes: Vec::new(),
         extras: Vec::new(),
         verdicts: Vec::new(),
-        notes: notes(),
+        notes: notes(patience),
         skipped: Vec::new(),
         faults: Vec::new(),
         took_seconds: 0.0,
@@ -150,7 +151,7 @@ pub(crate) fn run(args: &Args) -> Result<bool, BenchError> {
         presses: args.presses.unwrap_or(if args.quick { QUICK_PRESSES } else { PRESSES }),
         quick: args.quick,
         systems: systems(args, &mut findings),
-        patience: Duration::from_secs(if args.quick { 30 } else { 60 }),
+        patience,
     };
     let errors = bench.measure(&parts(args), &mut findings);
     findings.verdicts.splice(0..0, findings::verdicts(&findings.outcomes));
@@ -165,7 +166,9 @@ pub(crate) fn run(args: &Args) -> Result<bool, BenchError> {
     }
 }
 
-fn notes() -> Vec<String> {
+fn notes(patience: Duration) -> Vec<String> {
+    let lost =
+        format!("lost: had not come {} s after the last press, though a peer may still be trying", patience.as_secs());
     [
         "times are from before the press (for Huxiao: the write of the HTTP request to the relay) to the message in the hands of a \
          subscriber at the police side (for Huxiao: the station's event stream), one clock",
@@ -174,7 +177,9 @@ fn notes() -> Vec<String> {
         "Huxiao syncs the disks of relay, broker and station; for the others see their settings",
     ]
     .map(str::to_owned)
-    .to_vec()
+    .into_iter()
+    .chain([lost])
+    .collect()
 }
 
 /// Which systems are to be run: those that are asked for and there. The others are named.
@@ -299,7 +304,7 @@ fn named(orders: &[Order], runs: Vec<Result<Outcome, BenchError>>) -> Vec<(Strin
 fn write(findings: &Findings, out: &Path) -> Result<(), BenchError> {
     let mut files = pictures::all(&findings.outcomes);
     // Numbers, texts and lists: nothing that JSON cannot hold.
-    files.push(("sla.json".to_owned(), serde_json::to_string_pretty(findings).unwrap_or_default() + "\n"));
+    files.push(("sla.json".to_owned(), serde_json::to_string(findings).unwrap_or_default() + "\n"));
     for (name, content) in files {
         let path = out.join(name);
         std::fs::write(&path, content).trying_on("write", &path)?;
@@ -312,7 +317,7 @@ fn write(findings: &Findings, out: &Path) -> Result<(), BenchError> {
 fn show(findings: &Findings, format: Format) -> Result<(), BenchError> {
     let text = match format {
         Format::Table => table::text(findings),
-        Format::Json => serde_json::to_string_pretty(findings).unwrap_or_default() + "\n",
+        Format::Json => serde_json::to_string(findings).unwrap_or_default() + "\n",
     };
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -79,7 +79,7 @@ fn percentiles(profile: &str, outcomes: &[&Outcome]) -> Chart {
             range: (0.0, end),
             ticks: ticks.map(|share| (nines(share), format!("{} %", (share * 1e4).round() / 1e2))).collect(),
         },
-        y: Axis::times("time", outcomes.iter().flat_map(|outcome| sorted(outcome))),
+        y: Axis::times("time (log scale)", outcomes.iter().flat_map(|outcome| sorted(outcome))),
         bands: Vec::new(),
         band_name: String::new(),
         series: drawn_last(outcomes).iter().map(series).collect(),
@@ -109,7 +109,7 @@ fn timeline(profile: &str, outcomes: &[&Outcome]) -> Chart {
         beyond: outcome.alarms.iter().filter(|alarm| alarm.took_ms.is_none()).map(|alarm| alarm.pressed_s).collect(),
     };
     let presses = outcomes.iter().flat_map(|outcome| outcome.alarms.iter().map(|alarm| alarm.pressed_s));
-    let end = (presses.fold(1.0, f64::max) / 30.0).ceil() * 30.0;
+    let end = (presses.fold(1.0, f64::max) / 10.0).ceil() * 10.0;
     let step = if end > 240.0 { 60.0 } else { 30.0 };
     let ticks = std::iter::successors(Some(0.0), |at| Some(at + step)).take_while(|at| *at <= end);
     let longest = outcomes.iter().map(|outcome| &outcome.darks).max_by_key(|darks| darks.len());
@@ -120,7 +120,7 @@ fn timeline(profile: &str, outcomes: &[&Outcome]) -> Chart {
             range: (0.0, end),
             ticks: ticks.map(|at| (at, format!("{at}"))).collect(),
         },
-        y: Axis::times("time", outcomes.iter().flat_map(|outcome| sorted(outcome))),
+        y: Axis::times("time (log scale)", outcomes.iter().flat_map(|outcome| sorted(outcome))),
         bands: longest.into_iter().flatten().filter(|[from, _]| *from < end).map(|[from, to]| (*from, *to)).collect(),
         band_name: "line dark".into(),
         series: drawn_last(&outcomes).iter().map(series).collect(),

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 480.0;
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 190.0;
+const RIGHT: f64 = 215.0;
 const TOP: f64 = 46.0;
 const BOTTOM: f64 = 56.0;
 
@@ -68,8 +68,8 @@ impl Axis {
         // At least one decade, beginning and ending at 1, 2 or 5 times a power of ten.
         let steps: Vec<f64> =
             (-4..=7).flat_map(|decade| [1.0_f64, 2.0, 5.0].map(|digit| digit.log10() + f64::from(decade))).collect();
-        let from = steps.iter().copied().rfind(|step| *step <= least).unwrap_or(-4.0);
-        let to = steps.iter().copied().find(|step| *step >= most.max(from + 1.0)).unwrap_or(8.0);
+        let from = steps.iter().copied().rfind(|step| *step <= least + 1e-9).unwrap_or(-4.0);
+        let to = steps.iter().copied().find(|step| *step >= most.max(from + 1.0) - 1e-9).unwrap_or(8.0);
         let inside = steps.into_iter().filter(|step| *step >= from && *step <= to);
         Self { title: title.to_owned(), range: (from, to), ticks: inside.map(|log| (log, time(log))).collect() }
     }

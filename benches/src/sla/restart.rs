@@ -62,13 +62,13 @@ pub(super) fn measure(bench: &Bench<'_>, findings: &mut Findings) -> Result<(), 
         number += 1;
         let ports = line.near().enter(udp_ports)??;
         let block = format!(
-            "table inet gone {{ chain out {{ type filter hook output priority 0; udp sport {{ {ports} }} drop; }} }}"
+            "table inet gone {{ chain out {{ type filter hook output priority 0; udp sport {{ {ports} }} drop; }}; }}"
         );
         nft(&line, &block)?;
         let pressed = line.near().enter(|| {
             let mut presser = Presser::open(huxiao.lab.relay(), 1)?;
             let pressed = Instant::now();
-            presser.press(alarm(number));
+            presser.press(&alarm(number));
             Ok::<_, BenchError>(pressed)
         })??;
         redials.push(arrival(&heard, number)?.saturating_duration_since(pressed).as_secs_f64() * 1e3);

@@ -146,13 +146,21 @@ fn waits_after_dark(tally: &Tally, darks: &[(Instant, Instant)], one_way: Durati
     tally.alarms().filter_map(wait).collect()
 }
 
-/// One press.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// One press. In JSON a pair, in the order of the members.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Alarm {
     /// When, from the run's beginning.
     pub(crate) pressed_s: f64,
     /// How long it took; nothing if it never came.
     pub(crate) took_ms: Option<f64>,
+}
+
+impl Serialize for Alarm {
+    /// Microseconds are what the clock is good for.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let rounded = |value: f64| (value * 1e3).round() / 1e3;
+        (rounded(self.pressed_s), self.took_ms.map(rounded)).serialize(serializer)
+    }
 }
 
 /// What became of a run.
@@ -168,7 +176,7 @@ pub(crate) struct Outcome {
     pub(crate) packets_per_alarm: f64,
     /// How much longer alarms took that had to wait for the end of a dark time: from that end on, without the line's own delay.
     pub(crate) after_dark: Times,
-    /// Every press.
+    /// Every press: when it was, in seconds from the run's beginning, and how many milliseconds it took; nothing if it never came.
     pub(crate) alarms: Vec<Alarm>,
     /// When the line was dark: beginning and end, in seconds from the run's beginning.
     pub(crate) darks: Vec<[f64; 2]>,

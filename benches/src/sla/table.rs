@@ -68,7 +68,7 @@ fn runs<'a>(profile: &str, outcomes: impl Iterator<Item = &'a Outcome>) -> Table
 fn waits(outcomes: &[Outcome]) -> Table {
     let mut table =
         plain(&["wait after the dark, line's delay not counted, ms", "p50", "p90", "p99", "max", "p99 of"], 1..=5);
-    for outcome in outcomes.iter().filter(|outcome| outcome.after_dark.samples > 0) {
+    for outcome in outcomes.iter().filter(|outcome| outcome.system.promises() && outcome.after_dark.samples > 0) {
         let [p50, p90, p99, max] = percentiles(&outcome.after_dark);
         let name = format!("{}: {}", outcome.profile, outcome.system.title());
         table.add_row([name, p50, p90, p99, max, outcome.after_dark.samples.to_string()]);

@@ -62,7 +62,7 @@ impl Huxiao {
 
 impl Carrier for Huxiao {
     fn press(&mut self, number: u32) {
-        self.presser.press(alarm(number));
+        self.presser.press(&alarm(number));
     }
 
     fn audit(&mut self, line: &Line, pressed: u32) -> Vec<String> {
@@ -110,7 +110,8 @@ impl Presser {
     /// # Errors
     /// The relay does not answer.
     pub(crate) fn open(base: &str, ready: usize) -> Result<Self, BenchError> {
-        let opened: Result<Vec<_>, BenchError> = (0..ready).map(|_| Ok((Connection::open(base)?, Instant::now()))).collect();
+        let opened: Result<Vec<_>, BenchError> =
+            (0..ready).map(|_| Ok((Connection::open(base)?, Instant::now()))).collect();
         let rested = Arc::new(Mutex::new(opened?));
         let (asked, answers) = mpsc::channel::<Connection>();
         let (refuse, refusals) = mpsc::channel();
@@ -134,11 +135,11 @@ impl Presser {
     }
 
     /// Presses. To be called where the relay is.
-    pub(crate) fn press(&mut self, body: String) {
+    pub(crate) fn press(&mut self, body: &str) {
         let rested = self.rested.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let fresh = rested.filter(|(_, since)| since.elapsed() < RESTED).map(|(connection, _)| Ok(connection));
         let sent = fresh.unwrap_or_else(|| Connection::open(&self.base)).and_then(|mut connection| {
-            connection.begin("POST", PRESS, "application/json", &body)?;
+            connection.begin("POST", PRESS, "application/json", body)?;
             Ok(connection)
         });
         // What could not be handed over never arrives, and is counted as lost. The reader of answers lives as long as this.

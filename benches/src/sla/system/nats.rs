@@ -292,7 +292,7 @@ mod tests {
     fn what_a_publisher_sends_and_what_it_takes_as_an_answer() {
         let text = String::from_utf8(Session.message(7, false)).unwrap();
         assert!(text.starts_with(
-            "HPUB school-001.alarm _INBOX.bench-publisher.7 30 330\r\nNATS/1.0\r\nNats-Msg-Id: 7\r\n\r\n{"
+            "HPUB school-001.alarm _INBOX.bench-publisher.7 28 328\r\nNATS/1.0\r\nNats-Msg-Id: 7\r\n\r\n{"
         ));
         assert_eq!(taken("_INBOX.bench-publisher.7", br#"{"stream":"ALARMS","seq":1}"#), Some(7));
         assert_eq!(taken("_INBOX.bench-publisher.7", br#"{"error":{"code":503}}"#), None);

@@ -45,7 +45,7 @@ const LAN_ROUNDS: u32 = 3;
 const PACKETS_PER_PRESS: u32 = 5;
 /// Presses of a full run, and of a quick one.
 const PRESSES: u32 = 300;
-const QUICK_PRESSES: u32 = 70;
+const QUICK_PRESSES: u32 = 60;
 
 /// What can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -127,7 +127,7 @@ pub(crate) fn run(args: &Args) -> Result<bool, BenchError> {
     };
     let out = args.out.clone().unwrap_or_else(|| target_dir().join("sla"));
     std::fs::create_dir_all(&out).trying_on("make", &out)?;
-    let patience = Duration::from_secs(if args.quick { 30 } else { 60 });
+    let patience = Duration::from_secs(if args.quick { 25 } else { 60 });
     let began = Instant::now();
     let mut findings = Findings {
         bench: "sla",

@@ -18,8 +18,9 @@ use super::system::{Carrier, System};
 use super::tally::{Arrival, Figures, Tally, Times};
 use crate::error::BenchError;
 
-/// After the last arrival, for receipts and repeats that are still on their way.
-const SETTLE: Duration = Duration::from_secs(1);
+/// Half a round trip so often after the last arrival, and a little: for receipts and repeats that are still on their way.
+const SETTLE: u32 = 4;
+const SETTLE_LEAST: Duration = Duration::from_millis(250);
 /// A single packet that has not come by then never will.
 const PACKET_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -91,7 +92,8 @@ impl Run {
             }
         };
         look(until, &Tally::is_complete);
-        look(Instant::now() + SETTLE, &|_| false);
+        let settled = Instant::now() + self.order.profile.mean_delay() * SETTLE + SETTLE_LEAST;
+        look(settled, &|_| false);
         Ok(())
     }
 
@@ -192,14 +194,24 @@ pub(crate) fn together(
 ) -> Vec<Result<Outcome, BenchError>> {
     let ready = Barrier::new(orders.len());
     let one = |order: &Order| {
+        let gate = Gate(&ready);
         let started = Run::start(order.clone());
-        ready.wait();
+        drop(gate);
         let mut run = started?;
         run.begin();
         run.press(&schedule(order.system), patience)?;
         Ok(run.finish())
     };
     spread(orders, &one)
+}
+
+/// Waits for all others when it is dropped: also when its thread fails or panics, so that nobody waits in vain.
+struct Gate<'a>(&'a Barrier);
+
+impl Drop for Gate<'_> {
+    fn drop(&mut self) {
+        self.0.wait();
+    }
 }
 
 /// Runs all of `orders` one press at a time: in each of `rounds`, every system presses while the others rest.

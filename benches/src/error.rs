@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use huxiao_benches::emulator::EmulatorError;
+
 /// See the variants.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
@@ -43,12 +45,12 @@ pub(crate) enum BenchError {
     /// The store under test refused a commit or an opening.
     #[error("the store under test: {0}")]
     Store(String),
-    /// There is no emulated network, or it failed.
-    #[error(transparent)]
-    Emulator(#[from] huxiao_benches::emulator::EmulatorError),
     /// Plain sled, beside which the store is measured, failed.
     #[error("plain sled: {0}")]
     Sled(#[from] sled::Error),
+    /// There is no emulated network.
+    #[error(transparent)]
+    Emulator(#[from] EmulatorError),
 }
 
 impl BenchError {

@@ -73,11 +73,7 @@ impl Report {
             // Numbers, texts and lists: nothing that JSON cannot hold.
             Format::Json => serde_json::to_string_pretty(self).unwrap_or_default() + "\n",
         };
-        let mut out = std::io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.trying("write to standard output"),
-        }
+        print(&text)
     }
 
     fn table(&self) -> String {
@@ -117,6 +113,18 @@ impl Report {
         }
         out.push_str(&format!("took {:.0} s\n", self.took_seconds));
         out
+    }
+}
+
+/// Prints to standard output. A reader that has gone is no failure.
+///
+/// # Errors
+/// The output could not be written.
+pub(crate) fn print(text: &str) -> Result<(), BenchError> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.trying("write to standard output"),
     }
 }
 

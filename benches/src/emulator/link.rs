@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::num::NonZeroU64;
@@ -98,6 +99,7 @@ pub struct Link {
     addresses: [Ipv4Addr; 2],
     device: String,
     near: Arc<Namespace>,
+    far: Arc<Namespace>,
     shared: Arc<Shared>,
     wake: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
@@ -131,7 +133,7 @@ impl Shared {
 impl Link {
     /// Starts to carry packets between two devices, `profiles` and `seeds` each near→far and far→near.
     pub(super) fn start(
-        near: Arc<Namespace>,
+        [near, far]: [Arc<Namespace>; 2],
         device: String,
         addresses: [Ipv4Addr; 2],
         devices: [SyncDevice; 2],
@@ -153,7 +155,7 @@ impl Link {
         let carrier = Carrier::new(devices, Arc::clone(&shared), Arc::clone(&wake));
         let thread = thread::Builder::new().name("emulated-link".into()).spawn(move || carrier.run());
         let thread = Some(thread.map_err(failed("start a thread"))?);
-        Ok(Self { addresses, device, near, shared, wake, thread })
+        Ok(Self { addresses, device, near, far, shared, wake, thread })
     }
 
     /// The near end's address.
@@ -193,6 +195,15 @@ impl Link {
     #[must_use]
     pub fn counters(&self) -> [Counters; 2] {
         [0, 1].map(|at| self.shared.side(at).counters)
+    }
+
+    /// How many packets the devices dropped near→far and far→near before the emulator saw them, because its thread was not scheduled in
+    /// time. Above zero, the link was not what was asked for.
+    ///
+    /// # Errors
+    /// The namespace could not be entered, or its figures not be read.
+    pub fn missed(&self) -> Result<[u64; 2], EmulatorError> {
+        Ok([dropped_by(&self.near, &self.device)?, dropped_by(&self.far, &self.device)?])
     }
 
     /// Takes the near device down, or up again with its routes: an uplink that comes and goes. Its address stays on it.
@@ -251,6 +262,19 @@ impl Drop for Link {
             let _ = thread.join();
         }
     }
+}
+
+/// The packets that a device had no room for, by the kernel's table of devices.
+fn dropped_by(namespace: &Namespace, device: &str) -> Result<u64, EmulatorError> {
+    // The thread's own view: that of the process is another namespace's.
+    let read = namespace.enter(|| fs::read_to_string("/proc/thread-self/net/dev"))?;
+    let failed =
+        |source| EmulatorError::Io { what: format!("read what {device} dropped in {}", namespace.name()), source };
+    let table = read.map_err(failed)?;
+    // Behind the name come eight columns of what was received; of what was sent, the fourth is what was dropped.
+    let columns = table.lines().find_map(|line| line.trim_start().strip_prefix(device)?.strip_prefix(':'));
+    let dropped = columns.and_then(|columns| columns.split_whitespace().nth(11)?.parse().ok());
+    dropped.ok_or_else(|| failed(io::Error::other("the device is not in the kernel's table")))
 }
 
 /// The thread's own things.

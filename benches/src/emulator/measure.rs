@@ -75,11 +75,12 @@ impl Found {
         self.share(|seen| seen.copies == 0)
     }
 
-    /// How many packets in a row were lost on average, once one was.
+    /// How many packets in a row were lost on average, once one was; zero if none was.
     #[must_use]
     pub fn mean_burst(&self) -> f64 {
         let runs = self.packets.chunk_by(|a, b| (a.copies == 0) == (b.copies == 0)).filter(|run| run[0].copies == 0);
-        count(self.packets.iter().filter(|seen| seen.copies == 0)) / count(runs)
+        // Without a run there is nothing lost: zero of one is zero.
+        count(self.packets.iter().filter(|seen| seen.copies == 0)) / count(runs).max(1.0)
     }
 
     /// How long first copies took on average; zero if nothing arrived.
@@ -102,7 +103,7 @@ impl Found {
 }
 
 fn count(of: impl Iterator) -> f64 {
-    of.map(|_| 1.0).sum()
+    f64::from(u32::try_from(of.count()).unwrap_or(u32::MAX))
 }
 
 /// Sends a flow over the link `link` of `emulator` and waits until whatever arrives has arrived.

@@ -77,7 +77,7 @@ pub struct Emulator {
     // In this order: links end before their namespaces.
     links: Vec<Link>,
     near: Arc<Namespace>,
-    far: Namespace,
+    far: Arc<Namespace>,
     far_ip: Ipv4Addr,
 }
 
@@ -97,14 +97,12 @@ impl Emulator {
             return Err(EmulatorError::Unavailable(why));
         }
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        if number == 0 {
-            namespace::remove_leftovers();
-        }
+        namespace::remove_leftovers();
         // Each emulator has namespaces of its own, so a repeated subnet harms nothing; different ones are easier to tell apart.
         let subnet = u8::try_from(number % 250).unwrap_or(0);
         let near = Arc::new(Namespace::new(number, "near")?);
         let far_ip = Ipv4Addr::new(10, subnet, 255, 1);
-        let far = Namespace::new(number, "far")?;
+        let far = Arc::new(Namespace::new(number, "far")?);
         far.ip(&format!("address add {far_ip}/32 dev lo\n"))?;
         let mut emulator = Self { links: Vec::new(), near, far, far_ip };
         let mut seeds = Rng::new(seed);
@@ -131,7 +129,14 @@ impl Emulator {
             "rule add from {near} table {table}\n\
              route add unreachable default table {table} metric 4000\n"
         );
-        let link = Link::start(Arc::clone(&self.near), device.clone(), [near, far], devices, profiles, seeds)?;
+        let link = Link::start(
+            [&self.near, &self.far].map(Arc::clone),
+            device.clone(),
+            [near, far],
+            devices,
+            profiles,
+            seeds,
+        )?;
         self.near.ip(&(set_up(near) + &rule + &link.up_commands()))?;
         self.links.push(link);
         Ok(())

@@ -147,6 +147,7 @@ impl Bulk {
             let verdict = Verdict::new("bulk", alone.profile, what, with / without, bound, times[1].samples);
             findings.verdicts.push(verdict);
         }
+        findings.narrow = vec![alone, beside];
     }
 }
 

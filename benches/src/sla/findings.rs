@@ -27,6 +27,8 @@ pub(crate) struct Findings {
     pub(crate) settings: Vec<String>,
     /// Every system on every profile.
     pub(crate) outcomes: Vec<Outcome>,
+    /// Huxiao on a narrow line: alarms alone, and beside a transfer.
+    pub(crate) narrow: Vec<Outcome>,
     /// What else was timed or weighed.
     pub(crate) extras: Vec<Extra>,
     /// The design's targets, by profile.

@@ -18,7 +18,6 @@ mod system;
 mod table;
 mod tally;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -32,7 +31,7 @@ use self::system::System;
 use crate::error::{BenchError, Trying};
 use crate::foundation::build;
 use crate::machine::Machine;
-use crate::report::Format;
+use crate::report::{self, Format};
 use crate::scratch::{Scratch, target_dir};
 
 /// One press in this time, on all lines but `lan`.
@@ -137,6 +136,7 @@ pub(crate) fn run(args: &Args) -> Result<bool, BenchError> {
         program: format!("{} ({})", build::version(&program)?, program.display()),
         settings: Vec::new(),
         outcomes: Vec::new(),
+        narrow: Vec::new(),
         extras: Vec::new(),
         verdicts: Vec::new(),
         notes: notes(patience),
@@ -159,7 +159,11 @@ pub(crate) fn run(args: &Args) -> Result<bool, BenchError> {
     findings.skipped.extend(errors.iter().map(|(what, error)| format!("{what}: {error}")));
     findings.took_seconds = began.elapsed().as_secs_f64();
     write(&findings, &out)?;
-    show(&findings, args.output)?;
+    report::print(&match args.output {
+        Format::Table => table::text(&findings),
+        // Numbers, texts and lists: nothing that JSON cannot hold.
+        Format::Json => serde_json::to_string(&findings).unwrap_or_default() + "\n",
+    })?;
     match errors.into_iter().next() {
         Some((_, error)) => Err(error),
         None => Ok(findings.faults.is_empty()),
@@ -311,17 +315,4 @@ fn write(findings: &Findings, out: &Path) -> Result<(), BenchError> {
         crate::say(&format!("wrote {}", path.display()));
     }
     Ok(())
-}
-
-/// Prints the findings to standard output. A reader that has gone is no failure.
-fn show(findings: &Findings, format: Format) -> Result<(), BenchError> {
-    let text = match format {
-        Format::Table => table::text(findings),
-        Format::Json => serde_json::to_string(findings).unwrap_or_default() + "\n",
-    };
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.trying("write to standard output"),
-    }
 }

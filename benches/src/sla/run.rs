@@ -80,7 +80,10 @@ impl Run {
     pub(crate) fn press(&mut self, schedule: &Schedule, patience: Duration) -> Result<(), BenchError> {
         let first = self.tally.next();
         let carrier = &mut self.carrier;
-        let pressed = self.line.near().enter(|| schedule.play(first, |number| carrier.press(number)))?;
+        let pressed = self.line.near().enter(|| {
+            carrier.wake();
+            schedule.play(first, |number| carrier.press(number))
+        })?;
         self.tally.pressed(&pressed);
         let patience = if self.order.system.promises() { patience } else { patience.min(PACKET_PATIENCE) };
         let until = Instant::now() + patience;
@@ -254,6 +257,39 @@ pub(crate) fn profiles(outcomes: &[Outcome]) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_peer_that_is_installed_carries_every_alarm_over_a_clean_line() {
+        if let Err(why) = huxiao_benches::emulator::Emulator::available() {
+            return println!("skipped: {why}");
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let peers = [System::Clean, System::Mosquitto, System::Bridge, System::Nats, System::Quic];
+        let there = peers.into_iter().filter(|peer| match peer.missing() {
+            Some(why) => {
+                println!("skipped: {why}");
+                false
+            }
+            None => true,
+        });
+        let order = |system: System| {
+            let folder = scratch.path().join(system.title());
+            Order { system, profile: Profile::town(), seed: 1, program: PathBuf::new(), folder }
+        };
+        let orders: Vec<Order> = there.map(order).collect();
+        let schedule = |_| Schedule::new(10, Duration::from_millis(20), 1);
+        let outcomes = together(&orders, &schedule, Duration::from_secs(30));
+        assert_eq!(outcomes.len(), orders.len());
+        for outcome in outcomes {
+            let outcome = outcome.unwrap();
+            let name = outcome.system.title();
+            assert_eq!((outcome.figures.delivered, outcome.figures.lost), (10, 0), "{name}");
+            // Fifteen milliseconds at the least, and the alarm itself with its headers.
+            assert!(outcome.figures.times.p50_ms.unwrap() >= 15.0, "{name}");
+            assert!(outcome.bytes_per_alarm >= 328.0, "{name}: {}", outcome.bytes_per_alarm);
+            assert_eq!(outcome.alarms.len(), 10);
+        }
+    }
 
     #[test]
     fn waits_are_counted_from_the_end_of_the_dark() {

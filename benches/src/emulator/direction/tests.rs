@@ -28,7 +28,7 @@ fn arrives(direction: &mut Direction, now: Duration, packet: Packet) -> Duration
 }
 
 fn close(found: f64, asked: f64) {
-    assert!((found / asked - 1.0).abs() < 0.05, "{found} instead of {asked}");
+    assert!((found / asked - 1.0).abs() < 0.03, "{found} instead of {asked}");
 }
 
 /// The share of the lost, and how long their runs are on average.
@@ -43,7 +43,8 @@ fn losses(fates: &[Fate]) -> (f64, f64) {
 fn losses_and_their_bursts_are_as_many_as_asked() {
     let own = Loss::GilbertElliott { enter: 0.1, leave: 0.25, good: 0.0, bad: 1.0 };
     for loss in [Loss::Bernoulli(0.05), Loss::Bernoulli(0.3), Profile::rural().loss, Profile::bad().loss, own] {
-        let (share, burst) = losses(&fates(Profile { loss, ..Profile::lan() }, 200_000));
+        // So many, since bursts make the share vary: of this many by less than a percent.
+        let (share, burst) = losses(&fates(Profile { loss, ..Profile::lan() }, 1_000_000));
         close(share, loss.share());
         close(burst, loss.mean_burst());
     }

@@ -61,6 +61,10 @@ impl Huxiao {
 }
 
 impl Carrier for Huxiao {
+    fn wake(&mut self) {
+        self.presser.wake();
+    }
+
     fn press(&mut self, number: u32) {
         self.presser.press(&alarm(number));
     }
@@ -132,6 +136,14 @@ impl Presser {
         };
         thread::Builder::new().name("answers".into()).spawn(read).trying("start a thread")?;
         Ok(Self { base: base.to_owned(), rested, asked, refusals })
+    }
+
+    /// Opens a fresh connection to the relay, as a panel does that keeps one up. To be called where the relay is.
+    fn wake(&mut self) {
+        // One that cannot be opened now is opened at the press.
+        if let Ok(connection) = Connection::open(&self.base) {
+            self.rested.lock().unwrap_or_else(PoisonError::into_inner).push((connection, Instant::now()));
+        }
     }
 
     /// Presses. To be called where the relay is.

@@ -183,3 +183,87 @@ impl<P: Protocol> Shared<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, Read};
+    use std::net::TcpListener;
+
+    /// Lines: a greeting, a number for each message, the number back.
+    struct Lines;
+
+    impl Protocol for Lines {
+        fn greet(&self, socket: &mut TcpStream, reader: &mut BufReader<TcpStream>) -> Result<(), BenchError> {
+            socket.write_all(b"hello\n").trying("greet")?;
+            reader.read_line(&mut String::new()).trying("be greeted")?;
+            Ok(())
+        }
+        fn message(&self, number: u32, again: bool) -> Vec<u8> {
+            format!("{number}{}\n", if again { " again" } else { "" }).into_bytes()
+        }
+        fn ping(&self) -> &'static [u8] {
+            b"?\n"
+        }
+        fn pong(&self) -> &'static [u8] {
+            b"!\n"
+        }
+        fn read(&self, reader: &mut BufReader<TcpStream>) -> Result<Said, BenchError> {
+            let mut line = String::new();
+            if reader.read_line(&mut line).trying("read")? == 0 {
+                return Err(BenchError::answer("the server", "nothing"));
+            }
+            Ok(match line.trim() {
+                "?" => Said::Ping,
+                number => number.parse().map_or(Said::Other, Said::Taken),
+            })
+        }
+    }
+
+    #[test]
+    fn what_was_not_acknowledged_comes_again_on_the_next_connection_and_nothing_else() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let accept = || {
+                let mut socket = listener.accept().unwrap().0;
+                socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                let mut reader = BufReader::new(socket.try_clone().unwrap());
+                assert_eq!(line(&mut reader), "hello");
+                socket.write_all(b"hello\n").unwrap();
+                (socket, reader)
+            };
+            let (mut socket, mut reader) = accept();
+            assert_eq!((line(&mut reader), line(&mut reader)), ("1".into(), "2".into()));
+            socket.write_all(b"1\n?\n").unwrap();
+            assert_eq!(line(&mut reader), "!");
+            drop((socket, reader));
+            let (mut socket, mut reader) = accept();
+            assert_eq!(line(&mut reader), "2 again");
+            socket.write_all(b"2\n").unwrap();
+            assert_eq!(line(&mut reader), "3");
+            let mut rest = Vec::new();
+            // The owner hangs up.
+            reader.read_to_end(&mut rest).unwrap();
+            assert_eq!(rest, b"");
+        });
+        let publisher = Publisher::connect(Lines, address).unwrap();
+        publisher.publish(1);
+        publisher.publish(2);
+        let began = Instant::now();
+        while publisher.0.state().open.contains(&2) {
+            assert!(began.elapsed() < Duration::from_secs(20));
+            thread::sleep(Duration::from_millis(5));
+        }
+        publisher.publish(3);
+        thread::sleep(Duration::from_millis(50));
+        drop(publisher);
+        server.join().unwrap();
+    }
+
+    fn line(reader: &mut BufReader<TcpStream>) -> String {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+}

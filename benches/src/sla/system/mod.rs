@@ -124,6 +124,9 @@ impl System {
 
 /// A system that runs.
 pub(crate) trait Carrier: Send {
+    /// Makes ready after a rest: the next press is not to pay for it. Called inside the school's namespace.
+    fn wake(&mut self) {}
+
     /// Takes the alarm of this number. Called inside the school's namespace.
     fn press(&mut self, number: u32);
 

@@ -39,10 +39,9 @@ const STREAM_AFTER: Span = Span::from_millis(2);
 pub const YOUNG_GAP: Span = Span::from_millis(250);
 /// The longest gap between repeats.
 pub const LONGEST_GAP: Span = Span::from_secs(5);
-/// With alarms under way, this long without anything heard on any path has fresh sessions dialled beside the old ones.
+/// With alarms under way, this long without anything heard on any path has fresh sessions dialled beside the old ones. Doubled after each
+/// such race up to [`LONGEST_GAP`], until something is settled.
 pub const RACE_AFTER: Span = Span::from_millis(800);
-/// Between two such races, doubled each time up to [`LONGEST_GAP`].
-const RACE_GAP: Span = Span::from_millis(800);
 /// After this long without anything heard, the next thing heard is a sign of life.
 const SILENCE: Span = Span::from_millis(500);
 /// A path that has been silent for this much longer than the liveliest one gets one turn in four.
@@ -141,7 +140,7 @@ impl<K: Ord + Copy> Courier<K> {
             rng: Rng::new(seed),
             heard: Timestamp(0),
             race_at: None,
-            race_gap: RACE_GAP,
+            race_gap: RACE_AFTER,
             race: false,
             out: VecDeque::new(),
         }
@@ -173,6 +172,7 @@ impl<K: Ord + Copy> Courier<K> {
     /// The receipt for `key` has come: it is carried no longer. False if it was not carried.
     pub fn settle(&mut self, now: Timestamp, key: &K) -> bool {
         let Some(item) = self.items.remove(key) else { return false };
+        self.race_gap = RACE_AFTER;
         self.waiting.remove(&(item.class, item.order, *key));
         self.carried[item.class as usize] -= 1;
         if let Some(flight) = item.flight {
@@ -234,7 +234,8 @@ impl<K: Ord + Copy> Courier<K> {
         alive.answered = true;
         let silent = now.since(self.heard) >= SILENCE;
         self.heard = now;
-        self.race_gap = RACE_GAP;
+        // Races go on with growing gaps until something is settled: a receiver that is heard and settles nothing (one that is told to keep
+        // quiet, a middlebox that takes the receipts out) would be dialled afresh every second for ever.
         self.race_at = None;
         self.watch(now);
         if silent {
@@ -585,11 +586,11 @@ impl<K: Ord + Copy> Courier<K> {
         let alarms = self.flying[..=Class::P1 as usize].iter().any(|count| *count > 0);
         if !alarms || self.paths.is_empty() {
             self.race_at = None;
-            self.race_gap = RACE_GAP;
+            self.race_gap = RACE_AFTER;
         } else if self.race_at.is_none() {
             // Nobody was expected to say anything before.
             self.heard = self.heard.max(now);
-            self.race_at = Some(now + RACE_AFTER);
+            self.race_at = Some(now + self.race_gap);
         }
     }
 

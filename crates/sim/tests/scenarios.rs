@@ -3,10 +3,11 @@
 use huxiao_sim::scenario;
 
 fn figures(name: &str) -> Vec<(String, String)> {
-    let scenario = scenario::ALL.iter().find(|scenario| scenario.name == name).unwrap();
-    let report = (scenario.run)(1).unwrap_or_else(|failure| panic!("{name}: {failure}"));
-    assert!(!report.figures.is_empty());
-    report.figures
+    let found = scenario::ALL.iter().find(|scenario| scenario.name == name);
+    let outcome = found.map(|scenario| (scenario.run)(1).map_err(|failure| failure.to_string()));
+    let figures = outcome.map(|outcome| outcome.map(|report| report.figures));
+    assert!(matches!(&figures, Some(Ok(figures)) if !figures.is_empty()), "{name}: {figures:?}");
+    figures.and_then(Result::ok).unwrap_or_default()
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! several copies beat any single packet: the fastest of those that arrive counts, and the receiver removes the others by their id.
 //!
 //! An alarm (P0, P1) goes at once on every path: as a datagram, and a moment later on a stream, so that the two do not share one
-//! packet. Copies follow as datagrams at 20, 50, 95, 160, … ms over one path after another, [`YOUNG_GAP`] apart while the item is
+//! packet. Copies follow as datagrams at 20, 50, 95, 160, … ms (on a path that is known to lose much at 6, 12, 20, 35, … ms) over one path after another, [`YOUNG_GAP`] apart while the item is
 //! young and then ever more slowly, [`LONGEST_GAP`] at most, until it is settled. What is below P1 goes on a stream of one path, and again
 //! over the next one if no receipt comes.
 //!
@@ -24,7 +24,7 @@ mod schedule;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::courier::line::{Line, Purpose};
-use crate::courier::schedule::Pace;
+use crate::courier::schedule::{Circumstances, Pace};
 use crate::event::Class;
 use crate::id::PathId;
 use crate::lane::Lane;
@@ -89,6 +89,10 @@ struct Flight {
 struct Path {
     info: PathInfo,
     heard: Timestamp,
+    /// Whether anything has ever come on it: one taken up early may lead nowhere.
+    answered: bool,
+    /// Whether it is known to lose much.
+    lossy: bool,
 }
 
 /// Carries items of key `K` to one receiver.
@@ -184,7 +188,7 @@ impl<K: Ord + Copy> Courier<K> {
     /// A path to the receiver is there: alarms under way go out on it too, highest class first. What waited because there was no path
     /// goes out on all of them.
     pub fn path_up(&mut self, now: Timestamp, path: PathId, info: PathInfo) {
-        self.paths.insert(path, Path { info, heard: now });
+        self.paths.insert(path, Path { info, heard: now, answered: false, lossy: false });
         let rate = self.rate;
         self.lines.entry(info.uplink).or_insert_with(|| Line::new(now, rate)).refill(now);
         if info.lane == Lane::Express {
@@ -227,6 +231,7 @@ impl<K: Ord + Copy> Courier<K> {
     pub fn heard(&mut self, now: Timestamp, path: PathId) {
         let Some(alive) = self.paths.get_mut(&path) else { return };
         alive.heard = now;
+        alive.answered = true;
         let silent = now.since(self.heard) >= SILENCE;
         self.heard = now;
         self.race_gap = RACE_GAP;
@@ -236,6 +241,13 @@ impl<K: Ord + Copy> Courier<K> {
             for key in self.urgent_flights(|flight| now.since(flight.sent) >= JUST_SENT) {
                 self.flush(now, key, path);
             }
+        }
+    }
+
+    /// Whether a path loses much: then the first copies follow one another more closely.
+    pub fn set_lossy(&mut self, path: PathId, lossy: bool) {
+        if let Some(path) = self.paths.get_mut(&path) {
+            path.lossy = lossy;
         }
     }
 
@@ -296,6 +308,12 @@ impl<K: Ord + Copy> Courier<K> {
     #[must_use]
     pub fn has_path(&self) -> bool {
         !self.paths.is_empty()
+    }
+
+    /// Whether anything has come on any of the paths that there are.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.paths.values().any(|path| path.answered)
     }
 
     /// Holds the courier against its invariants.
@@ -471,10 +489,12 @@ impl<K: Ord + Copy> Courier<K> {
         let attempt = usize::try_from(item.flight?.attempt).unwrap_or(0);
         let liveliest = self.paths.values().map(|path| path.heard).max()?;
         let lively: Vec<_> = paths.iter().filter(|(_, path)| liveliest.since(path.heard) <= STALE).copied().collect();
-        if attempt % 4 != 3 && !lively.is_empty() {
+        let turn = if attempt % 4 == 3 || lively.is_empty() {
+            (attempt / 4).checked_rem(paths.len())?
+        } else {
             paths = lively;
-        }
-        let turn = attempt.checked_rem(paths.len())?;
+            attempt.checked_rem(paths.len())?
+        };
         paths.get(turn).map(|(id, _)| *id)
     }
 
@@ -492,12 +512,13 @@ impl<K: Ord + Copy> Courier<K> {
 
     fn schedule(&mut self, now: Timestamp, key: K, attempt: u32) {
         let under_way = self.due.len() + self.starved.len();
+        let lossy = self.paths.values().any(|path| path.lossy);
         let Some(item) = self.items.get_mut(&key) else { return };
         let (class, age) = (item.class, now.since(item.first.unwrap_or(now)));
         let Some(flight) = &mut item.flight else { return };
         flight.attempt = attempt;
         flight.sent = now;
-        let gap = schedule::next_gap(class, attempt, flight.gap, age, under_way);
+        let gap = schedule::next_gap(Circumstances { class, attempt, gap: flight.gap, age, lossy, under_way });
         flight.gap = gap;
         let gap = if attempt < 2 && urgent(class) { gap } else { self.rng.jitter(gap, schedule::JITTER_PERCENT) };
         self.list(now + gap, key);

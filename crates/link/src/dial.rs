@@ -7,13 +7,14 @@
 //! * Nothing depends on 0-RTT: a session is taken up early only towards a node whose last session was proven, and after
 //!   one that came to nothing the next is dialled in full.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::{DefaultHasher, RandomState};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use huxiao_core::{Lane, PathInfo, Span};
+use huxiao_core::{Lane, PathId, PathInfo, Span};
 use huxiao_pki::Peer;
 use quinn::{Connection, ZeroRttAccepted};
 use tokio::sync::{Notify, watch};
@@ -48,6 +49,7 @@ struct Lifeline {
     lane: Lane,
     hurry: Notify,
     problem: Mutex<Option<String>>,
+    sessions: Mutex<BTreeSet<PathId>>,
 }
 
 impl DialHandle {
@@ -64,6 +66,12 @@ impl DialHandle {
         self.hurry();
     }
 
+    /// The sessions that it has now, on whatever lane.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<PathId> {
+        self.lanes.iter().flat_map(|lane| lane.lock().clone()).collect()
+    }
+
     /// Why the last dial of each lane came to nothing, for those lanes that have no session now. For people.
     #[must_use]
     pub fn problems(&self) -> Vec<(Lane, String)> {
@@ -72,6 +80,10 @@ impl DialHandle {
 }
 
 impl Lifeline {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<PathId>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn problem(&self) -> Option<String> {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -86,7 +98,12 @@ pub(crate) fn start(shared: &Arc<Shared>, target: &Target) -> DialHandle {
     let (stop, stopped) = watch::channel(());
     let mut lanes = Vec::new();
     for lane in &target.lanes {
-        let life = Arc::new(Lifeline { lane: *lane, hurry: Notify::new(), problem: Mutex::default() });
+        let life = Arc::new(Lifeline {
+            lane: *lane,
+            hurry: Notify::new(),
+            problem: Mutex::default(),
+            sessions: Mutex::default(),
+        });
         lanes.push(Arc::clone(&life));
         tokio::spawn(keep(Arc::clone(shared), target.clone(), life, stopped.clone()));
     }
@@ -120,6 +137,7 @@ async fn keep(shared: Arc<Shared>, target: Target, life: Arc<Lifeline>, stopped:
         match established {
             Some(Ok((path, confirm))) => {
                 life.note(None);
+                life.lock().insert(path.id);
                 let mut session = std::pin::pin!(path::run(Arc::clone(&shared), Arc::clone(&path), confirm));
                 let why = tokio::select! {
                     why = &mut session => why,
@@ -131,6 +149,7 @@ async fn keep(shared: Arc<Shared>, target: Target, life: Arc<Lifeline>, stopped:
                         return;
                     }
                 };
+                life.lock().remove(&path.id);
                 life.note(Some(why.to_string()));
                 known = (!path.is_early()).then(|| path.peer.clone());
                 if known.is_some() && began.elapsed() >= PROVEN_AFTER {

@@ -151,6 +151,10 @@ pub struct PathStats {
     pub sent_bytes: u64,
     /// Bytes of UDP payload received.
     pub received_bytes: u64,
+    /// UDP datagrams sent: each is a packet on the line, with headers that [`PathStats::sent_bytes`] does not count.
+    pub sent_datagrams: u64,
+    /// UDP datagrams received.
+    pub received_datagrams: u64,
     /// Packets sent and lost.
     pub lost: u64,
     /// How long the session has been up.

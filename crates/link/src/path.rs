@@ -129,6 +129,8 @@ impl Path {
             rtt: stats.path.rtt,
             sent_bytes: stats.udp_tx.bytes,
             received_bytes: stats.udp_rx.bytes,
+            sent_datagrams: stats.udp_tx.datagrams,
+            received_datagrams: stats.udp_rx.datagrams,
             lost: stats.path.lost_packets,
             since: self.since.elapsed(),
         }

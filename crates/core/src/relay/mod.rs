@@ -10,6 +10,7 @@ mod machine;
 mod port;
 mod raise;
 mod region;
+pub mod roster;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -20,5 +21,6 @@ mod view;
 pub use machine::Relay;
 pub use port::{Input, Output, RelayConfig, Report, Write};
 pub use raise::{Press, RaiseError, Raised, Ticket};
+pub use roster::Roster;
 pub use row::RelayRow;
 pub use view::EventView;

@@ -1,8 +1,9 @@
 //! What Huxiao reaches, measured: each subcommand prints one set of figures, beside what others reach in the same run.
 //!
-//! Invariants: everything stays on this machine and on its loopback interface; every process that a bench starts ends with it, also on
+//! Invariants: everything stays on this machine, on its loopback interface or in network namespaces; every process that a bench starts ends with it, also on
 //! ctrl-c; a bench never fails for being slow, and always for an alarm that was lost or came twice.
 
+mod emulate;
 mod error;
 mod figures;
 mod foundation;
@@ -31,12 +32,15 @@ struct Cli {
 enum Bench {
     /// The way of one alarm on loopback beside Mosquitto, the store beside plain files and plain sled, and an idle relay
     Foundation(foundation::Args),
+    /// A link as bad as asked between two network namespaces, to try any program on (needs root)
+    Emulate(emulate::Args),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = process::end_all_on_signals().and_then(|()| match cli.bench {
         Bench::Foundation(args) => foundation::run(&args),
+        Bench::Emulate(args) => emulate::run(&args),
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

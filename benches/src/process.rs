@@ -33,7 +33,8 @@ pub(crate) fn clear_on_signals(folder: PathBuf) {
     living().folders.insert(folder);
 }
 
-/// From now on ctrl-c, SIGTERM and SIGHUP end every process of this module, remove the scratch folders and end the bench with 130.
+/// From now on ctrl-c, SIGTERM and SIGHUP end every process of this module, remove the scratch folders and the emulated networks, and
+/// end the bench with 130.
 ///
 /// # Errors
 /// The system gave no thread or no signal handler.
@@ -67,6 +68,7 @@ pub(crate) fn end_all_on_signals() -> Result<(), BenchError> {
 fn end_all() {
     let list = living();
     list.groups.iter().for_each(|group| kill(*group));
+    huxiao_benches::emulator::remove_all();
     for folder in &list.folders {
         // Processes that are just dying may still write: the system's cleaner of temporary files gets the rest.
         let _ = std::fs::remove_dir_all(folder);

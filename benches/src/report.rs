@@ -130,7 +130,7 @@ fn number(value: f64) -> String {
 }
 
 /// A table without a frame, whose `right` columns are numbers.
-fn plain(header: &[&str], right: std::ops::RangeInclusive<usize>) -> Table {
+pub(crate) fn plain(header: &[&str], right: std::ops::RangeInclusive<usize>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Disabled);

@@ -89,6 +89,8 @@ struct Flight {
 struct Path {
     info: PathInfo,
     heard: Timestamp,
+    /// Whether anything has ever come on it: one taken up early may lead nowhere.
+    answered: bool,
 }
 
 /// Carries items of key `K` to one receiver.
@@ -184,7 +186,7 @@ impl<K: Ord + Copy> Courier<K> {
     /// A path to the receiver is there: alarms under way go out on it too, highest class first. What waited because there was no path
     /// goes out on all of them.
     pub fn path_up(&mut self, now: Timestamp, path: PathId, info: PathInfo) {
-        self.paths.insert(path, Path { info, heard: now });
+        self.paths.insert(path, Path { info, heard: now, answered: false });
         let rate = self.rate;
         self.lines.entry(info.uplink).or_insert_with(|| Line::new(now, rate)).refill(now);
         if info.lane == Lane::Express {
@@ -227,6 +229,7 @@ impl<K: Ord + Copy> Courier<K> {
     pub fn heard(&mut self, now: Timestamp, path: PathId) {
         let Some(alive) = self.paths.get_mut(&path) else { return };
         alive.heard = now;
+        alive.answered = true;
         let silent = now.since(self.heard) >= SILENCE;
         self.heard = now;
         self.race_gap = RACE_GAP;
@@ -296,6 +299,12 @@ impl<K: Ord + Copy> Courier<K> {
     #[must_use]
     pub fn has_path(&self) -> bool {
         !self.paths.is_empty()
+    }
+
+    /// Whether anything has come on any of the paths that there are.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.paths.values().any(|path| path.answered)
     }
 
     /// Holds the courier against its invariants.
@@ -471,10 +480,12 @@ impl<K: Ord + Copy> Courier<K> {
         let attempt = usize::try_from(item.flight?.attempt).unwrap_or(0);
         let liveliest = self.paths.values().map(|path| path.heard).max()?;
         let lively: Vec<_> = paths.iter().filter(|(_, path)| liveliest.since(path.heard) <= STALE).copied().collect();
-        if attempt % 4 != 3 && !lively.is_empty() {
+        let turn = if attempt % 4 == 3 || lively.is_empty() {
+            (attempt / 4).checked_rem(paths.len())?
+        } else {
             paths = lively;
-        }
-        let turn = attempt.checked_rem(paths.len())?;
+            attempt.checked_rem(paths.len())?
+        };
         paths.get(turn).map(|(id, _)| *id)
     }
 

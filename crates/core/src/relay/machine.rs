@@ -123,10 +123,11 @@ impl Relay {
         self.prober.skew()
     }
 
-    /// Has the driver dial at once while an alarm waits and no broker node is reached.
+    /// Has the driver dial at once while an alarm waits and no broker node answers. A session that was taken up early, before its
+    /// handshake is over, may lead nowhere: until something has come on it, dialling goes on.
     fn hurry(&mut self, now: Now) {
         let alarms: usize = self.courier.pending()[..=Class::P1 as usize].iter().sum();
-        if alarms == 0 || self.courier.has_path() {
+        if alarms == 0 || self.courier.is_answered() {
             self.hurry_at = None;
         } else if self.hurry_at.is_none_or(|at| at <= now.mono) {
             self.hurry_at = Some(now.mono + HURRY_EVERY);

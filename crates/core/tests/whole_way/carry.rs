@@ -102,7 +102,7 @@ impl World {
     pub(crate) fn relay_says(&mut self, output: relay::Output) -> Result<(), String> {
         match output {
             // The world brings sessions back in its own time.
-            relay::Output::Hurry => {}
+            relay::Output::Hurry | relay::Output::Race => {}
             relay::Output::Persist(seq, write) => {
                 if self.relay_disk.write(seq, write) {
                     self.sync(Node::Relay);
@@ -114,7 +114,7 @@ impl World {
                     relay.handle(now, relay::Input::Persisted(seq));
                 }
             }
-            relay::Output::Send(path, _, message) => self.send(path, true, &message),
+            relay::Output::Send(path, _, _, message) => self.send(path, true, &message),
             relay::Output::Answer(ticket, Ok(Raised { id, .. })) => self.is_kept(ticket, id)?,
             relay::Output::Answer(_, Err(relay::RaiseError::NotKept { .. })) | relay::Output::Report(_) => {}
             relay::Output::Answer(_, Err(error)) => return Err(format!("a press was not taken: {error}")),
@@ -145,7 +145,7 @@ impl World {
                 }
             }
             broker::Output::Forget(indexes) => self.forgets.extend(indexes),
-            broker::Output::Send(path, _, message) => {
+            broker::Output::Send(path, _, _, message) => {
                 if let Message::Receipts(receipts) = &message {
                     for receipt in receipts.iter().filter(|receipt| receipt.stage == Stage::Stored) {
                         let admits = |command: &Command| {
@@ -170,12 +170,14 @@ impl World {
 
     pub(crate) fn seat_says(&mut self, at: usize, output: station::Output) -> Result<(), String> {
         match output {
+            // The world brings sessions back in its own time.
+            station::Output::Race => {}
             station::Output::Persist(seq, write) => {
                 if self.seat_disks[at].write(seq, write) {
                     self.sync(Node::Seat(at));
                 }
             }
-            station::Output::Send(path, _, message) => {
+            station::Output::Send(path, _, _, message) => {
                 if let Message::Receipts(receipts) = &message {
                     for receipt in receipts.iter().filter(|receipt| receipt.stage == Stage::Delivered) {
                         let mut rows = self.seat_disks[at].content.rows.values();

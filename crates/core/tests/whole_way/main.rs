@@ -13,7 +13,7 @@ use huxiao_core::{Class, Machine, Stage};
 use world::{Nature, SEATS, World, broker_name};
 
 /// Copies of one event that may go over all links together, through some ninety seconds of trouble and to three seats.
-const COPIES_MAX: usize = 80;
+const COPIES_MAX: usize = 600;
 
 fn run(seed: u64, nature: Nature) -> Result<World, String> {
     let mut world = World::new(seed, nature);

@@ -4,7 +4,9 @@ use huxiao_core::plan::Plan;
 use huxiao_core::record::RecordState;
 use huxiao_core::relay::{Relay, RelayConfig};
 use huxiao_core::station::{Station, StationConfig};
-use huxiao_core::{Command, Message, NodeName, PathId, RecordId, RelayId, StationId, broker, relay, station};
+use huxiao_core::{
+    Command, Message, NodeName, PathId, PathInfo, RecordId, RelayId, StationId, broker, limits, relay, station,
+};
 
 use crate::disk::Disk;
 use crate::world::{Action, CALM, Node, QUIET, SECOND, World, broker_name, name, school, seal, seat};
@@ -36,10 +38,17 @@ impl World {
             Node::Seat(at) => NodeName::Station(seat(at)),
             _ => NodeName::Relay(RelayId { school: school(), device: name("gate") }),
         };
-        self.tell_broker(broker::Input::SessionUp { path: PathId(session), peer, lane, expired: false })?;
+        self.tell_broker(broker::Input::SessionUp {
+            path: PathId(session),
+            peer,
+            info: PathInfo::plain(lane),
+            expired: false,
+        })?;
         match client {
-            Node::Seat(at) => self.tell_seat(at, station::Input::PathUp(PathId(session), broker_name(), lane)),
-            _ => self.tell_relay(relay::Input::PathUp(PathId(session), lane)),
+            Node::Seat(at) => {
+                self.tell_seat(at, station::Input::PathUp(PathId(session), broker_name(), PathInfo::plain(lane)))
+            }
+            _ => self.tell_relay(relay::Input::PathUp(PathId(session), broker_name(), PathInfo::plain(lane))),
         }
     }
 
@@ -185,6 +194,7 @@ impl World {
                     relay: RelayId { school: school(), device: name("gate") },
                     epoch: self.life(node) + 1,
                     next_slot: 1,
+                    copy_rate: limits::COPY_BYTES_PER_SECOND,
                     seed,
                     seal,
                     software: "world".to_owned(),

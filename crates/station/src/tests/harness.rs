@@ -165,7 +165,7 @@ impl Broker {
     pub(super) async fn give(&self, event: &Event) {
         let node: NodeName = "broker/r1/b1".parse().unwrap();
         let now = Clock::system().wall();
-        let trail = Trail::new(vec![Step { node, arrived: now, left: Some(now) }]);
+        let trail = Trail::new(vec![Step { node, arrived: now, left: Some(now), skew: None }]);
         let copy = EventCopy { sealed: huxiao_wire::seal(event), trail, receipts: Vec::new() };
         self.say(event.class, &Message::Event(copy)).await;
     }

@@ -6,8 +6,8 @@ use huxiao_core::record::{Admission, Command};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
-    Class, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Receipt, RecordId, Refusal, RelayId,
-    Resume, SchoolId, SeatId, Stage, StationId, Step, Text, Trail, WallTime, limits,
+    Class, Echo, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Receipt, RecordId, Refusal,
+    RelayId, Resume, SchoolId, SeatId, Stage, StationId, Step, Text, Trail, WallTime, limits,
 };
 use huxiao_wire::{
     decode_command, decode_frame, decode_inbox_row, decode_relay_row, encode, encode_command, encode_inbox_row,
@@ -78,12 +78,13 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn receipt() -> impl Strategy<Value = Receipt> {
-    (id(), stage(), wall(), node(), option::of(name()), text())
-        .prop_map(|(event, stage, at, by, officer, note)| Receipt { event, stage, at, by, officer, note })
+    (id(), stage(), wall(), node(), option::of(name()), text(), option::of(any::<i64>()))
+        .prop_map(|(event, stage, at, by, officer, note, skew)| Receipt { event, stage, at, by, officer, note, skew })
 }
 
 fn trail() -> impl Strategy<Value = Trail> {
-    let step = (node(), wall(), option::of(wall())).prop_map(|(node, arrived, left)| Step { node, arrived, left });
+    let step = (node(), wall(), option::of(wall()), option::of(any::<i64>()))
+        .prop_map(|(node, arrived, left, skew)| Step { node, arrived, left, skew });
     vec(step, 0..=4).prop_map(Trail::new)
 }
 
@@ -113,6 +114,12 @@ fn message() -> impl Strategy<Value = Message> {
         vec(id(), 0..40).prop_map(Message::Unknown),
         (id(), refusal).prop_map(|(id, refusal)| Message::Refused(id, refusal)),
         resume().prop_map(Message::Mark),
+        any::<u64>().prop_map(Message::Probe),
+        (any::<u64>(), wall(), wall()).prop_map(|(number, received, sent)| Message::Echo(Echo {
+            number,
+            received,
+            sent
+        })),
     ]
 }
 

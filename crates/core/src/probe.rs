@@ -46,6 +46,16 @@ impl Health {
             Health::Silent => "silent",
         }
     }
+
+    /// In Chinese and in English, for people.
+    #[must_use]
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Health::Unproven => ("尚未证实", "not proven yet"),
+            Health::Healthy => ("畅通", "answers"),
+            Health::Silent => ("无应答", "does not answer"),
+        }
+    }
 }
 
 /// The figures of one path.

@@ -7,4 +7,5 @@ mod frames;
 mod harness;
 mod identity;
 mod line;
+mod lines;
 mod sessions;

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 use tracing::warn;
 
-use crate::config::Target;
+use crate::config::{Target, Uplink};
 use crate::dial::{resolve_in_time, stopping};
 use crate::event::{DownReason, LinkError};
 use crate::path::{self, Path, Session};
@@ -33,8 +33,10 @@ const GIVEN_BACK: &str = "QUIC carries again";
 const NEWS: u32 = 3;
 
 /// What the diallers of one lane know of each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Beside {
+    /// The line that both dial over, as it is now.
+    uplink: Arc<Mutex<Uplink>>,
     quic: Mutex<Vec<Arc<Path>>>,
     hurried: AtomicBool,
     /// Told when one of the two has changed.
@@ -51,6 +53,18 @@ pub(crate) struct QuicUp {
 }
 
 impl Beside {
+    /// Neither has a session yet.
+    pub(crate) fn new(uplink: Arc<Mutex<Uplink>>) -> Self {
+        Self {
+            uplink,
+            quic: Mutex::default(),
+            hurried: AtomicBool::new(false),
+            changed: Notify::new(),
+            carries: AtomicBool::new(false),
+            problem: Mutex::default(),
+        }
+    }
+
     /// QUIC has a session.
     pub(crate) fn quic_up(self: &Arc<Self>, path: &Arc<Path>) -> QuicUp {
         lock(&self.quic).push(Arc::clone(path));
@@ -160,7 +174,9 @@ impl Keeper {
         while let Some(step) = self.fallback.poll(now) {
             match step {
                 Step::Dial => {
-                    let (shared, target) = (Arc::clone(&self.shared), Arc::clone(&self.target));
+                    let uplink = lock(&self.beside.uplink).clone();
+                    let target = Arc::new(Target { uplink, ..Target::clone(&self.target) });
+                    let shared = Arc::clone(&self.shared);
                     self.dial = Some(Box::pin(establish(shared, target, self.lane, self.attempts)));
                     self.attempts = self.attempts.wrapping_add(1);
                 }

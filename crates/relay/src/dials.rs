@@ -46,7 +46,7 @@ impl Dials {
     pub(crate) fn rebind(&self, uplink: usize, local: Option<IpAddr>) {
         let dials = self.lock();
         let own = dials.iter().filter(|(pair, _)| pair.uplink == uplink);
-        own.for_each(|(_, dial)| rebind(dial, local));
+        own.for_each(|(_, dial)| dial.rebind(local));
     }
 
     /// To which line and node each session belongs.
@@ -68,9 +68,4 @@ impl Dials {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Pair, DialHandle>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn rebind(dial: &DialHandle, _local: Option<IpAddr>) {
-    // A new dial takes a new socket; what is open finds out by its probes.
-    dial.race();
 }

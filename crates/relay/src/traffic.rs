@@ -10,7 +10,7 @@ pub(crate) mod ledger;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use huxiao_core::{PathId, WallTime};
+use huxiao_core::{Carrier, PathId, WallTime};
 use huxiao_link::PathStats;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,10 @@ const DAY_MICROS: i64 = 24 * 3_600 * 1_000_000;
 const HEADER_BYTES_V4: u64 = 20 + 8;
 /// The same with IPv6 (RFC 8200).
 const HEADER_BYTES_V6: u64 = 40 + 8;
+/// Bytes of the headers that TCP has over UDP, with its time stamps (RFC 9293, RFC 7323).
+const TCP_MORE: u64 = 32 - 8;
+/// What a TCP segment carries on average, as it is not known: most are a receipt or a probe, some are full.
+const TCP_SEGMENT: u64 = 512;
 /// Lines and nodes that are remembered at once; a file that holds more is not ours.
 const PAIRS: usize = 4_096;
 
@@ -52,7 +56,13 @@ impl Bytes {
             SocketAddr::V4(_) => HEADER_BYTES_V4,
             SocketAddr::V6(_) => HEADER_BYTES_V6,
         };
-        let whole = |payload: u64, datagrams: u64| payload.saturating_add(datagrams.saturating_mul(header));
+        let whole = |payload: u64, datagrams: u64| {
+            let headers = match stats.info.carrier {
+                Carrier::Quic => datagrams.saturating_mul(header),
+                Carrier::Tcp => payload.div_ceil(TCP_SEGMENT).saturating_mul(header + TCP_MORE),
+            };
+            payload.saturating_add(headers)
+        };
         Self {
             sent: whole(stats.sent_bytes, stats.sent_datagrams),
             received: whole(stats.received_bytes, stats.received_datagrams),

@@ -47,6 +47,9 @@ impl Health {
         }
     }
 
+    /// What is said of a way on which there is no session, in Chinese and in English.
+    pub const ABSENT_WORDS: (&'static str, &'static str) = ("未连接", "no session");
+
     /// In Chinese and in English, for people.
     #[must_use]
     pub fn words(self) -> (&'static str, &'static str) {

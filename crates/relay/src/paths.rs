@@ -9,6 +9,7 @@ use huxiao_core::relay::Roster;
 use huxiao_core::{Health, PathHealth, PathId};
 use huxiao_runtime::event_json::Words;
 use huxiao_runtime::health::State as Verdict;
+use huxiao_runtime::link_hooks::HealthJson;
 use huxiao_runtime::metric::{self, Gauge};
 use huxiao_runtime::time_format::Rfc3339;
 use serde::Serialize;
@@ -60,13 +61,8 @@ struct PathJson {
     uplink: String,
     node: String,
     name: Option<String>,
-    health: &'static str,
-    health_text: Words,
-    carrier: Option<&'static str>,
-    rtt_seconds: Option<f64>,
-    loss_ratio: Option<f64>,
-    silence_seconds: Option<f64>,
-    skew_seconds: Option<f64>,
+    #[serde(flatten)]
+    health: HealthJson,
     sessions: usize,
     #[serde(flatten)]
     today: Today,
@@ -136,15 +132,8 @@ impl Look<'_> {
         let best = self.best(pair);
         let found = best.map(|path| path.health);
         let (uplink, node) = (&self.uplinks[pair.uplink].name, &self.nodes[pair.node]);
-        let seconds = |span: huxiao_core::Span| span.as_secs_f64();
         PathJson {
-            health: found.map_or("absent", Health::as_str),
-            health_text: Words::from(found.map_or(("未连接", "no session"), Health::words)),
-            carrier: best.map(|path| path.info.carrier.as_str()),
-            rtt_seconds: best.and_then(|path| path.rtt).map(seconds),
-            loss_ratio: best.and_then(|path| path.loss),
-            silence_seconds: best.map(|path| path.silence).map(seconds),
-            skew_seconds: best.and_then(|path| path.skew).map(micros),
+            health: HealthJson::new(best),
             sessions: self.sessions.values().filter(|of| **of == pair).count(),
             today: self.traffic.pair(uplink, node).into(),
             problem: self.problems.get(&pair).cloned(),
@@ -183,22 +172,14 @@ fn rank(health: Health) -> u8 {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "the difference of two clocks is exact in an f64 for the next 285 years"
-)]
-fn micros(micros: i64) -> f64 {
-    micros as f64 / 1e6
-}
-
 impl Paths {
     /// Brings the metrics up to date. A figure that is not known is not a number, so that no old one is taken for true.
     pub(crate) fn measure(&self) {
         for path in &self.paths {
             let labels = [path.uplink.as_str(), path.node.as_str()];
-            metric::set(Gauge::PathRoundTrip, &labels, path.rtt_seconds.unwrap_or(f64::NAN));
-            metric::set(Gauge::PathLoss, &labels, path.loss_ratio.unwrap_or(f64::NAN));
-            metric::set(Gauge::PathSilence, &labels, path.silence_seconds.unwrap_or(f64::NAN));
+            metric::set(Gauge::PathRoundTrip, &labels, path.health.rtt_seconds.unwrap_or(f64::NAN));
+            metric::set(Gauge::PathLoss, &labels, path.health.loss_ratio.unwrap_or(f64::NAN));
+            metric::set(Gauge::PathSilence, &labels, path.health.silence_seconds.unwrap_or(f64::NAN));
             metric::set(Gauge::PathHealthy, &labels, f64::from(u8::from(path.found == Some(Health::Healthy))));
         }
         for uplink in &self.uplinks {

@@ -1,6 +1,7 @@
 //! The relay's API over a real socket, with a region that cannot be reached: what a press is promised here does not hang on it.
 
 mod paths;
+mod stuck;
 
 use std::path::Path;
 use std::sync::Arc;

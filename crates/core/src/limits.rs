@@ -27,6 +27,8 @@ pub const STORE_VALUE_BYTES: usize = 8 * 1_024;
 /// Bytes of one block of the black box: one P0 event each.
 pub const BLACK_BOX_BLOCK_BYTES: usize = 4 * 1_024;
 
+/// Lines of a relay. A broker node takes eight sessions of one relay on a lane, and each line may have a fresh one beside a silent one.
+pub const RELAY_UPLINKS: usize = 4;
 /// Unfinished events that a relay holds.
 pub const RELAY_OPEN_EVENTS: usize = 20_000;
 /// Slots of [`RELAY_OPEN_EVENTS`] that only P0 may use.

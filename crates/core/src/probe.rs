@@ -65,6 +65,19 @@ impl Health {
             Health::Silent => "silent",
         }
     }
+
+    /// What is said of a way on which there is no session, in Chinese and in English.
+    pub const ABSENT_WORDS: (&'static str, &'static str) = ("未连接", "no session");
+
+    /// In Chinese and in English, for people.
+    #[must_use]
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Health::Unproven => ("尚未证实", "not proven yet"),
+            Health::Healthy => ("畅通", "answers"),
+            Health::Silent => ("无应答", "does not answer"),
+        }
+    }
 }
 
 /// The figures of one path.

@@ -14,7 +14,7 @@ use huxiao_core::{Carrier, Cost, Lane, PathId, PathInfo, Span};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::config::{Target, Uplink};
 use crate::dial::{resolve_in_time, stopping};
@@ -31,7 +31,7 @@ use crate::tcp::traffic::Counted;
 const GIVEN_BACK: &str = "QUIC carries again";
 /// So many times rarer is QUIC tried on a metered line that TCP carries: once in five minutes in the end.
 const METERED_STRETCH: u32 = 60;
-/// So many failures of a series are news.
+/// So many failures of a series are news; the rest is for debugging.
 const NEWS: u32 = 3;
 
 /// What the diallers of one lane know of each other.
@@ -228,11 +228,13 @@ impl Keeper {
                 self.fallback.down(Instant::now());
                 self.failures = self.failures.saturating_add(1);
                 let text = error.to_string();
-                let mut problem = lock(&self.beside.problem);
-                if self.failures <= NEWS || problem.as_ref() != Some(&text) {
-                    warn!(target = self.target.addr, lane = self.lane.as_str(), "cannot dial over TCP: {text}");
+                let (target, lane) = (&self.target.addr, self.lane.as_str());
+                if self.failures <= NEWS {
+                    warn!(target, lane, "cannot dial over TCP: {text}");
+                } else {
+                    debug!(target, lane, "cannot dial over TCP: {text}");
                 }
-                *problem = Some(text);
+                *lock(&self.beside.problem) = Some(text);
             }
         }
     }

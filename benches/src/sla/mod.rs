@@ -153,10 +153,12 @@ pub(crate) fn run(args: &Args) -> Result<bool, BenchError> {
         systems: systems(args, &mut findings),
         patience,
     };
+    let load_before = load();
     let errors = bench.measure(&parts(args), &mut findings);
     findings.verdicts.splice(0..0, findings::verdicts(&findings.outcomes));
     findings.faults.extend(findings::faults(&findings.outcomes));
     findings.skipped.extend(errors.iter().map(|(what, error)| format!("{what}: {error}")));
+    findings.notes.push(format!("load average of the machine: {load_before} before, {} after", load()));
     findings.took_seconds = began.elapsed().as_secs_f64();
     write(&findings, &out)?;
     report::print(&match args.output {
@@ -184,6 +186,12 @@ fn notes(patience: Duration) -> Vec<String> {
     .into_iter()
     .chain([lost])
     .collect()
+}
+
+/// The processes that ran or wanted to run in the last minute, on average, as the kernel says it: whoever else is at work shows in it.
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().filter(|first| !first.is_empty()).unwrap_or("unknown").to_owned()
 }
 
 /// Which systems are to be run: those that are asked for and there. The others are named.

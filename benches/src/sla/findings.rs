@@ -198,6 +198,7 @@ pub(crate) mod example {
             bytes_per_alarm: 1.0,
             packets_per_alarm: 1.0,
             after_dark: Times::default(),
+            waits: Vec::new(),
             alarms: Vec::new(),
             darks: Vec::new(),
             remarks: Vec::new(),

@@ -10,7 +10,7 @@
 //! over the next one if no receipt comes.
 //!
 //! Invariants:
-//! * An item leaves only by [`Courier::settle`]. There is no time-to-live and no silent drop.
+//! * An item leaves only by [`Courier::settle`] or [`Courier::withdraw`]. There is no time-to-live and no silent drop.
 //! * A higher class is always sent before a lower one. An alarm waits for nothing while the line's budget lasts, and beyond it for
 //!   no more than [`limits::COURIER_WINDOW`] others whose receipts are outstanding.
 //! * An item below P0 waits only for [`limits::COURIER_WINDOW`] others of its class or of higher ones, never for lower ones.
@@ -40,10 +40,9 @@ const STREAM_AFTER: Span = Span::from_millis(2);
 pub const YOUNG_GAP: Span = Span::from_millis(250);
 /// The longest gap between repeats.
 pub const LONGEST_GAP: Span = Span::from_secs(5);
-/// With alarms under way, this long without anything heard on any path has fresh sessions dialled beside the old ones.
+/// With alarms under way, this long without anything heard on any path has fresh sessions dialled beside the old ones. Doubled after each
+/// such race up to [`LONGEST_GAP`], until something is settled.
 pub const RACE_AFTER: Span = Span::from_millis(800);
-/// Between two such races, doubled each time up to [`LONGEST_GAP`].
-const RACE_GAP: Span = Span::from_millis(800);
 /// After this long without anything heard, the next thing heard is a sign of life.
 const SILENCE: Span = Span::from_millis(500);
 /// A path that has been silent for this much longer than the liveliest one gets one turn in four.
@@ -157,7 +156,7 @@ impl<K: Ord + Copy> Courier<K> {
             answers: VecDeque::new(),
             statements: false,
             race_at: None,
-            race_gap: RACE_GAP,
+            race_gap: RACE_AFTER,
             race: false,
             out: VecDeque::new(),
         }
@@ -195,8 +194,16 @@ impl<K: Ord + Copy> Courier<K> {
 
     /// The receipt for `key` has come: it is carried no longer. False if it was not carried.
     pub fn settle(&mut self, now: Timestamp, key: &K) -> bool {
+        if let Some(item) = self.items.get(key).cloned() {
+            self.race_gap = RACE_AFTER;
+            self.learn(now, &item);
+        }
+        self.withdraw(now, key)
+    }
+
+    /// Carries `key` no longer, though no receipt for it has come. False if it was not carried.
+    pub fn withdraw(&mut self, now: Timestamp, key: &K) -> bool {
         let Some(item) = self.items.remove(key) else { return false };
-        self.learn(now, &item);
         self.waiting.remove(&(item.class, item.order, *key));
         self.carried[item.class as usize] -= 1;
         if let Some(flight) = item.flight {
@@ -259,7 +266,8 @@ impl<K: Ord + Copy> Courier<K> {
         alive.answered = true;
         let silent = now.since(self.heard) >= SILENCE.max(self.answer() * 2);
         self.heard = now;
-        self.race_gap = RACE_GAP;
+        // Races go on with growing gaps until something is settled: a receiver that is heard and settles nothing (one that is told to keep
+        // quiet, a middlebox that takes the receipts out) would be dialled afresh every second for ever.
         self.race_at = None;
         self.watch(now);
         if silent {
@@ -650,11 +658,11 @@ impl<K: Ord + Copy> Courier<K> {
         let alarms = self.flying[..=Class::P1 as usize].iter().any(|count| *count > 0);
         if !alarms || self.paths.is_empty() {
             self.race_at = None;
-            self.race_gap = RACE_GAP;
+            self.race_gap = RACE_AFTER;
         } else if self.race_at.is_none() {
             // Nobody was expected to say anything before.
             self.heard = self.heard.max(now);
-            self.race_at = Some(now + RACE_AFTER.max(self.answer() * 3));
+            self.race_at = Some(now + self.race_gap.max(self.answer() * 3));
         }
     }
 

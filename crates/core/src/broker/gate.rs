@@ -83,7 +83,7 @@ impl Gate {
         carried.push(receipt.clone());
         let bytes = RECEIPT_WIRE_BYTES + (carried.len() - 1) * RECEIPT_WIRE_BYTES / 2;
         // Offered anew, it goes at once, and what was not confirmed of the event goes along.
-        self.courier.settle(now.mono, &id);
+        self.courier.withdraw(now.mono, &id);
         self.courier.offer(now.mono, id, class.min(Class::P1), false, bytes);
         true
     }

@@ -216,6 +216,37 @@ fn a_sign_of_life_after_a_silence_brings_everything_pending_at_once() {
     assert!(drain(&mut courier).is_empty(), "it is no silence any more");
 }
 
+/// Each fresh session is greeted by its receiver, so there is always a sign of life: that alone must not begin the series of races anew.
+#[test]
+fn a_receiver_that_is_heard_and_settles_nothing_is_dialled_afresh_ever_more_slowly() {
+    let mut courier = Courier::new(1);
+    courier.path_up(seconds(0), EXPRESS, express());
+    courier.offer(seconds(0), 1, Class::P0, false, BYTES);
+    let mut races = Vec::new();
+    while let Some(due) = courier.poll_timeout().filter(|due| *due <= seconds(600)) {
+        courier.handle_timeout(due);
+        drain(&mut courier);
+        if courier.poll_race() {
+            races.push(due);
+            courier.heard(due + Span::from_millis(60), EXPRESS);
+            drain(&mut courier);
+        }
+    }
+    assert!((110..140).contains(&races.len()), "{} races in ten minutes", races.len());
+    // A receipt begins the series anew.
+    courier.settle(seconds(600), &1);
+    courier.offer(seconds(601), 2, Class::P0, false, BYTES);
+    drain(&mut courier);
+    let race = std::iter::from_fn(|| {
+        let due = courier.poll_timeout()?;
+        courier.handle_timeout(due);
+        drain(&mut courier);
+        Some((due, courier.poll_race()))
+    });
+    let first = race.take(100).find(|(_, race)| *race).map(|(due, _)| due);
+    assert_eq!(first, Some(seconds(601) + RACE_AFTER));
+}
+
 #[test]
 fn nothing_below_p1_goes_over_a_metered_line() {
     let metered = PathInfo { cost: Cost::Metered, uplink: UplinkId(1), ..express() };

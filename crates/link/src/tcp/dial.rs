@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use huxiao_core::{Carrier, Cost, Lane, PathId, PathInfo, Span};
+use huxiao_core::{Carrier, Cost, Lane, PathId, PathInfo};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};

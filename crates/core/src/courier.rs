@@ -5,7 +5,7 @@
 //! several copies beat any single packet: the fastest of those that arrive counts, and the receiver removes the others by their id.
 //!
 //! An alarm (P0, P1) goes at once on every path: as a datagram, and a moment later on a stream, so that the two do not share one
-//! packet. Copies follow as datagrams at 20, 50, 95, 160, … ms over one path after another, [`YOUNG_GAP`] apart while the item is
+//! packet. Copies follow as datagrams at 20, 50, 95, 160, … ms (on a path that is known to lose much at 6, 12, 20, 35, … ms) over one path after another, [`YOUNG_GAP`] apart while the item is
 //! young and then ever more slowly, [`LONGEST_GAP`] at most, until it is settled. What is below P1 goes on a stream of one path, and again
 //! over the next one if no receipt comes.
 //!
@@ -24,7 +24,7 @@ mod schedule;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::courier::line::{Line, Purpose};
-use crate::courier::schedule::Pace;
+use crate::courier::schedule::{Circumstances, Pace};
 use crate::event::Class;
 use crate::id::PathId;
 use crate::lane::Lane;
@@ -91,6 +91,8 @@ struct Path {
     heard: Timestamp,
     /// Whether anything has ever come on it: one taken up early may lead nowhere.
     answered: bool,
+    /// Whether it is known to lose much.
+    lossy: bool,
 }
 
 /// Carries items of key `K` to one receiver.
@@ -186,7 +188,7 @@ impl<K: Ord + Copy> Courier<K> {
     /// A path to the receiver is there: alarms under way go out on it too, highest class first. What waited because there was no path
     /// goes out on all of them.
     pub fn path_up(&mut self, now: Timestamp, path: PathId, info: PathInfo) {
-        self.paths.insert(path, Path { info, heard: now, answered: false });
+        self.paths.insert(path, Path { info, heard: now, answered: false, lossy: false });
         let rate = self.rate;
         self.lines.entry(info.uplink).or_insert_with(|| Line::new(now, rate)).refill(now);
         if info.lane == Lane::Express {
@@ -239,6 +241,13 @@ impl<K: Ord + Copy> Courier<K> {
             for key in self.urgent_flights(|flight| now.since(flight.sent) >= JUST_SENT) {
                 self.flush(now, key, path);
             }
+        }
+    }
+
+    /// Whether a path loses much: then the first copies follow one another more closely.
+    pub fn set_lossy(&mut self, path: PathId, lossy: bool) {
+        if let Some(path) = self.paths.get_mut(&path) {
+            path.lossy = lossy;
         }
     }
 
@@ -503,12 +512,13 @@ impl<K: Ord + Copy> Courier<K> {
 
     fn schedule(&mut self, now: Timestamp, key: K, attempt: u32) {
         let under_way = self.due.len() + self.starved.len();
+        let lossy = self.paths.values().any(|path| path.lossy);
         let Some(item) = self.items.get_mut(&key) else { return };
         let (class, age) = (item.class, now.since(item.first.unwrap_or(now)));
         let Some(flight) = &mut item.flight else { return };
         flight.attempt = attempt;
         flight.sent = now;
-        let gap = schedule::next_gap(class, attempt, flight.gap, age, under_way);
+        let gap = schedule::next_gap(Circumstances { class, attempt, gap: flight.gap, age, lossy, under_way });
         flight.gap = gap;
         let gap = if attempt < 2 && urgent(class) { gap } else { self.rng.jitter(gap, schedule::JITTER_PERCENT) };
         self.list(now + gap, key);

@@ -58,7 +58,9 @@ fn show(stats: &[PathStats], own_role: Role) {
     }
     for path in stats {
         *open.entry((path.peer.identity.node.role(), path.info.lane)).or_default() += 1;
-        metric::observe(Histogram::PathRtt, &[], path.rtt.as_secs_f64());
+        if let Some(rtt) = path.rtt {
+            metric::observe(Histogram::PathRtt, &[], rtt.as_secs_f64());
+        }
     }
     for ((role, lane), count) in open {
         metric::set(Gauge::Sessions, &[role.as_str(), lane.as_str()], f64::from(count));
@@ -73,7 +75,7 @@ pub struct PathJson {
     remote: String,
     early: bool,
     certificate: &'static str,
-    rtt_seconds: f64,
+    rtt_seconds: Option<f64>,
     since_seconds: f64,
     sent_bytes: u64,
     received_bytes: u64,
@@ -89,7 +91,7 @@ pub fn paths(link: &Link) -> Vec<PathJson> {
         remote: path.remote.to_string(),
         early: path.early,
         certificate: path.peer.validity.as_str(),
-        rtt_seconds: path.rtt.as_secs_f64(),
+        rtt_seconds: path.rtt.map(|rtt| rtt.as_secs_f64()),
         since_seconds: path.since.as_secs_f64(),
         sent_bytes: path.sent_bytes,
         received_bytes: path.received_bytes,

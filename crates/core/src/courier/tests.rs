@@ -77,6 +77,18 @@ fn an_alarm_goes_on_every_path_at_once_and_its_copies_follow_the_schedule() {
 }
 
 #[test]
+fn a_path_that_loses_much_gets_its_first_copies_closer_together() {
+    let by = |lossy| {
+        let mut courier = Courier::new(1);
+        courier.path_up(millis(0), EXPRESS, express());
+        courier.set_lossy(EXPRESS, lossy);
+        courier.offer(millis(0), 7, Class::P0, false, BYTES);
+        copies(&mut courier).len() + run(&mut courier, millis(100)).len()
+    };
+    assert!(by(true) >= by(false) + 3, "{} and {}", by(true), by(false));
+}
+
+#[test]
 fn a_receipt_stops_what_has_not_left_yet() {
     let mut courier = Courier::new(1);
     courier.path_up(millis(0), EXPRESS, express());

@@ -172,6 +172,9 @@ impl Station {
     /// Sends the probes that are due.
     fn probe(&mut self, now: Now) {
         self.prober.handle_timeout(now);
+        for (path, lossy) in self.prober.lossy() {
+            self.courier.set_lossy(path, lossy);
+        }
         while let Some((path, number)) = self.prober.poll_output() {
             self.send(path, Class::P1, Form::Datagram, Message::Probe(number));
         }

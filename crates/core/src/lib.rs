@@ -29,6 +29,7 @@ mod probe;
 mod receipt;
 mod rng;
 mod time;
+mod timeline;
 
 pub mod broker;
 pub mod courier;
@@ -54,6 +55,7 @@ pub use relay::RelayRow;
 pub use rng::Rng;
 pub use station::InboxRow;
 pub use time::{Now, Span, Timestamp, WallTime};
+pub use timeline::{Lap, Point, since_press, timeline};
 
 /// What a driver and a machine say to each other. See the crate's documentation for the rules.
 pub trait Machine {

@@ -56,6 +56,19 @@ pub const BROKER_SESSIONS: usize = 65_536;
 pub const INPUT_QUEUE: usize = 4_096;
 /// SSE streams that one node serves at once.
 pub const SSE_STREAMS: usize = 64;
+/// Equal presses of one button, without keys, within [`STUCK_WINDOW`] that are events of their own. Those beyond join the last of
+/// them and are counted: nobody presses that fast, but a button that sticks does.
+pub const PRESSES_APART: usize = 5;
+/// See [`PRESSES_APART`]. Once in as long an event says how many presses have joined; a button that was quiet for as long no longer
+/// sticks.
+pub const STUCK_WINDOW: Span = Span::from_secs(1);
+/// After this long a button that sticks is no news: its count is told every [`STUCK_COUNT_RARELY`], so that it does not fill the
+/// outbox, and the screens of a station, by itself.
+pub const STUCK_FOR_LONG: Span = Span::from_secs(600);
+/// See [`STUCK_FOR_LONG`].
+pub const STUCK_COUNT_RARELY: Span = Span::from_secs(60);
+/// Buttons of which a relay remembers when they were pressed.
+pub const BUTTONS_WATCHED: usize = 256;
 
 /// After this long without a screen, the presser is told to dial 110.
 pub const DIAL_110_AFTER: Span = Span::from_secs(10);

@@ -68,7 +68,8 @@ async fn raise(State(api): State<Api>, headers: HeaderMap, Json(body): Json<Pres
     let answer = answer.await.map_err(|_| huxiao_runtime::drive::Stopped)?;
     Ok(match answer {
         Ok(raised) => {
-            let body = serde_json::json!({ "id": raised.id.to_string(), "repeated": raised.repeated });
+            let (repeated, joined) = (raised.repeated, raised.joined);
+            let body = serde_json::json!({ "id": raised.id.to_string(), "repeated": repeated, "joined": joined });
             (StatusCode::ACCEPTED, axum::Json(body)).into_response()
         }
         Err(error) => refusal(&error),

@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+mod stuck;
+
 struct Node {
     running: Running,
     shutdown: Shutdown,

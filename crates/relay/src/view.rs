@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use huxiao_core::relay::EventView;
-use huxiao_core::{EventId, Receipt};
-use huxiao_runtime::event_json::{EventFields, ReceiptJson, acknowledged_by, stages};
+use huxiao_core::{EventId, Receipt, Trail};
+use huxiao_runtime::event_json::{EventFields, LapJson, ReceiptJson, acknowledged_by, stages, timeline};
 use serde::Serialize;
 
 /// One change, for the stream.
@@ -44,6 +44,7 @@ pub(crate) struct EventJson {
     stages: BTreeMap<&'static str, String>,
     acknowledged_by: Option<ReceiptJson>,
     receipts: Vec<ReceiptJson>,
+    timeline: Vec<LapJson>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -65,6 +66,8 @@ impl EventJson {
             stages: stages(view.receipts()),
             acknowledged_by: acknowledged_by(view.receipts()),
             receipts: view.receipts().iter().map(ReceiptJson::new).collect(),
+            // Trails go with the copies, and none comes back; what others say of the event does.
+            timeline: timeline(&view.sealed().event, &Trail::default(), view.receipts()),
         }
     }
 }

@@ -20,6 +20,7 @@ fn event() -> proto::Event {
         zone: "gatehouse".into(),
         note: String::new(),
         raised_at_us: 1_764_000_000_000_000,
+        count: 0,
     }
 }
 

@@ -49,6 +49,7 @@ pub(super) fn event(rng: &mut Rng, profile: Profile, seq: u64) -> Sealed {
     let class = kind.class().unwrap();
     huxiao_wire::seal(&Event {
         id: EventId::generate(raised_at, rng),
+        count: 1,
         relay: RelayId { school: school(), device: name("gate-1") },
         epoch: 7,
         seq,

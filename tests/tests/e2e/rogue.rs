@@ -56,6 +56,7 @@ pub(crate) fn event(relay: &str, kind: Kind, number: u64) -> (EventId, Message) 
         zone: None,
         note: Text::default(),
         raised_at: wall_now(),
+        count: 1,
     };
     let copy = EventCopy { sealed: huxiao_wire::seal(&event), trail: Trail::default(), receipts: Vec::new() };
     (id, Message::Event(copy))

@@ -96,6 +96,7 @@ impl Relay {
             zone: None,
             note: Text::default(),
             raised_at: WallTime(wall.0),
+            count: 1,
         };
         let copy = EventCopy { sealed: huxiao_wire::seal(&event), trail: Trail::default(), receipts: Vec::new() };
         (event.id, class, Message::Event(copy))

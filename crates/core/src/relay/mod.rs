@@ -5,12 +5,17 @@
 //! * It is carried until the region's record has it, and leaves the outbox only when it is finished: taken by an officer, or,
 //!   where nobody need take it, in the record and on a station's disk.
 //! * What the region says it does not know is sent again, as long as it is not finished.
+//! * A button that sticks raises a handful of events and then one a second; their counts add up to its presses.
 
+mod buttons;
+mod intake;
 mod machine;
 mod port;
 mod raise;
 mod region;
 mod row;
+#[cfg(test)]
+mod stuck_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

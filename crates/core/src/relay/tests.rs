@@ -146,7 +146,8 @@ fn same_key_twice_is_one_event() {
     assert!(answers(&bench.raise(Kind::Panic, Some("k"))).is_empty(), "it is not kept yet");
     let outputs = bench.step(Input::Persisted(persists(&first)[0].0));
     let id = bench.only_id();
-    let expected = [&Ok(Raised { id, repeated: false }), &Ok(Raised { id, repeated: true })];
+    let expected =
+        [&Ok(Raised { id, repeated: false, joined: false }), &Ok(Raised { id, repeated: true, joined: false })];
     assert_eq!(answers(&outputs), expected);
     let outputs = bench.raise(Kind::Fire, Some("k"));
     assert_eq!(answers(&outputs), [&Err(RaiseError::KeyReused { id })]);
@@ -154,7 +155,7 @@ fn same_key_twice_is_one_event() {
     let row = bench.relay.get(&id).unwrap().row.clone();
     let mut bench = Bench::new(vec![row]);
     let outputs = bench.raise(Kind::Panic, Some("k"));
-    assert_eq!(answers(&outputs), [&Ok(Raised { id, repeated: true })]);
+    assert_eq!(answers(&outputs), [&Ok(Raised { id, repeated: true, joined: false })]);
 }
 
 #[test]

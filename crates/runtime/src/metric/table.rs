@@ -95,7 +95,7 @@ metrics! {
 
     /// The histograms.
     enum Histogram {
-        AlarmStage "huxiao_alarm_stage_duration_seconds" ["stage"] "From the press to each stage of an alarm, by the clocks of the nodes involved.";
+        AlarmStage "huxiao_alarm_stage_duration_seconds" ["stage"] "From the press to each stage of an alarm, on one clock as far as the nodes have compared theirs.";
         StoreFsync "huxiao_store_fsync_duration_seconds" [] "Time of one sync of the store.";
         PathRtt "huxiao_quic_path_rtt_seconds" [] "Round-trip time of the sessions' paths.";
     }

@@ -190,6 +190,7 @@ pub(super) fn event(kind: Kind, number: u64) -> Event {
         zone: Some("gatehouse".parse().unwrap()),
         note: Text::new("门口有人").unwrap(),
         raised_at: now,
+        count: 1,
     }
 }
 

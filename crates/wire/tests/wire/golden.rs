@@ -25,7 +25,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Holds `bytes` against `tests/golden/<name>.hex` and hands what the file holds to `check`; if they differ, notes in `wrong`
 /// what the file would have to hold.
-fn frozen(name: &str, bytes: &[u8], wrong: &mut String, check: impl FnOnce(&[u8])) {
+pub(crate) fn frozen(name: &str, bytes: &[u8], wrong: &mut String, check: impl FnOnce(&[u8])) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.hex"));
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
     let found = hex(bytes);
@@ -39,7 +39,7 @@ fn frozen(name: &str, bytes: &[u8], wrong: &mut String, check: impl FnOnce(&[u8]
 }
 
 #[track_caller]
-fn none(wrong: &str) {
+pub(crate) fn none(wrong: &str) {
     assert!(
         wrong.is_empty(),
         "these bytes are not those of tests/golden. If a file is new, let it hold the lines between the rules; if it\n\

@@ -33,6 +33,7 @@ fn event() -> Event {
         zone: Some(name("z")),
         note: note(),
         raised_at: LATE,
+        count: u32::MAX,
     }
 }
 

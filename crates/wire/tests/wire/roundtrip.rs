@@ -60,8 +60,8 @@ fn kind() -> impl Strategy<Value = (Kind, Class)> {
 fn event() -> impl Strategy<Value = Event> {
     let mode = select(&[Mode::Live, Mode::Drill, Mode::Test][..]);
     let place = (option::of(name()), option::of(name()), text());
-    (id(), name(), name(), any::<(u64, u64)>(), kind(), mode, place, wall()).prop_map(
-        |(id, school, relay, (epoch, seq), (kind, class), mode, (device, zone, note), raised_at)| Event {
+    (id(), name(), name(), (any::<(u64, u64)>(), 1..=u32::MAX), kind(), mode, place, wall()).prop_map(
+        |(id, school, relay, ((epoch, seq), count), (kind, class), mode, (device, zone, note), raised_at)| Event {
             id,
             relay: RelayId { school: SchoolId(school), device: relay },
             epoch,
@@ -73,6 +73,7 @@ fn event() -> impl Strategy<Value = Event> {
             zone,
             note,
             raised_at,
+            count,
         },
     )
 }

@@ -38,6 +38,7 @@ pub(crate) fn alarm() -> Event {
         zone: Some(name("gatehouse")),
         note: Text::new("南门有人持械").unwrap(),
         raised_at: RAISED,
+        count: 1,
     }
 }
 

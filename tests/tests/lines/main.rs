@@ -18,3 +18,5 @@ mod one_way;
 mod rogue_broker;
 mod site;
 mod spoilt;
+mod stuck;
+mod udp_blocked;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use huxiao_core::{
-    Class, Event, EventCopy, EventId, Kind, Lane, Message, Mode, NodeName, PathId, RelayId, Rng, Text, Trail, WallTime,
+    Class, Event, EventCopy, EventId, Form, Kind, Lane, Message, Mode, NodeName, PathId, RelayId, Rng, Text, Trail,
+    WallTime,
 };
-use huxiao_link::{DialHandle, Expect, Link, LinkConfig, LinkEvent, Target};
+use huxiao_link::{DialHandle, Expect, Link, LinkConfig, LinkEvent, Target, Uplink};
 use huxiao_pki::{Credentials, Period};
 use huxiao_tests::lab::{Lab, wall_now};
 use quinn::crypto::rustls::QuicClientConfig;

@@ -69,7 +69,7 @@ async fn flood() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     // In every second a handful, and one that counts.
-    let most = 6 * (began.elapsed().as_secs() as usize + 2);
+    let most = 6 * (usize::try_from(began.elapsed().as_secs()).unwrap() + 2);
     assert!(stuck.len() <= most, "{} events, {most} at most", stuck.len());
     assert_eq!(stuck.len(), PRESSES - joined + stuck.iter().filter(|event| event["count"] != 1).count());
     let other = events_of(&node, "other").await;

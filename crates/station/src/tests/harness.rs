@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use huxiao_core::{
-    Class, Event, EventCopy, EventId, Hello, Identity, Kind, Lane, Message, Mode, NodeName, PathId, Receipt, RelayId,
-    Rng, Span, Stage, Step, Text, Trail, WallTime,
+    Class, Event, EventCopy, EventId, Form, Hello, Identity, Kind, Lane, Message, Mode, NodeName, PathId, Receipt,
+    RelayId, Rng, Span, Stage, Step, Text, Trail, WallTime,
 };
 use huxiao_link::{Link, LinkConfig, LinkEvent};
 use huxiao_pki::{Authority, Credentials, Period};

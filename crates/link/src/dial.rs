@@ -168,7 +168,7 @@ async fn keep(shared: Arc<Shared>, target: Target, life: Arc<Lifeline>, stopped:
         tokio::select! {
             () = &mut stop => return,
             () = life.hurry.notified() => {}
-            () = sleep(backoff.delay()) => {}
+            () = sleep(life.beside.stretch(backoff.delay(), target.uplink.cost)) => {}
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use huxiao_core::{Carrier, Lane, PathId, PathInfo};
+use huxiao_core::{Carrier, Cost, Lane, PathId, PathInfo, Span};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
@@ -29,6 +29,8 @@ use crate::tcp::traffic::Counted;
 
 /// Why a session ends that is needed no more.
 const GIVEN_BACK: &str = "QUIC carries again";
+/// So many times rarer is QUIC tried on a metered line that TCP carries: once in five minutes in the end.
+const METERED_STRETCH: u32 = 60;
 /// So many failures of a series are news.
 const NEWS: u32 = 3;
 
@@ -62,6 +64,13 @@ impl Beside {
     pub(crate) fn hurry(&self) {
         self.hurried.store(true, Ordering::Release);
         self.changed.notify_one();
+    }
+
+    /// How long QUIC is to wait where its backoff says `delay`. While TCP carries, nobody waits for QUIC, and on a metered line its
+    /// attempts would be most of what is paid for: ten packets of 1,200 bytes each time.
+    pub(crate) fn stretch(&self, delay: Span, cost: Cost) -> Span {
+        let spare = cost == Cost::Metered && self.carries.load(Ordering::Acquire);
+        if spare { delay * METERED_STRETCH } else { delay }
     }
 
     /// What is to be said of the lane's TCP where QUIC has no session.

@@ -20,3 +20,4 @@ mod site;
 mod spoilt;
 mod stuck;
 mod udp_blocked;
+mod uplinks;

@@ -112,6 +112,13 @@ impl Site {
         self.lab.status(&self.relay)["paths"].as_array().unwrap().clone()
     }
 
+    /// What `huxiao relay paths` prints.
+    pub(crate) fn printed_paths(&self) -> String {
+        let output = self.lab.run(&["relay", "paths", "--url", &self.lab.base(&self.relay)]);
+        assert_eq!(output.code, Some(0), "{output:?}");
+        output.stdout
+    }
+
     /// Everything that must hold after any of these tests: each of `ids` is in the inbox once, none was refused, no frame was
     /// misunderstood, nobody panicked, and the emulator was what it was asked to be.
     pub(crate) fn end(&self, ids: &[String]) {

@@ -14,14 +14,6 @@ fn carried_by(site: &Site, carrier: &str) -> bool {
     express.peek().is_some() && express.all(|session| session["carrier"] == carrier)
 }
 
-/// What `huxiao relay paths` prints.
-fn printed(site: &Site) -> String {
-    let url = site.lab.base(site.relay());
-    let output = site.lab.run(&["relay", "paths", "--relay", &url]);
-    assert_eq!(output.code, Some(0), "{output:?}");
-    output.stdout
-}
-
 #[test]
 fn where_no_udp_passes_alarms_go_by_tcp_until_it_does() {
     let test = "UDP blocked";
@@ -30,7 +22,7 @@ fn where_no_udp_passes_alarms_go_by_tcp_until_it_does() {
     let mut site = Site::new(&emulator, 1);
     site.lab.start_all();
     assert!(carried_by(&site, "tcp"), "{:?}", site.sessions());
-    let words = printed(&site);
+    let words = site.printed_paths();
     assert!(words.contains("tcp"), "{words}");
     let (mut presses, mut by_tcp) = (Vec::new(), Vec::new());
     for _ in 0..5 {
@@ -41,7 +33,7 @@ fn where_no_udp_passes_alarms_go_by_tcp_until_it_does() {
     }
     site.line(0, Profile::rural());
     let back = until("back on QUIC", || carried_by(&site, "quic"));
-    let words = printed(&site);
+    let words = site.printed_paths();
     assert!(words.contains("quic") && !words.contains("tcp"), "{words}");
     let before = emulator.link(0).counters();
     let press = site.press();
@@ -67,5 +59,5 @@ fn where_no_udp_passes_alarms_go_by_tcp_until_it_does() {
     figure(test, &format!("slowest of 5 alarms by TCP {}, one by QUIC {}", ms(slowest), ms(by_quic)));
     let words = format!("caught by the block {}, pressed after it {}", ms(caught), ms(noticed));
     figure(test, &format!("{words}; QUIC carries alone {} after the block is lifted", ms(back)));
-    say(&printed(&site));
+    say(&site.printed_paths());
 }

@@ -80,8 +80,8 @@ pub(super) fn lost_receipts(seed: u64) -> Result<Report, Failure> {
     let after = both_ways(&world);
     let bytes = after[0] - before[0] + after[1] - before[1];
     let mut report = Report::default();
-    report.say("press to screen, 20 alarms", spread(&latencies(&world, &presses)?));
-    report.say("on the line with 20 alarms of which no receipt comes", rates(before, after, until - FROM));
+    report.say("press to screen", spread(&latencies(&world, &presses)?));
+    report.say("on the line with 19 alarms of which no receipt comes", rates(before, after, until - FROM));
     let copies = world.ledger.copies.values().copied().max().unwrap_or(0);
     report.say("copies of one alarm in half an hour, at the most", copies);
     // The relay's budget, and those of both nodes for what they answer.

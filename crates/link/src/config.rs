@@ -33,6 +33,10 @@ pub struct LinkConfig {
     pub frame_timeout: Span,
     /// Bad frames of one session before it is closed. Frames that a newer version may send are not counted.
     pub bad_frames: u32,
+    /// How long after a QUIC session is missing TCP is dialled beside it.
+    pub fallback_after: Span,
+    /// How long QUIC must have been heard beside a TCP session before that one is closed.
+    pub fallback_until: Span,
     /// How long [`Link::shutdown`](crate::Link::shutdown) waits for what is on its way.
     pub shutdown_timeout: Span,
 }
@@ -51,6 +55,9 @@ impl LinkConfig {
             // 64 KiB at 32 kbit/s take 16 s.
             frame_timeout: Span::from_secs(30),
             bad_frames: 16,
+            // A handshake over a good mobile line, and one repeat over a bad one.
+            fallback_after: Span::from_millis(300),
+            fallback_until: Span::from_secs(10),
             shutdown_timeout: Span::from_secs(3),
         }
     }

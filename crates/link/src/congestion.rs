@@ -1,9 +1,12 @@
 //! One congestion controller with two modes, chosen after the handshake.
 //!
-//! Express has a small fixed window. An alarm is a few hundred bytes: on a radio link that loses packets for reasons of
-//! its own, a controller that halves its window at each loss delays the alarm and relieves nobody, and after a minute of
-//! silence a growing window has nothing to grow from. That the window is small, and that the courier puts a token bucket
-//! before it, is what keeps express from harming a line. Bulk is what a congestion controller was made for, and gets Cubic.
+//! Express has a fixed window. An alarm is a few hundred bytes: on a radio link that loses packets for reasons of its own, a
+//! controller that halves its window at each loss delays the alarm and relieves nobody, and after a minute of silence a
+//! growing window has nothing to grow from. What keeps express from harming a line is before it: the courier's budget for
+//! copies, and the few kilobytes that classes below P0 may have under way (see [`crate::outgoing`]). The window itself is so
+//! large that it never speaks: on a line that has gone dead everything sent counts as under way until something is heard,
+//! and the copy that gets through when it heals must not wait behind those that did not. Nor does quinn's pacer speak, which
+//! spreads a window over a round trip: it lets ten packets go at once and the rest at megabytes a second. Bulk is what a congestion controller was made for, and gets Cubic.
 //!
 //! A server fixes a connection's transport settings before it has seen the ALPN that names the lane. So both lanes begin
 //! as express, and [`choose`] switches the mode, which every copy of a connection's controller shares.
@@ -20,9 +23,9 @@ use quinn::Connection;
 use quinn::congestion::{Controller, ControllerFactory, CubicConfig};
 use quinn_proto::RttEstimator;
 
-/// Bytes under way on an express connection: some twenty packets, an event storm of a hundred alarms in one flight on a good
-/// line, four seconds of a 64 kbit/s one.
-pub(crate) const EXPRESS_WINDOW: u64 = 32 * 1_024;
+/// Bytes under way on an express connection: twice what the budget for copies lets go until the idle time-out ends a silent
+/// connection (30 s of 8,000 bytes).
+pub(crate) const EXPRESS_WINDOW: u64 = 512 * 1_024;
 
 /// Makes the controllers.
 #[derive(Debug, Default)]

@@ -24,9 +24,11 @@ use crate::backoff::{Backoff, PROVEN_AFTER};
 use crate::codes;
 use crate::config::Target;
 use crate::event::{DownReason, LinkError};
-use crate::path::{self, Path, peer_of};
+use crate::path::quic::{self, peer_of};
+use crate::path::{self, Session};
 use crate::registry::Shared;
-use crate::transport;
+use crate::tcp::dial::Beside;
+use crate::{tcp, transport};
 
 /// A dial that has had no answer for this long is begun anew, from a new port, if somebody is in a hurry. Each one in a row is
 /// given twice the time of the one before: on a slow line a handshake takes longer, and giving every one up would reach nobody.
@@ -48,6 +50,7 @@ struct Lifeline {
     lane: Lane,
     hurry: Notify,
     problem: Mutex<Option<String>>,
+    beside: Arc<Beside>,
 }
 
 impl DialHandle {
@@ -56,6 +59,7 @@ impl DialHandle {
     pub fn hurry(&self) {
         for lane in &self.lanes {
             lane.hurry.notify_one();
+            lane.beside.hurry();
         }
     }
 
@@ -64,14 +68,20 @@ impl DialHandle {
         self.hurry();
     }
 
-    /// Why the last dial of each lane came to nothing, for those lanes that have no session now. For people.
+    /// Why the last dial of each lane came to nothing, for those lanes that have no QUIC session now, and whether TCP carries what
+    /// QUIC does not. For people.
     #[must_use]
     pub fn problems(&self) -> Vec<(Lane, String)> {
-        self.lanes.iter().filter_map(|lane| Some((lane.lane, lane.problem()?))).collect()
+        self.lanes.iter().filter_map(|lane| Some((lane.lane, lane.words()?))).collect()
     }
 }
 
 impl Lifeline {
+    fn words(&self) -> Option<String> {
+        let quic = self.problem()?;
+        Some(self.beside.words().map_or_else(|| quic.clone(), |tcp| format!("{quic}; {tcp}")))
+    }
+
     fn problem(&self) -> Option<String> {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -86,7 +96,9 @@ pub(crate) fn start(shared: &Arc<Shared>, target: &Target) -> DialHandle {
     let (stop, stopped) = watch::channel(());
     let mut lanes = Vec::new();
     for lane in &target.lanes {
-        let life = Arc::new(Lifeline { lane: *lane, hurry: Notify::new(), problem: Mutex::default() });
+        let beside = Arc::new(Beside::default());
+        tokio::spawn(tcp::dial::keep(Arc::clone(shared), target.clone(), *lane, Arc::clone(&beside), stopped.clone()));
+        let life = Arc::new(Lifeline { lane: *lane, hurry: Notify::new(), problem: Mutex::default(), beside });
         lanes.push(Arc::clone(&life));
         tokio::spawn(keep(Arc::clone(shared), target.clone(), life, stopped.clone()));
     }
@@ -94,7 +106,7 @@ pub(crate) fn start(shared: &Arc<Shared>, target: &Target) -> DialHandle {
 }
 
 /// Ends when the handle is dropped or the link closes.
-async fn stopping(shared: &Shared, mut stopped: watch::Receiver<()>) {
+pub(crate) async fn stopping(shared: &Shared, mut stopped: watch::Receiver<()>) {
     let mut closing = shared.closing.subscribe();
     tokio::select! {
         // Nothing is ever sent; the handle's end is what ends the wait.
@@ -118,9 +130,11 @@ async fn keep(shared: Arc<Shared>, target: Target, life: Arc<Lifeline>, stopped:
         };
         given_up = if established.is_none() { DOUBLINGS.min(given_up + 1) } else { 0 };
         match established {
-            Some(Ok((path, confirm))) => {
+            Some(Ok(session)) => {
                 life.note(None);
-                let mut session = std::pin::pin!(path::run(Arc::clone(&shared), Arc::clone(&path), confirm));
+                let path = Arc::clone(&session.path);
+                let _carries = life.beside.quic_up(&path);
+                let mut session = std::pin::pin!(path::run(Arc::clone(&shared), session));
                 let why = tokio::select! {
                     why = &mut session => why,
                     () = &mut stop => {
@@ -154,7 +168,7 @@ async fn keep(shared: Arc<Shared>, target: Target, life: Arc<Lifeline>, stopped:
         tokio::select! {
             () = &mut stop => return,
             () = life.hurry.notified() => {}
-            () = sleep(backoff.delay()) => {}
+            () = sleep(life.beside.stretch(backoff.delay(), target.uplink.cost)) => {}
         }
     }
 }
@@ -172,12 +186,10 @@ async fn establish(
     lane: Lane,
     attempt: usize,
     known: Option<Peer>,
-) -> Result<(Arc<Path>, Option<ZeroRttAccepted>), LinkError> {
+) -> Result<Session, LinkError> {
     shared.tally.dials.add();
     let patience = shared.config.handshake_timeout;
-    let addr = timeout(patience, resolve(target, attempt)).await.unwrap_or_else(|_| {
-        Err(LinkError::Resolve { addr: target.addr.clone(), why: "the resolver does not answer".to_owned() })
-    })?;
+    let addr = resolve_in_time(target, attempt, patience).await?;
     let endpoint = transport::dialler(target.uplink.local, addr)?;
     let connecting = endpoint.connect_with(shared.client(lane), addr, &server_name(&target.addr))?;
     let (connection, confirm) = match connecting.into_0rtt() {
@@ -207,9 +219,7 @@ async fn establish(
         return Err(LinkError::Unexpected { addr, found });
     };
     transport::set_lane(&connection, lane);
-    let path = Path::new(shared, connection, peer.clone(), target.uplink.info(lane), true, false);
-    shared.enter(&path)?;
-    Ok((path, None))
+    quic::begin(shared, connection, peer.clone(), target.uplink.info(lane), true, None)
 }
 
 /// A session that begins on the ticket of the last one.
@@ -219,16 +229,14 @@ fn early(
     confirm: ZeroRttAccepted,
     mut peer: Peer,
     info: PathInfo,
-) -> Result<(Arc<Path>, Option<ZeroRttAccepted>), LinkError> {
+) -> Result<Session, LinkError> {
     shared.tally.early_offered.add();
     transport::set_lane(&connection, info.lane);
     let now = crate::registry::wall_now();
     if now > peer.not_after {
         peer.validity = huxiao_pki::Validity::Expired;
     }
-    let path = Path::new(shared, connection, peer, info, true, true);
-    shared.enter(&path)?;
-    Ok((path, Some(confirm)))
+    quic::begin(shared, connection, peer, info, true, Some(confirm))
 }
 
 fn handshake_error(addr: SocketAddr, error: quinn::ConnectionError) -> LinkError {
@@ -236,6 +244,13 @@ fn handshake_error(addr: SocketAddr, error: quinn::ConnectionError) -> LinkError
         quinn::ConnectionError::TimedOut => LinkError::NoAnswer(addr),
         error => LinkError::Handshake { addr, why: error.into() },
     }
+}
+
+/// The target's address of this attempt, if it is found within `patience`.
+pub(crate) async fn resolve_in_time(target: &Target, attempt: usize, patience: Span) -> Result<SocketAddr, LinkError> {
+    timeout(patience, resolve(target, attempt)).await.unwrap_or_else(|_| {
+        Err(LinkError::Resolve { addr: target.addr.clone(), why: "the resolver does not answer".to_owned() })
+    })
 }
 
 /// The target's address of this attempt: each of a name's addresses has its turn.

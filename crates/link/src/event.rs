@@ -77,7 +77,7 @@ pub enum DownReason {
     /// The driver's own decision.
     #[error("closed here: {0}")]
     Closed(String),
-    /// QUIC or TLS failed.
+    /// QUIC, TLS or TCP failed.
     #[error("the connection failed: {0}")]
     Transport(String),
 }
@@ -145,16 +145,20 @@ pub struct PathStats {
     pub dialled: bool,
     /// Whether the handshake is still under way.
     pub early: bool,
-    /// The round-trip time.
-    pub rtt: Span,
-    /// Bytes of UDP payload sent.
+    /// The round-trip time, if what carries the session knows it.
+    pub rtt: Option<Span>,
+    /// Bytes sent: of UDP payload on QUIC, of TLS records on TCP.
     pub sent_bytes: u64,
-    /// Bytes of UDP payload received.
+    /// Bytes received, likewise.
     pub received_bytes: u64,
-    /// Packets sent and lost.
+    /// Packets sent. None on TCP, where the system keeps count and not the link.
+    pub sent_packets: u64,
+    /// Of those, lost.
     pub lost: u64,
     /// How long the session has been up.
     pub since: Span,
+    /// How long ago the peer was last heard; no finer than the figures are asked for.
+    pub heard: Span,
 }
 
 /// Why a link cannot listen, or a dial came to nothing.
@@ -163,6 +167,14 @@ pub enum LinkError {
     /// The address is in use, is not one of this machine, or needs rights.
     #[error("cannot open UDP {addr}: {error}")]
     Bind {
+        /// The local address.
+        addr: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The same for TCP, by which sessions come whose line drops UDP.
+    #[error("cannot open TCP {addr}: {error}")]
+    BindTcp {
         /// The local address.
         addr: SocketAddr,
         /// What the system said.

@@ -27,6 +27,7 @@ mod listen;
 mod outgoing;
 mod path;
 mod registry;
+mod tcp;
 mod transport;
 
 #[cfg(test)]

@@ -11,13 +11,15 @@ use huxiao_core::{Identity, Lane, PathId, Span, WallTime};
 use huxiao_pki::{Credentials, Peer, Validity};
 use quinn::{ClientConfig, Endpoint, ServerConfig};
 use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
 use tracing::{debug, info, warn};
 
 use crate::config::LinkConfig;
 use crate::counters::Tally;
 use crate::event::{DownReason, LinkError, LinkEvent};
-use crate::lanes::EventSender;
+use crate::lanes::{EventSender, Offer};
 use crate::path::Path;
+use crate::tcp::tls;
 use crate::transport;
 
 /// Paths of a process are numbered together, so that drivers of several links cannot confuse them.
@@ -35,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) closing: watch::Sender<bool>,
     events: EventSender,
     clients: [ClientConfig; 2],
+    tcp_clients: [TlsConnector; 2],
     server: Mutex<Option<ServerConfig>>,
     endpoints: Mutex<Vec<Endpoint>>,
     table: Mutex<Table>,
@@ -70,6 +73,7 @@ impl Shared {
     ) -> Result<Arc<Self>, LinkError> {
         let express = transport::client_config(&credentials, Lane::Express)?;
         let bulk = transport::client_config(&credentials, Lane::Bulk)?;
+        let tcp_clients = [tls::connector(&credentials, Lane::Express)?, tls::connector(&credentials, Lane::Bulk)?];
         Ok(Arc::new(Self {
             credentials,
             config,
@@ -77,6 +81,7 @@ impl Shared {
             closing: watch::channel(false).0,
             events,
             clients: [express, bulk],
+            tcp_clients,
             server: Mutex::default(),
             endpoints: Mutex::default(),
             table: Mutex::default(),
@@ -87,6 +92,12 @@ impl Shared {
     /// The configuration to dial a lane with, always the same one.
     pub(crate) fn client(&self, lane: Lane) -> ClientConfig {
         self.clients[usize::from(lane == Lane::Bulk)].clone()
+    }
+
+    /// What to dial a lane over TCP with.
+    pub(crate) fn tcp_client(&self, lane: Lane) -> &TlsConnector {
+        let [express, bulk] = &self.tcp_clients;
+        if lane == Lane::Bulk { bulk } else { express }
     }
 
     /// The configuration to listen with, made at its first use, then always the same one.
@@ -131,7 +142,7 @@ impl Shared {
     pub(crate) async fn up(&self, path: &Path) {
         self.tally.sessions_up.add();
         let (peer, remote, early) = (path.peer.clone(), path.remote(), path.is_early());
-        info!(path = path.id.0, peer = %peer.identity, lane = path.lane.as_str(), %remote, early, "session up");
+        info!(path = path.id.0, peer = %peer.identity, lane = path.lane.as_str(), carrier = path.info.carrier.as_str(), %remote, early, "session up");
         if peer.validity != Validity::Valid {
             warn!(path = path.id.0, peer = %peer.identity, validity = %peer.validity, "the peer's certificate is not valid now");
         }
@@ -152,17 +163,30 @@ impl Shared {
             }
         }
         self.tally.sessions_down.add();
-        info!(path = path.id.0, peer = %path.peer.identity, lane = path.lane.as_str(), %why, "session down");
+        info!(path = path.id.0, peer = %path.peer.identity, lane = path.lane.as_str(), carrier = path.info.carrier.as_str(), %why, "session down");
         self.tell(LinkEvent::Down { path: path.id, why: why.clone() }).await;
     }
 
     /// Tells the driver, when it has room. A driver that is gone hears nothing.
     pub(crate) async fn tell(&self, event: LinkEvent) {
         if !self.events.send(event).await {
-            self.closing.send_replace(true);
-            for path in self.paths() {
-                path.close(DownReason::Shutdown);
-            }
+            self.driver_is_gone();
+        }
+    }
+
+    /// Tells the driver if it has room now. `false` if it has none.
+    pub(crate) fn offer(&self, event: LinkEvent) -> bool {
+        let offer = self.events.offer(event);
+        if offer == Offer::Gone {
+            self.driver_is_gone();
+        }
+        offer == Offer::Taken
+    }
+
+    fn driver_is_gone(&self) {
+        self.closing.send_replace(true);
+        for path in self.paths() {
+            path.close(DownReason::Shutdown);
         }
     }
 

@@ -33,6 +33,20 @@ const EXPRESS_WINDOW: u32 = 1_024 * 1_024;
 const BULK_WINDOW: u32 = 4 * 1_024 * 1_024;
 /// The same on one stream: a whole frame, so that one which has come needs no more credit to be read.
 const STREAM_WINDOW: u32 = 1_024 * 1_024;
+/// Datagrams that came and were not read yet, on one connection; beyond it the oldest are lost. Only a driver that is busy for
+/// as long as some hundred of them take to arrive makes any wait here.
+const DATAGRAMS_IN_BYTES: usize = 64 * 1_024;
+/// Datagrams that wait to leave one connection: those of one turn of its task. What finds no room goes on a stream.
+const DATAGRAMS_OUT_BYTES: usize = 64 * 1_024;
+/// What quinn says is free of [`DATAGRAMS_OUT_BYTES`] when none waits: it keeps room for the bookkeeping of one more.
+pub(crate) const DATAGRAMS_NONE: usize = DATAGRAMS_OUT_BYTES - 64;
+/// A packet is given up for lost when so many later ones have been acknowledged. RFC 9002's 3 is for lines that keep packets in
+/// order; over radio, delays differ by tens of milliseconds, which is dozens of packets on a fast line.
+const PACKET_THRESHOLD: u32 = 32;
+/// The same after this many round-trip times, where RFC 9002 has 9/8: an eighth of a rural line's 60 ms is less than its delays
+/// differ by, and every packet that was only late would be sent again. What is really lost is missed half a round trip
+/// later; alarms do not wait for that, their copies are on the way long before.
+const TIME_THRESHOLD: f32 = 1.5;
 /// What a listener asks of the kernel for bursts of datagrams: when a fleet reconnects, first packets come all at once.
 const LISTENER_BUFFER_BYTES: usize = 4 * 1_024 * 1_024;
 /// Bytes kept for connections that are not accepted yet: their first packet and some 0-RTT, for one and for all together.
@@ -91,6 +105,10 @@ pub(crate) fn client_config(credentials: &Credentials, lane: Lane) -> Result<Cli
         Role::Relay | Role::Broker => KEEP_ALIVE,
     };
     transport.keep_alive_interval(Some(keep_alive));
+    if lane == Lane::Bulk {
+        // What is offered by one end only is used by neither; a listener offers it before it knows the lane.
+        transport.datagram_receive_buffer_size(None);
+    }
     config.transport_config(Arc::new(transport));
     Ok(config)
 }
@@ -166,7 +184,10 @@ fn transport() -> Result<TransportConfig, LinkError> {
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(EXPRESS_WINDOW))
         .send_window(EXPRESS_WINDOW.into())
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(Some(DATAGRAMS_IN_BYTES))
+        .datagram_send_buffer_size(DATAGRAMS_OUT_BYTES)
+        .packet_threshold(PACKET_THRESHOLD)
+        .time_threshold(TIME_THRESHOLD)
         .congestion_controller_factory(Arc::new(Modes::default()));
     Ok(transport)
 }

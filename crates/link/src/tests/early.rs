@@ -139,3 +139,20 @@ async fn a_repeated_alarm_is_delivered_twice_and_harms_nothing() {
         assert_eq!(broker.message().await, (accepted, alarm(1)));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_datagram_goes_with_the_first_flight_if_it_may_be_repeated() {
+    let world = World::new();
+    let (mut broker, addr) = world.broker(|_| {}).await;
+    let line = Line::new(addr, ONE_WAY).await;
+    let (mut relay, _handle) = about_to_redial(&world, &mut broker, &line, addr).await;
+    let (path, .., early) = relay.up().await;
+    assert!(early);
+    assert!(relay.link.send(path, Class::P1, Form::Datagram, &hello("waits for the handshake")));
+    assert!(relay.link.send(path, Class::P0, Form::Datagram, &alarm(1)));
+    assert_eq!(relay.link.counters().datagrams_sent, 1);
+    let (accepted, .., early) = broker.up().await;
+    assert!(early);
+    assert_eq!(broker.message().await, (accepted, alarm(1)));
+    assert_eq!(broker.message().await, (accepted, hello("waits for the handshake")));
+}

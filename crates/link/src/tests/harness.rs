@@ -1,11 +1,9 @@
 //! A province for tests: an authority, nodes with links, a hostile peer, and a slow line.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+pub(super) use huxiao_core::Form;
 use huxiao_core::{
     Class, Event, EventCopy, EventId, Hello, Identity, Kind, Lane, Message, Mode, Name, NodeName, PathId, RelayId, Rng,
     SchoolId, Text, Trail, WallTime,
@@ -13,9 +11,9 @@ use huxiao_core::{
 use huxiao_pki::{Authority, Credentials, Peer, Period};
 use huxiao_wire::seal;
 use quinn::{Connection, Endpoint};
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
+pub(super) use super::line::Line;
 use crate::registry::wall_now;
 use crate::*;
 
@@ -170,61 +168,4 @@ pub(super) fn hello(software: &str) -> Message {
 
 pub(super) fn is_broker(identity: &Identity) -> bool {
     matches!(identity.node, NodeName::Broker { .. })
-}
-
-/// A line with a delay in each direction that keeps packets in order, and that can be laid to another place.
-pub(super) struct Line {
-    pub(super) addr: SocketAddr,
-    to: Arc<Mutex<SocketAddr>>,
-}
-
-impl Line {
-    pub(super) async fn new(to: SocketAddr, delay: Duration) -> Self {
-        let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-        let line = Self { addr: front.local_addr().unwrap(), to: Arc::new(Mutex::new(to)) };
-        tokio::spawn(carry(front, Arc::clone(&line.to), delay));
-        line
-    }
-
-    /// Whoever dials from now on comes out at `to`; those who have dialled stay where they are.
-    pub(super) fn lead_to(&self, to: SocketAddr) {
-        *self.to.lock().unwrap() = to;
-    }
-}
-
-async fn carry(front: Arc<UdpSocket>, to: Arc<Mutex<SocketAddr>>, delay: Duration) {
-    let mut backs = HashMap::new();
-    let mut buffer = vec![0; 65_536];
-    while let Ok((len, from)) = front.recv_from(&mut buffer).await {
-        let back = match backs.entry(from) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-                let to = *to.lock().unwrap();
-                back.connect(to).await.unwrap();
-                tokio::spawn(answers(Arc::clone(&back), delayed(Arc::clone(&front), from, delay)));
-                new.insert(delayed(back, to, delay))
-            }
-        };
-        let _ = back.send((Instant::now(), buffer[..len].to_vec()));
-    }
-}
-
-async fn answers(back: Arc<UdpSocket>, out: mpsc::UnboundedSender<(Instant, Vec<u8>)>) {
-    let mut buffer = vec![0; 65_536];
-    while let Ok(len) = back.recv(&mut buffer).await {
-        let _ = out.send((Instant::now(), buffer[..len].to_vec()));
-    }
-}
-
-/// Sends what it is given to `to`, each packet `delay` after it came.
-fn delayed(socket: Arc<UdpSocket>, to: SocketAddr, delay: Duration) -> mpsc::UnboundedSender<(Instant, Vec<u8>)> {
-    let (sender, mut waiting) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
-    tokio::spawn(async move {
-        while let Some((came, datagram)) = waiting.recv().await {
-            tokio::time::sleep_until((came + delay).into()).await;
-            let _ = socket.send_to(&datagram, to).await;
-        }
-    });
-    sender
 }

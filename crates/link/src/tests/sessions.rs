@@ -23,7 +23,8 @@ async fn two_lanes_are_two_sessions_to_one_port() {
     assert_ne!(accepted[0].2, accepted[1].2);
     for ((lane, path), (_, expected, _)) in lanes.into_iter().zip(accepted) {
         for (node, path) in [(&relay, path), (&broker, expected)] {
-            let window = node.link.shared.path(path).unwrap().connection.congestion_state().window();
+            let window =
+                node.link.shared.path(path).unwrap().carrier.quic().unwrap().connection.congestion_state().window();
             assert_eq!(window == congestion::EXPRESS_WINDOW, lane == Lane::Express, "{lane:?} has window {window}");
         }
         assert!(relay.link.send(path, Class::P2, Form::Stream, &hello(lane.as_str())));

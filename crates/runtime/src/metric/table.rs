@@ -61,7 +61,7 @@ metrics! {
         AlarmsReceived "huxiao_alarms_received_total" ["kind", "mode"] "Events of class P0 and P1 taken in for the first time.";
         Duplicates "huxiao_duplicates_total" ["role"] "Copies of events that were here already.";
         Refused "huxiao_refused_total" ["reason"] "Events that were not taken; their relays keep them.";
-        BadFrames "huxiao_bad_frames_total" ["code"] "Frames that could not be understood; each closed its stream.";
+        BadFrames "huxiao_bad_frames_total" ["code"] "Frames that could not be understood; each closed its stream, over TCP perhaps its session.";
         Handshakes "huxiao_handshakes_total" ["outcome"] "Session handshakes that ended, by how.";
         StoreLost "huxiao_store_lost_total" [] "Times that a store came back with less than it had promised to hold.";
         CourierTransmissions "huxiao_courier_transmissions_total" ["class"] "Copies of events put on a path, the first ones included.";
@@ -79,7 +79,7 @@ metrics! {
         OldestUnstoredAge "huxiao_oldest_unstored_event_age_seconds" [] "Age of the oldest event not yet on stable storage upstream: the health of a node in one figure.";
         RelaysConnected "huxiao_relays_connected" [] "Relays with at least one session to this node.";
         StationsConnected "huxiao_stations_connected" [] "Stations with at least one session to this node.";
-        Sessions "huxiao_sessions" ["role", "lane"] "Open sessions, by the role of the peer and by lane.";
+        Sessions "huxiao_sessions" ["role", "lane", "carrier"] "Open sessions, by the role of the peer, by lane, and by what carries them: quic, or tcp where the line drops UDP.";
         EventsPending "huxiao_events_pending" ["class"] "Events held here whose way is not finished.";
         StoreBytes "huxiao_store_bytes" [] "Bytes that the store takes on disk.";
         StoreFreeBytes "huxiao_store_free_bytes" [] "Bytes free on the store's file system.";
@@ -97,7 +97,7 @@ metrics! {
     enum Histogram {
         AlarmStage "huxiao_alarm_stage_duration_seconds" ["stage"] "From the press to each stage of an alarm, on one clock as far as the nodes have compared theirs.";
         StoreFsync "huxiao_store_fsync_duration_seconds" [] "Time of one sync of the store.";
-        PathRtt "huxiao_quic_path_rtt_seconds" [] "Round-trip time of the sessions' paths.";
+        PathRtt "huxiao_quic_path_rtt_seconds" [] "Round-trip time of the QUIC sessions' paths.";
     }
 }
 

@@ -18,6 +18,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use huxiao_core::{Class, Form, Lane, Message, PathId, PathInfo, Span};
 use huxiao_pki::Peer;
+use tokio::sync::Notify;
 
 use crate::event::{DownReason, LinkEvent, PathStats};
 use crate::outgoing::{Frame, Outgoing, Push};
@@ -76,6 +77,7 @@ pub(crate) struct Path {
     pub(crate) carrier: Box<dyn Carry>,
     pub(crate) outgoing: Outgoing,
     early: AtomicBool,
+    confirmed: Notify,
     bad_frames: AtomicU32,
     why: Mutex<Option<DownReason>>,
     since: Instant,
@@ -108,6 +110,7 @@ impl Path {
             dialled,
             outgoing: Outgoing::new(lane, shared.config.queue),
             early: AtomicBool::new(early),
+            confirmed: Notify::new(),
             bad_frames: AtomicU32::new(0),
             why: Mutex::new(None),
             since: now,
@@ -125,6 +128,14 @@ impl Path {
     pub(crate) fn confirm(&self) {
         self.early.store(false, Ordering::Release);
         self.outgoing.ready.notify_one();
+        self.confirmed.notify_one();
+    }
+
+    /// Ends when the handshake is over, for one who waits; never if it comes to nothing.
+    pub(crate) async fn proven(&self) {
+        if self.is_early() {
+            self.confirmed.notified().await;
+        }
     }
 
     /// The other end's address.

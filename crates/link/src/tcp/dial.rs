@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use huxiao_core::{Carrier, Cost, Lane, PathId, PathInfo, Span};
+use huxiao_core::{Carrier, Cost, Lane, PathId, PathInfo};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 use tracing::{debug, warn};
 
-use crate::config::Target;
+use crate::config::{Target, Uplink};
 use crate::dial::{resolve_in_time, stopping};
 use crate::event::{DownReason, LinkError};
 use crate::path::{self, Path, Session};
@@ -29,19 +29,20 @@ use crate::tcp::traffic::Counted;
 
 /// Why a session ends that is needed no more.
 const GIVEN_BACK: &str = "QUIC carries again";
-/// So many times rarer is QUIC tried on a metered line that TCP carries: once in five minutes in the end.
-const METERED_STRETCH: u32 = 60;
 /// So many failures of a series are news; the rest is for debugging.
 const NEWS: u32 = 3;
 
 /// What the diallers of one lane know of each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Beside {
+    /// The line that both dial over, as it is now.
+    uplink: Arc<Mutex<Uplink>>,
     quic: Mutex<Vec<Arc<Path>>>,
     hurried: AtomicBool,
     /// Told when one of the two has changed.
     changed: Notify,
     carries: AtomicBool,
+    tcp_changed: Notify,
     problem: Mutex<Option<String>>,
 }
 
@@ -53,6 +54,19 @@ pub(crate) struct QuicUp {
 }
 
 impl Beside {
+    /// Neither has a session yet.
+    pub(crate) fn new(uplink: Arc<Mutex<Uplink>>) -> Self {
+        Self {
+            uplink,
+            quic: Mutex::default(),
+            hurried: AtomicBool::new(false),
+            changed: Notify::new(),
+            carries: AtomicBool::new(false),
+            tcp_changed: Notify::new(),
+            problem: Mutex::default(),
+        }
+    }
+
     /// QUIC has a session.
     pub(crate) fn quic_up(self: &Arc<Self>, path: &Arc<Path>) -> QuicUp {
         lock(&self.quic).push(Arc::clone(path));
@@ -66,11 +80,19 @@ impl Beside {
         self.changed.notify_one();
     }
 
-    /// How long QUIC is to wait where its backoff says `delay`. While TCP carries, nobody waits for QUIC, and on a metered line its
-    /// attempts would be most of what is paid for: ten packets of 1,200 bytes each time.
-    pub(crate) fn stretch(&self, delay: Span, cost: Cost) -> Span {
-        let spare = cost == Cost::Metered && self.carries.load(Ordering::Acquire);
-        if spare { delay * METERED_STRETCH } else { delay }
+    /// Whether TCP has a session, over a line that is paid for by what goes over it.
+    pub(crate) fn carries_dearly(&self) -> bool {
+        self.carries.load(Ordering::Acquire) && lock(&self.uplink).cost == Cost::Metered
+    }
+
+    /// Ends when TCP has got or lost its session.
+    pub(crate) async fn tcp_changed(&self) {
+        self.tcp_changed.notified().await;
+    }
+
+    fn carries(&self, carries: bool) {
+        self.carries.store(carries, Ordering::Release);
+        self.tcp_changed.notify_one();
     }
 
     /// What is to be said of the lane's TCP where QUIC has no session.
@@ -169,7 +191,9 @@ impl Keeper {
         while let Some(step) = self.fallback.poll(now) {
             match step {
                 Step::Dial => {
-                    let (shared, target) = (Arc::clone(&self.shared), Arc::clone(&self.target));
+                    let uplink = lock(&self.beside.uplink).clone();
+                    let target = Arc::new(Target { uplink, ..Target::clone(&self.target) });
+                    let shared = Arc::clone(&self.shared);
                     self.dial = Some(Box::pin(establish(shared, target, self.lane, self.attempts)));
                     self.attempts = self.attempts.wrapping_add(1);
                 }
@@ -192,7 +216,7 @@ impl Keeper {
             Ok(session) => {
                 self.fallback.up(Instant::now());
                 self.failures = 0;
-                self.beside.carries.store(true, Ordering::Release);
+                self.beside.carries(true);
                 *lock(&self.beside.problem) = None;
                 let path = Arc::clone(&session.path);
                 self.live = Some((path, tokio::spawn(path::run(Arc::clone(&self.shared), session))));
@@ -216,7 +240,7 @@ impl Keeper {
     /// The session is over.
     fn lost(&mut self, why: String) {
         self.live = None;
-        self.beside.carries.store(false, Ordering::Release);
+        self.beside.carries(false);
         *lock(&self.beside.problem) = Some(why);
         self.fallback.down(Instant::now());
     }

@@ -83,12 +83,13 @@ impl DialHandle {
     }
 
     /// The uplink's local address has changed: moves the living sessions to sockets on the new one, and dials from there from now
-    /// on. `None` leaves the address to the system. Sessions survive it (RFC 9000 §9); one that cannot be moved stays where it is.
+    /// on. `None` leaves the address to the system. QUIC sessions survive it (RFC 9000 §9); one that cannot be moved stays where it is. One over TCP is dialled anew.
     pub fn rebind(&self, local: Option<IpAddr>) {
         self.uplink.lock().unwrap_or_else(PoisonError::into_inner).local = local;
         for lane in &self.lanes {
             lane.moved.store(true, Ordering::Release);
             lane.called.notify_one();
+            lane.beside.rebind();
         }
     }
 

@@ -29,6 +29,8 @@ use crate::tcp::traffic::Counted;
 
 /// Why a session ends that is needed no more.
 const GIVEN_BACK: &str = "QUIC carries again";
+/// Why a session ends that cannot follow its line.
+const MOVED: &str = "TCP: the line's address has changed";
 /// So many failures of a series are news; the rest is for debugging.
 const NEWS: u32 = 3;
 
@@ -39,6 +41,7 @@ pub(crate) struct Beside {
     uplink: Arc<Mutex<Uplink>>,
     quic: Mutex<Vec<Arc<Path>>>,
     hurried: AtomicBool,
+    moved: AtomicBool,
     /// Told when one of the two has changed.
     changed: Notify,
     carries: AtomicBool,
@@ -60,6 +63,7 @@ impl Beside {
             uplink,
             quic: Mutex::default(),
             hurried: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
             changed: Notify::new(),
             carries: AtomicBool::new(false),
             tcp_changed: Notify::new(),
@@ -77,6 +81,12 @@ impl Beside {
     /// Alarms wait, and nothing comes back.
     pub(crate) fn hurry(&self) {
         self.hurried.store(true, Ordering::Release);
+        self.changed.notify_one();
+    }
+
+    /// The uplink's local address has changed.
+    pub(crate) fn rebind(&self) {
+        self.moved.store(true, Ordering::Release);
         self.changed.notify_one();
     }
 
@@ -188,6 +198,12 @@ impl Keeper {
         if self.beside.hurried.swap(false, Ordering::AcqRel) {
             self.fallback.hurry();
         }
+        if self.beside.moved.swap(false, Ordering::AcqRel)
+            && let Some((path, _)) = &self.live
+        {
+            // TCP cannot move: nothing comes back to the old address any more, and the kernel would wait long for it.
+            path.close(DownReason::Transport(MOVED.to_owned()));
+        }
         while let Some(step) = self.fallback.poll(now) {
             match step {
                 Step::Dial => {
@@ -273,7 +289,7 @@ async fn establish(shared: Arc<Shared>, target: Arc<Target>, lane: Lane, attempt
 
 async fn connect(shared: &Arc<Shared>, target: &Target, lane: Lane, addr: SocketAddr) -> Result<Session, LinkError> {
     let failed = |error| LinkError::Handshake { addr, why: broken(&error) };
-    let stream = socket::connect(&target.uplink, addr).await.map_err(failed)?;
+    let stream = socket::connect(&target.uplink, addr).await?;
     stream.set_nodelay(true).map_err(failed)?;
     let connector = shared.tcp_client(lane);
     let stream = connector.connect(server_name()?, Counted::new(stream)).await.map_err(failed)?;

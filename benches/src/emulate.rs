@@ -2,7 +2,6 @@
 //!
 //! Invariant: what is printed as measured comes from sockets on both sides, not from the emulator's own books.
 
-use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use comfy_table::Table;
 use huxiao_benches::emulator::measure::{Flow, Found, Seen, Way, flow};
 use huxiao_benches::emulator::{Emulator, EmulatorError, Link, Profile, Rate};
 
-use crate::error::{BenchError, Trying};
-use crate::report::plain;
+use crate::error::BenchError;
+use crate::report::{plain, print};
 
 /// Arguments of `emulate`.
 #[derive(Debug, clap::Args)]
@@ -182,12 +181,4 @@ fn percent(share: f64) -> String {
 
 fn lines(table: &Table) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
-}
-
-fn print(text: &str) -> Result<(), BenchError> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.trying("write to standard output"),
-    }
 }

@@ -141,8 +141,9 @@ impl Process {
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
+impl Process {
+    /// Kills it, and all that it started, as dropping it does.
+    pub(crate) fn end(&mut self) {
         let mut list = living();
         if list.groups.remove(&self.group) {
             kill(self.group);
@@ -150,6 +151,19 @@ impl Drop for Process {
             let _ = self.child.wait();
         }
     }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A program that is installed. Debian puts servers where ordinary users do not look.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    places.map(|place| place.join(program)).find(|program| program.is_file())
 }
 
 #[cfg(test)]

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::lab::Lab;
 use super::loopback::Pace;
 use super::probe::ROW_BYTES;
 use crate::error::{BenchError, Trying};
 use crate::figures::Samples;
 use crate::http::Connection;
+use crate::lab::Lab;
 use crate::sse::{Message, Stream};
 
 /// How long one stage of one alarm may take before it counts as lost.

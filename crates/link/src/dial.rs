@@ -93,6 +93,12 @@ impl DialHandle {
         }
     }
 
+    /// The sessions that it has now, on whatever lane and whatever carries them.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<PathId> {
+        self.lanes.iter().flat_map(|lane| lane.beside.sessions()).collect()
+    }
+
     /// Why the last dial of each lane came to nothing, for those lanes that have no QUIC session now, and whether TCP carries what
     /// QUIC does not. For people.
     #[must_use]

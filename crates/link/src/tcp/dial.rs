@@ -44,7 +44,8 @@ pub(crate) struct Beside {
     moved: AtomicBool,
     /// Told when one of the two has changed.
     changed: Notify,
-    carries: AtomicBool,
+    /// The session over TCP, and who is told when there is another one or none.
+    tcp: Mutex<Option<PathId>>,
     tcp_changed: Notify,
     problem: Mutex<Option<String>>,
 }
@@ -65,7 +66,7 @@ impl Beside {
             hurried: AtomicBool::new(false),
             moved: AtomicBool::new(false),
             changed: Notify::new(),
-            carries: AtomicBool::new(false),
+            tcp: Mutex::default(),
             tcp_changed: Notify::new(),
             problem: Mutex::default(),
         }
@@ -92,7 +93,7 @@ impl Beside {
 
     /// Whether TCP has a session, over a line that is paid for by what goes over it.
     pub(crate) fn carries_dearly(&self) -> bool {
-        self.carries.load(Ordering::Acquire) && lock(&self.uplink).cost == Cost::Metered
+        lock(&self.tcp).is_some() && lock(&self.uplink).cost == Cost::Metered
     }
 
     /// Ends when TCP has got or lost its session.
@@ -100,14 +101,20 @@ impl Beside {
         self.tcp_changed.notified().await;
     }
 
-    fn carries(&self, carries: bool) {
-        self.carries.store(carries, Ordering::Release);
+    fn carried_by(&self, path: Option<PathId>) {
+        *lock(&self.tcp) = path;
         self.tcp_changed.notify_one();
+    }
+
+    /// The lane's sessions, over QUIC and over TCP.
+    pub(crate) fn sessions(&self) -> Vec<PathId> {
+        let tcp = *lock(&self.tcp);
+        lock(&self.quic).iter().map(|path| path.id).chain(tcp).collect()
     }
 
     /// What is to be said of the lane's TCP where QUIC has no session.
     pub(crate) fn words(&self) -> Option<String> {
-        if self.carries.load(Ordering::Acquire) {
+        if lock(&self.tcp).is_some() {
             return Some("carried over TCP".to_owned());
         }
         lock(&self.problem).as_ref().map(|problem| format!("over TCP: {problem}"))
@@ -232,9 +239,9 @@ impl Keeper {
             Ok(session) => {
                 self.fallback.up(Instant::now());
                 self.failures = 0;
-                self.beside.carries(true);
                 *lock(&self.beside.problem) = None;
                 let path = Arc::clone(&session.path);
+                self.beside.carried_by(Some(path.id));
                 self.live = Some((path, tokio::spawn(path::run(Arc::clone(&self.shared), session))));
             }
             Err(error) => {
@@ -256,7 +263,7 @@ impl Keeper {
     /// The session is over.
     fn lost(&mut self, why: String) {
         self.live = None;
-        self.beside.carries(false);
+        self.beside.carried_by(None);
         *lock(&self.beside.problem) = Some(why);
         self.fallback.down(Instant::now());
     }

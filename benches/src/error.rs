@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use huxiao_benches::emulator::EmulatorError;
+
 /// See the variants.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
@@ -46,6 +48,9 @@ pub(crate) enum BenchError {
     /// Plain sled, beside which the store is measured, failed.
     #[error("plain sled: {0}")]
     Sled(#[from] sled::Error),
+    /// There is no emulated network.
+    #[error(transparent)]
+    Emulator(#[from] EmulatorError),
 }
 
 impl BenchError {

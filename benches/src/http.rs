@@ -68,7 +68,16 @@ impl Connection {
     /// # Errors
     /// The connection broke, or what came is no HTTP.
     pub(crate) fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<Answer, BenchError> {
-        let head = self.send(method, path, "application/json", body)?;
+        self.begin(method, path, "application/json", body)?;
+        self.finish(path)
+    }
+
+    /// Reads the answer to the last [`begin`](Self::begin), which went to `path`.
+    ///
+    /// # Errors
+    /// The connection broke, or what came is no HTTP.
+    pub(crate) fn finish(&mut self, path: &str) -> Result<Answer, BenchError> {
+        let head = read_head(&mut self.reader, &format!("{}{path}", self.base))?;
         let mut content = Vec::new();
         let read = if head.chunked {
             Chunked::new(&mut self.reader).take(BODY_BYTES).read_to_end(&mut content)
@@ -93,6 +102,15 @@ impl Connection {
 
     /// Sends a request and reads the head of the answer.
     pub(crate) fn send(&mut self, method: &str, path: &str, accept: &str, body: &str) -> Result<Head, BenchError> {
+        self.begin(method, path, accept, body)?;
+        read_head(&mut self.reader, &format!("{}{path}", self.base))
+    }
+
+    /// Sends a request, whose answer [`finish`](Self::finish) reads.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub(crate) fn begin(&mut self, method: &str, path: &str, accept: &str, body: &str) -> Result<(), BenchError> {
         let host = self.base.trim_start_matches("http://");
         let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
         let length = body.len();
@@ -100,8 +118,7 @@ impl Connection {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\n{kind}Content-Length: {length}\r\n\r\n{body}"
         );
-        self.socket.write_all(request.as_bytes()).trying(format!("ask {}{path}", self.base))?;
-        read_head(&mut self.reader, &format!("{}{path}", self.base))
+        self.socket.write_all(request.as_bytes()).trying(format!("ask {}{path}", self.base))
     }
 
     /// The part that reads, for an answer without end.

@@ -1,17 +1,21 @@
 //! What Huxiao reaches, measured: each subcommand prints one set of figures, beside what others reach in the same run.
 //!
-//! Invariants: everything stays on this machine and on its loopback interface; every process that a bench starts ends with it, also on
-//! ctrl-c; a bench never fails for being slow, and always for an alarm that was lost or came twice.
+//! Invariants: everything stays on this machine, on its loopback interface or in network namespaces; every process that a bench starts
+//! ends with it, also on ctrl-c; a bench never fails for being slow, and always for an alarm that was lost or came twice.
 
+mod emulate;
 mod error;
 mod figures;
 mod foundation;
 mod http;
+mod lab;
 mod machine;
 mod mqtt;
+mod place;
 mod process;
 mod report;
 mod scratch;
+mod sla;
 mod sse;
 
 use std::io::Write;
@@ -31,12 +35,18 @@ struct Cli {
 enum Bench {
     /// The way of one alarm on loopback beside Mosquitto, the store beside plain files and plain sled, and an idle relay
     Foundation(foundation::Args),
+    /// The way of one alarm over emulated lines, good and bad, beside Mosquitto, NATS and plain QUIC
+    Sla(sla::Args),
+    /// A link as bad as asked between two network namespaces, to try any program on (needs root)
+    Emulate(emulate::Args),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = process::end_all_on_signals().and_then(|()| match cli.bench {
         Bench::Foundation(args) => foundation::run(&args),
+        Bench::Sla(args) => sla::run(&args),
+        Bench::Emulate(args) => emulate::run(&args),
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -20,6 +20,8 @@ pub(crate) enum Packet {
     SubAck(u8),
     /// Section 3.4: the broker has taken the message of this number over.
     PubAck(u16),
+    /// Section 3.13: the broker is there.
+    PingResp,
     /// Section 3.3: a message with QoS 1.
     Publish {
         /// To be acknowledged.
@@ -50,11 +52,7 @@ impl Client {
         set.and_then(|()| socket.set_write_timeout(Some(patience))).trying("set a socket up")?;
         let reader = BufReader::new(socket.try_clone().trying("share a socket")?);
         let mut client = Self { socket, reader, last_id: 0 };
-        // Section 3.1: protocol MQTT, level 4, the clean-session flag, no keep-alive, the client's id.
-        let mut body = text("MQTT");
-        body.extend([4, u8::from(clean) << 1, 0, 0]);
-        body.extend(text(id));
-        client.send(0x10, &body)?;
+        client.write(&connect(id, clean, Duration::ZERO))?;
         match client.receive()? {
             Packet::ConnAck(0) => Ok(client),
             other => Err(BenchError::answer("the MQTT broker to CONNECT", format!("{other:?}"))),
@@ -82,10 +80,7 @@ impl Client {
     /// The connection broke.
     pub(crate) fn publish(&mut self, topic: &str, payload: &[u8]) -> Result<u16, BenchError> {
         let id = self.next_id();
-        let mut body = text(topic);
-        body.extend(id.to_be_bytes());
-        body.extend(payload);
-        self.send(0x32, &body)?;
+        self.write(&publish(topic, id, payload, false))?;
         Ok(id)
     }
 
@@ -106,10 +101,11 @@ impl Client {
     }
 
     fn send(&mut self, first: u8, body: &[u8]) -> Result<(), BenchError> {
-        let mut packet = vec![first];
-        packet.extend(length(body.len()));
-        packet.extend(body);
-        self.socket.write_all(&packet).trying("write to the MQTT broker")
+        self.write(&whole(first, body))
+    }
+
+    fn write(&mut self, packet: &[u8]) -> Result<(), BenchError> {
+        self.socket.write_all(packet).trying("write to the MQTT broker")
     }
 
     /// Zero is no number (section 2.3.1).
@@ -117,6 +113,34 @@ impl Client {
         self.last_id = self.last_id.checked_add(1).unwrap_or(1);
         self.last_id
     }
+}
+
+/// Section 3.12: asks whether the broker is there.
+pub(crate) const PING: [u8; 2] = [0xc0, 0];
+
+/// Section 3.1: protocol MQTT, level 4, the clean-session flag, the keep-alive in seconds (none if zero), the client's id.
+pub(crate) fn connect(id: &str, clean: bool, keep_alive: Duration) -> Vec<u8> {
+    let mut body = text("MQTT");
+    body.extend([4, u8::from(clean) << 1]);
+    body.extend(u16::try_from(keep_alive.as_secs()).unwrap_or(u16::MAX).to_be_bytes());
+    body.extend(text(id));
+    whole(0x10, &body)
+}
+
+/// Section 3.3: a message with QoS 1 under the number `id`; `again` if it may have been sent before.
+pub(crate) fn publish(topic: &str, id: u16, payload: &[u8], again: bool) -> Vec<u8> {
+    let mut body = text(topic);
+    body.extend(id.to_be_bytes());
+    body.extend(payload);
+    whole(0x32 | u8::from(again) << 3, &body)
+}
+
+/// A packet of this first byte (section 2.2).
+fn whole(first: u8, body: &[u8]) -> Vec<u8> {
+    let mut packet = vec![first];
+    packet.extend(length(body.len()));
+    packet.extend(body);
+    packet
 }
 
 /// A text with its length before it (section 1.5.3). Ours are short.
@@ -139,7 +163,11 @@ fn length(mut value: usize) -> Vec<u8> {
     }
 }
 
-fn read_packet(reader: &mut impl Read) -> Result<Packet, BenchError> {
+/// Waits for the next packet.
+///
+/// # Errors
+/// The connection broke, or what came is not asked for.
+pub(crate) fn read_packet(reader: &mut impl Read) -> Result<Packet, BenchError> {
     let mut read = |bytes: &mut [u8]| reader.read_exact(bytes).trying("read from the MQTT broker");
     let mut byte = [0];
     read(&mut byte)?;
@@ -167,6 +195,7 @@ fn packet(first: u8, body: &[u8]) -> Option<Packet> {
         (2, _) => Some(Packet::ConnAck(*body.get(1)?)),
         (9, _) => Some(Packet::SubAck(*body.get(2)?)),
         (4, _) => Some(Packet::PubAck(number(body)?)),
+        (13, _) => Some(Packet::PingResp),
         (3, 0x02) => {
             let topic = usize::from(number(body)?);
             let rest = body.get(2 + topic..)?;
@@ -204,6 +233,7 @@ mod tests {
         assert_eq!(of(&[0x20, 2, 0, 5]).unwrap(), Packet::ConnAck(5));
         assert_eq!(of(&[0x90, 3, 0, 1, 0x80]).unwrap(), Packet::SubAck(0x80));
         assert_eq!(of(&[0x40, 2, 1, 2]).unwrap(), Packet::PubAck(258));
+        assert_eq!(of(&[0xd0, 0]).unwrap(), Packet::PingResp);
         let long = [&[0x3a, 0xcd, 1, 0, 1, b't', 0, 9][..], &[7; 200]].concat();
         assert_eq!(of(&long).unwrap(), Packet::Publish { id: 9, repeated: true, payload: vec![7; 200] });
     }
@@ -225,6 +255,12 @@ mod tests {
         ] {
             assert!(read_packet(&mut &bytes[..]).is_err(), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn what_a_client_that_stays_sends() {
+        assert_eq!(connect("me", false, Duration::from_secs(10)), b"\x10\x0e\0\x04MQTT\x04\x00\0\x0a\0\x02me");
+        assert_eq!(publish("t", 2, b"hi", true), b"\x3a\x07\0\x01t\0\x02hi");
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub(crate) fn clear_on_signals(folder: PathBuf) {
     living().folders.insert(folder);
 }
 
-/// From now on ctrl-c, SIGTERM and SIGHUP end every process of this module, remove the scratch folders and end the bench with 130.
+/// From now on ctrl-c, SIGTERM and SIGHUP end every process of this module, remove the scratch folders and the emulated networks, and
+/// end the bench with 130.
 ///
 /// # Errors
 /// The system gave no thread or no signal handler.
@@ -67,6 +68,7 @@ pub(crate) fn end_all_on_signals() -> Result<(), BenchError> {
 fn end_all() {
     let list = living();
     list.groups.iter().for_each(|group| kill(*group));
+    huxiao_benches::emulator::remove_all();
     for folder in &list.folders {
         // Processes that are just dying may still write: the system's cleaner of temporary files gets the rest.
         let _ = std::fs::remove_dir_all(folder);
@@ -139,8 +141,9 @@ impl Process {
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
+impl Process {
+    /// Kills it, and all that it started, as dropping it does.
+    pub(crate) fn end(&mut self) {
         let mut list = living();
         if list.groups.remove(&self.group) {
             kill(self.group);
@@ -148,6 +151,19 @@ impl Drop for Process {
             let _ = self.child.wait();
         }
     }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A program that is installed. Debian puts servers where ordinary users do not look.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    places.map(|place| place.join(program)).find(|program| program.is_file())
 }
 
 #[cfg(test)]

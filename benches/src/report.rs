@@ -73,11 +73,7 @@ impl Report {
             // Numbers, texts and lists: nothing that JSON cannot hold.
             Format::Json => serde_json::to_string_pretty(self).unwrap_or_default() + "\n",
         };
-        let mut out = std::io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.trying("write to standard output"),
-        }
+        print(&text)
     }
 
     fn table(&self) -> String {
@@ -120,8 +116,20 @@ impl Report {
     }
 }
 
+/// Prints to standard output. A reader that has gone is no failure.
+///
+/// # Errors
+/// The output could not be written.
+pub(crate) fn print(text: &str) -> Result<(), BenchError> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.trying("write to standard output"),
+    }
+}
+
 /// Small figures with their digits, large ones without.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         size if size < 1.0 => format!("{value:.3}"),
         size if size < 100.0 => format!("{value:.2}"),
@@ -130,7 +138,7 @@ fn number(value: f64) -> String {
 }
 
 /// A table without a frame, whose `right` columns are numbers.
-fn plain(header: &[&str], right: std::ops::RangeInclusive<usize>) -> Table {
+pub(crate) fn plain(header: &[&str], right: std::ops::RangeInclusive<usize>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Disabled);

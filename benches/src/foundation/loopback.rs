@@ -10,11 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::alarms::{Alarms, Round};
-use super::lab::Lab;
 use super::mosquitto::{self, Mosquitto};
 use super::{Extent, idle, probe};
 use crate::error::BenchError;
 use crate::figures::{Latency, Ratio, Samples};
+use crate::lab::{Lab, Site};
 use crate::report::Report;
 use crate::scratch::Scratch;
 
@@ -71,7 +71,7 @@ pub(crate) fn measure(
     program: &Path,
     report: &mut Report,
 ) -> Result<(), BenchError> {
-    let lab = Lab::start(program, scratch)?;
+    let lab = Lab::start(program, scratch.path(), Site::loopback()?)?;
     idle::measure(lab.relay_id(), extent.idle, report)?;
     let mut ours = Alarms::open(&lab)?;
     let mut theirs = Mosquitto::start(scratch)?;

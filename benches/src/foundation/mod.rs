@@ -4,11 +4,10 @@
 //! Invariant: whatever goes wrong in one part, what the others found is printed.
 
 mod alarms;
-mod build;
+pub(crate) mod build;
 mod idle;
-mod lab;
 mod loopback;
-mod mosquitto;
+pub(crate) mod mosquitto;
 mod probe;
 mod store;
 

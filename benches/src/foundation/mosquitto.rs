@@ -5,19 +5,19 @@
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::lab::free_port;
 use super::loopback::Pace;
 use super::probe::ROW_BYTES;
 use crate::error::{BenchError, Trying};
 use crate::figures::Samples;
+use crate::lab::free_port;
 use crate::mqtt::{Client, Packet};
-use crate::process::Process;
+use crate::process::{Process, find};
 use crate::scratch::Scratch;
 
 /// How long one message may take before it counts as lost.
@@ -57,7 +57,7 @@ impl Mosquitto {
     /// # Errors
     /// It is there and does not run.
     pub(crate) fn start(scratch: &Scratch) -> Result<Option<Self>, BenchError> {
-        let Some(program) = find() else { return Ok(None) };
+        let Some(program) = find("mosquitto") else { return Ok(None) };
         let dir = scratch.folder("mosquitto")?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let config = dir.join("mosquitto.conf");
@@ -145,14 +145,8 @@ fn configuration(port: u16, dir: &Path) -> String {
     )
 }
 
-/// Debian puts it where ordinary users do not look.
-fn find() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
-    places.map(|place| place.join("mosquitto")).find(|program| program.is_file())
-}
-
-fn version(program: &Path) -> String {
+/// What it calls itself.
+pub(crate) fn version(program: &Path) -> String {
     let output = Command::new(program).arg("-h").output();
     let words = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     words.lines().next().unwrap_or("mosquitto, version unknown").to_owned()

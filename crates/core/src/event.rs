@@ -251,6 +251,8 @@ pub struct Event {
     pub note: Text,
     /// When it was raised, by the relay's clock.
     pub raised_at: WallTime,
+    /// How many presses it stands for: more than one where a button sticks ([`limits::PRESSES_APART`]). Never 0.
+    pub count: u32,
 }
 
 impl Event {

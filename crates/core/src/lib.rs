@@ -29,6 +29,7 @@ mod probe;
 mod receipt;
 mod rng;
 mod time;
+mod timeline;
 
 pub mod broker;
 pub mod courier;
@@ -47,13 +48,14 @@ pub use id::{
 pub use lane::Lane;
 pub use message::{Echo, EventCopy, Hello, Message, Refusal, Resume, WIRE_MINOR};
 pub use path::{Carrier, Cost, Form, PathInfo, UplinkId};
-pub use probe::{Health, PathHealth, Prober};
+pub use probe::{Health, Losses, PathHealth, Prober};
 pub use receipt::{Receipt, Stage, Step, Trail};
 pub use record::{Admission, Command};
 pub use relay::RelayRow;
 pub use rng::Rng;
 pub use station::InboxRow;
 pub use time::{Now, Span, Timestamp, WallTime};
+pub use timeline::{Lap, Point, since_press, timeline};
 
 /// What a driver and a machine say to each other. See the crate's documentation for the rules.
 pub trait Machine {

@@ -24,6 +24,12 @@ const _: () =
     assert!(KEEP_ALIVE.as_millis() * 2 < IDLE_TIMEOUT.as_millis(), "one lost keep-alive must not end a session");
 const _: () = assert!(METERED_KEEP_ALIVE.as_millis() * 2 < METERED_IDLE_TIMEOUT.as_millis());
 const _: () = assert!(COPY_BURST_BYTES as usize > 4 * EVENT_BYTES, "an alarm's first copies are never held back");
+const _: () = assert!(PRESSES_APART > 0, "a press is an event unless there are many");
+const _: () = assert!(
+    STUCK_FOR_LONG.as_secs() * 10 < (RELAY_OPEN_EVENTS - RELAY_RESERVED_FOR_P0) as u64,
+    "ten buttons that stick must leave the outbox to others"
+);
+const _: () = assert!(STUCK_WINDOW.as_millis() < STUCK_COUNT_RARELY.as_millis());
 const _: () = assert!(SHOW_WITHOUT_DISK_AFTER.as_millis() * 10 < DIAL_110_AFTER.as_millis());
 const _: () =
     assert!(STATION_KEEP_ALIVE.as_millis() < KEEP_ALIVE.as_millis(), "a station finds out sooner than a relay");

@@ -83,13 +83,20 @@ impl DialHandle {
     }
 
     /// The uplink's local address has changed: moves the living sessions to sockets on the new one, and dials from there from now
-    /// on. `None` leaves the address to the system. Sessions survive it (RFC 9000 §9); one that cannot be moved stays where it is.
+    /// on. `None` leaves the address to the system. QUIC sessions survive it (RFC 9000 §9); one that cannot be moved stays where it is. One over TCP is dialled anew.
     pub fn rebind(&self, local: Option<IpAddr>) {
         self.uplink.lock().unwrap_or_else(PoisonError::into_inner).local = local;
         for lane in &self.lanes {
             lane.moved.store(true, Ordering::Release);
             lane.called.notify_one();
+            lane.beside.rebind();
         }
+    }
+
+    /// The sessions that it has now, on whatever lane and whatever carries them.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<PathId> {
+        self.lanes.iter().flat_map(|lane| lane.beside.sessions()).collect()
     }
 
     /// Why the last dial of each lane came to nothing, for those lanes that have no QUIC session now, and whether TCP carries what
@@ -207,6 +214,7 @@ impl Keeper {
                 Some(ended) = self.lives.join_next() => self.ended(ended),
                 Some(dialled) = self.dials.join_next() => self.dialled(dialled),
                 () = life.called.notified() => self.called(),
+                () = life.beside.tcp_changed() => {}
                 () = sleep_until(wake.unwrap_or_else(Instant::now).into()), if wake.is_some() => {}
             }
         }
@@ -216,6 +224,7 @@ impl Keeper {
     /// Does what is to be done now, and says when to look again.
     fn decide(&mut self, now: Instant) -> Option<Instant> {
         let Self { plan, sessions, .. } = self;
+        plan.carried_dearly(self.life.beside.carries_dearly());
         let heard = |path| sessions.get(&path).map_or(0, |(path, _)| path.carrier.figures().heard);
         let steps: Vec<_> = std::iter::from_fn(|| plan.poll(now, &heard)).collect();
         for step in steps {

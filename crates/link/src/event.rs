@@ -151,6 +151,10 @@ pub struct PathStats {
     pub sent_bytes: u64,
     /// Bytes received, likewise.
     pub received_bytes: u64,
+    /// UDP datagrams sent: each is a packet on the line, with headers that `sent_bytes` does not count. None on TCP.
+    pub sent_datagrams: u64,
+    /// UDP datagrams received, likewise.
+    pub received_datagrams: u64,
     /// Packets sent. None on TCP, where the system keeps count and not the link.
     pub sent_packets: u64,
     /// Of those, lost.

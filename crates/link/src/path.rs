@@ -58,6 +58,10 @@ pub(crate) struct Figures {
     pub(crate) sent_bytes: u64,
     /// Bytes received, likewise.
     pub(crate) received_bytes: u64,
+    /// UDP datagrams sent; none on TCP.
+    pub(crate) sent_datagrams: u64,
+    /// UDP datagrams received; none on TCP.
+    pub(crate) received_datagrams: u64,
     /// Packets sent; none where the system keeps count and not the link.
     pub(crate) sent_packets: u64,
     /// Of those, lost.
@@ -196,6 +200,8 @@ impl Path {
             rtt: figures.rtt,
             sent_bytes: figures.sent_bytes,
             received_bytes: figures.received_bytes,
+            sent_datagrams: figures.sent_datagrams,
+            received_datagrams: figures.received_datagrams,
             sent_packets: figures.sent_packets,
             lost: figures.lost,
             since: self.since.elapsed(),

@@ -9,3 +9,5 @@ mod identity;
 mod line;
 mod lines;
 mod sessions;
+mod tcp;
+mod tcp_hostile;

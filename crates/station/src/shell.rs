@@ -8,8 +8,8 @@ use huxiao_core::station::{AckError, AckTicket, Acknowledged, InboxRow, Input, O
 use huxiao_core::{Class, Message, NodeName, PersistSeq, Receipt, Stage};
 use huxiao_link::{DialHandle, Link};
 use huxiao_runtime::drive::{Handle, Shell, WeakHandle};
+use huxiao_runtime::event_json::seconds_since_press;
 use huxiao_runtime::metric::{self, Counter, Histogram};
-use huxiao_runtime::time_format::seconds;
 use huxiao_store::Store;
 use tokio::sync::{broadcast, oneshot};
 
@@ -140,7 +140,7 @@ impl StationShell {
         let event = &row.sealed.event;
         let ours = receipt.by == self.me;
         if ours && event.class <= Class::P1 {
-            let took = seconds(receipt.at, event.raised_at).max(0.0);
+            let took = seconds_since_press(event, &row.trail, &row.receipts, &receipt);
             metric::observe(Histogram::AlarmStage, &[receipt.stage.as_str()], took);
         }
         let officer = receipt.officer.as_ref().map_or("", huxiao_core::Name::as_str);

@@ -20,10 +20,13 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 const NODE: &[&str] = &["huxiao-core", "huxiao-wire", "huxiao-pki", "huxiao-store", "huxiao-link", "huxiao-runtime"];
 
+/// What stands outside the picture, and who may use it all the same: the tests use the link emulator of the benches.
+const OUTSIDE: &[(&str, &[&str])] = &[("huxiao-benches", &["huxiao-tests"]), ("huxiao-tests", &[])];
+
 /// What a pure crate may use from outside: neither reads a clock, opens anything or starts a task.
 const PURE: &[(&str, &[&str])] = &[("huxiao-core", &["thiserror", "uuid"]), ("huxiao-wire", &["prost", "thiserror"])];
 
-/// Holds the dependencies of the workspace against [`ARROWS`] and [`PURE`].
+/// Holds the dependencies of the workspace against [`ARROWS`], [`OUTSIDE`] and [`PURE`].
 pub(crate) fn check() -> Result<(), String> {
     let output = Command::new("cargo")
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
@@ -48,6 +51,11 @@ fn judge(name: &str, dependency: &str) -> Option<String> {
         && !allowed.contains(&dependency)
     {
         return Some(format!("{name} must not depend on {dependency}: see the arrows in docs/ARCHITECTURE.md"));
+    }
+    if let Some((_, users)) = OUTSIDE.iter().find(|(of, _)| *of == dependency)
+        && !users.contains(&name)
+    {
+        return Some(format!("{name} must not depend on {dependency}, which stands outside: see docs/ARCHITECTURE.md"));
     }
     match PURE.iter().find(|(of, _)| *of == name) {
         Some((_, allowed)) if !ours && !allowed.contains(&dependency) => {

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use huxiao_core::{
-    Class, Event, EventCopy, EventId, Identity, Kind, Lane, Message, Mode, NodeName, Now, PathId, RelayId, Rng, Role,
-    Span, Stage, Text, Trail, WallTime,
+    Class, Event, EventCopy, EventId, Form, Identity, Kind, Lane, Message, Mode, NodeName, Now, PathId, RelayId, Rng,
+    Role, Span, Stage, Text, Trail, WallTime,
 };
-use huxiao_link::{DialHandle, Expect, Link, LinkConfig, LinkEvent, Target};
+use huxiao_link::{DialHandle, Expect, Link, LinkConfig, LinkEvent, Target, Uplink};
 use huxiao_pki::{Authority, Credentials, Period};
 use huxiao_runtime::clock::Clock;
 use huxiao_runtime::config::Loader;
@@ -96,6 +96,7 @@ impl Relay {
             zone: None,
             note: Text::default(),
             raised_at: WallTime(wall.0),
+            count: 1,
         };
         let copy = EventCopy { sealed: huxiao_wire::seal(&event), trail: Trail::default(), receipts: Vec::new() };
         (event.id, class, Message::Event(copy))

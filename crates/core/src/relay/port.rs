@@ -69,7 +69,7 @@ pub enum Output {
     Persist(PersistSeq, Write),
     /// Send this.
     Send(PathId, Class, Form, Message),
-    /// An alarm waits and no broker node is reached: dial now, whatever pause between two tries is under way.
+    /// An alarm waits and no broker node answers: dial now, whatever pause between two tries is under way. Said again every half second.
     Hurry,
     /// Alarms are under way and nothing comes back on any path: dial afresh beside the sessions that there are, and keep those.
     Race,

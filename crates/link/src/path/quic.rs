@@ -90,6 +90,8 @@ impl Carry for Quic {
             rtt: Some(stats.path.rtt),
             sent_bytes: stats.udp_tx.bytes,
             received_bytes: stats.udp_rx.bytes,
+            sent_datagrams: stats.udp_tx.datagrams,
+            received_datagrams: stats.udp_rx.datagrams,
             sent_packets: stats.path.sent_packets,
             lost: stats.path.lost_packets,
             // Frames are counted once their packet was decrypted; packets are before, and anybody can send those.

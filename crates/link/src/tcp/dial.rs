@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use huxiao_core::{Carrier, Lane, PathId, PathInfo};
+use huxiao_core::{Carrier, Cost, Lane, PathId, PathInfo};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::config::{Target, Uplink};
 use crate::dial::{resolve_in_time, stopping};
@@ -29,7 +29,9 @@ use crate::tcp::traffic::Counted;
 
 /// Why a session ends that is needed no more.
 const GIVEN_BACK: &str = "QUIC carries again";
-/// So many failures of a series are news.
+/// Why a session ends that cannot follow its line.
+const MOVED: &str = "TCP: the line's address has changed";
+/// So many failures of a series are news; the rest is for debugging.
 const NEWS: u32 = 3;
 
 /// What the diallers of one lane know of each other.
@@ -39,9 +41,12 @@ pub(crate) struct Beside {
     uplink: Arc<Mutex<Uplink>>,
     quic: Mutex<Vec<Arc<Path>>>,
     hurried: AtomicBool,
+    moved: AtomicBool,
     /// Told when one of the two has changed.
     changed: Notify,
-    carries: AtomicBool,
+    /// The session over TCP, and who is told when there is another one or none.
+    tcp: Mutex<Option<PathId>>,
+    tcp_changed: Notify,
     problem: Mutex<Option<String>>,
 }
 
@@ -59,8 +64,10 @@ impl Beside {
             uplink,
             quic: Mutex::default(),
             hurried: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
             changed: Notify::new(),
-            carries: AtomicBool::new(false),
+            tcp: Mutex::default(),
+            tcp_changed: Notify::new(),
             problem: Mutex::default(),
         }
     }
@@ -78,9 +85,36 @@ impl Beside {
         self.changed.notify_one();
     }
 
+    /// The uplink's local address has changed.
+    pub(crate) fn rebind(&self) {
+        self.moved.store(true, Ordering::Release);
+        self.changed.notify_one();
+    }
+
+    /// Whether TCP has a session, over a line that is paid for by what goes over it.
+    pub(crate) fn carries_dearly(&self) -> bool {
+        lock(&self.tcp).is_some() && lock(&self.uplink).cost == Cost::Metered
+    }
+
+    /// Ends when TCP has got or lost its session.
+    pub(crate) async fn tcp_changed(&self) {
+        self.tcp_changed.notified().await;
+    }
+
+    fn carried_by(&self, path: Option<PathId>) {
+        *lock(&self.tcp) = path;
+        self.tcp_changed.notify_one();
+    }
+
+    /// The lane's sessions, over QUIC and over TCP.
+    pub(crate) fn sessions(&self) -> Vec<PathId> {
+        let tcp = *lock(&self.tcp);
+        lock(&self.quic).iter().map(|path| path.id).chain(tcp).collect()
+    }
+
     /// What is to be said of the lane's TCP where QUIC has no session.
     pub(crate) fn words(&self) -> Option<String> {
-        if self.carries.load(Ordering::Acquire) {
+        if lock(&self.tcp).is_some() {
             return Some("carried over TCP".to_owned());
         }
         lock(&self.problem).as_ref().map(|problem| format!("over TCP: {problem}"))
@@ -171,6 +205,12 @@ impl Keeper {
         if self.beside.hurried.swap(false, Ordering::AcqRel) {
             self.fallback.hurry();
         }
+        if self.beside.moved.swap(false, Ordering::AcqRel)
+            && let Some((path, _)) = &self.live
+        {
+            // TCP cannot move: nothing comes back to the old address any more, and the kernel would wait long for it.
+            path.close(DownReason::Transport(MOVED.to_owned()));
+        }
         while let Some(step) = self.fallback.poll(now) {
             match step {
                 Step::Dial => {
@@ -199,9 +239,9 @@ impl Keeper {
             Ok(session) => {
                 self.fallback.up(Instant::now());
                 self.failures = 0;
-                self.beside.carries.store(true, Ordering::Release);
                 *lock(&self.beside.problem) = None;
                 let path = Arc::clone(&session.path);
+                self.beside.carried_by(Some(path.id));
                 self.live = Some((path, tokio::spawn(path::run(Arc::clone(&self.shared), session))));
             }
             Err(error) => {
@@ -209,11 +249,13 @@ impl Keeper {
                 self.fallback.down(Instant::now());
                 self.failures = self.failures.saturating_add(1);
                 let text = error.to_string();
-                let mut problem = lock(&self.beside.problem);
-                if self.failures <= NEWS || problem.as_ref() != Some(&text) {
-                    warn!(target = self.target.addr, lane = self.lane.as_str(), "cannot dial over TCP: {text}");
+                let (target, lane) = (&self.target.addr, self.lane.as_str());
+                if self.failures <= NEWS {
+                    warn!(target, lane, "cannot dial over TCP: {text}");
+                } else {
+                    debug!(target, lane, "cannot dial over TCP: {text}");
                 }
-                *problem = Some(text);
+                *lock(&self.beside.problem) = Some(text);
             }
         }
     }
@@ -221,7 +263,7 @@ impl Keeper {
     /// The session is over.
     fn lost(&mut self, why: String) {
         self.live = None;
-        self.beside.carries.store(false, Ordering::Release);
+        self.beside.carried_by(None);
         *lock(&self.beside.problem) = Some(why);
         self.fallback.down(Instant::now());
     }
@@ -254,7 +296,7 @@ async fn establish(shared: Arc<Shared>, target: Arc<Target>, lane: Lane, attempt
 
 async fn connect(shared: &Arc<Shared>, target: &Target, lane: Lane, addr: SocketAddr) -> Result<Session, LinkError> {
     let failed = |error| LinkError::Handshake { addr, why: broken(&error) };
-    let stream = socket::connect(&target.uplink, addr).await.map_err(failed)?;
+    let stream = socket::connect(&target.uplink, addr).await?;
     stream.set_nodelay(true).map_err(failed)?;
     let connector = shared.tcp_client(lane);
     let stream = connector.connect(server_name()?, Counted::new(stream)).await.map_err(failed)?;

@@ -157,6 +157,7 @@ pub(super) fn alarm(number: u64) -> Message {
         zone: None,
         note: Text::default(),
         raised_at: WallTime(1_000),
+        count: 1,
     };
     Message::Event(EventCopy { sealed: seal(&event), trail: Trail::default(), receipts: Vec::new() })
 }

@@ -1,0 +1,230 @@
+//! A relay, a broker and a station as three processes of the real program, made by `huxiao lab init`: on this machine's loopback, or with
+//! the relay at one end of an emulated line and the other two at the other.
+//!
+//! Invariant: a lab that has started is connected: the relay and the station each have a session with the broker.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::error::{BenchError, Trying};
+use crate::http::Connection;
+use crate::place::Place;
+use crate::process::Process;
+
+/// How long a node may take to be ready and connected.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the three stand.
+#[derive(Clone, Copy)]
+pub(crate) struct Site<'a> {
+    /// The relay.
+    pub(crate) school: Place<'a>,
+    /// Broker and station.
+    pub(crate) police: Place<'a>,
+    /// Where the broker listens, as the relay dials it.
+    pub(crate) broker: SocketAddr,
+}
+
+impl Site<'static> {
+    /// All of it on loopback.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub(crate) fn loopback() -> Result<Self, BenchError> {
+        let broker = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        Ok(Self { school: Place::Here, police: Place::Here, broker })
+    }
+}
+
+/// The three processes. They end with it.
+pub(crate) struct Lab {
+    relay: Node,
+    station: Node,
+    _broker: Node,
+}
+
+/// One of them.
+pub(crate) struct Node {
+    name: String,
+    base: String,
+    process: Process,
+    log: PathBuf,
+}
+
+/// What was made for the three, before they run.
+struct Made<'a> {
+    program: &'a Path,
+    site: Site<'a>,
+    scratch: &'a Path,
+    dir: PathBuf,
+    list: Value,
+}
+
+impl Lab {
+    /// Makes and starts them below `scratch`, and waits until relay and station have a session with the broker.
+    ///
+    /// # Errors
+    /// The program failed, with the last it said.
+    pub(crate) fn start(program: &Path, scratch: &Path, site: Site<'_>) -> Result<Self, BenchError> {
+        let made = Made::new(program, scratch, site)?;
+        let mut lab = Self { _broker: made.run("broker")?, station: made.run("station")?, relay: made.run("relay")? };
+        lab._broker.wait(site.police, ready)?;
+        lab.station.wait(site.police, connected)?;
+        lab.relay.wait(site.school, connected)?;
+        Ok(lab)
+    }
+
+    /// Where the relay's API is.
+    pub(crate) fn relay(&self) -> &str {
+        &self.relay.base
+    }
+
+    /// Where the station's API is.
+    pub(crate) fn station(&self) -> &str {
+        &self.station.base
+    }
+
+    /// The relay's process id.
+    pub(crate) fn relay_id(&self) -> u32 {
+        self.relay.process.id()
+    }
+
+    /// Kills the relay and starts it again on what its disk has. Does not wait for it: gives the instant of the start.
+    ///
+    /// # Errors
+    /// The system could not.
+    pub(crate) fn restart_relay(
+        &mut self,
+        program: &Path,
+        scratch: &Path,
+        school: Place<'_>,
+    ) -> Result<Instant, BenchError> {
+        self.relay.process.end();
+        let began = Instant::now();
+        let config = scratch.join("lab").join(format!("{}.toml", self.relay.name));
+        self.relay.process = run(program, &self.relay.name, "relay", &config, &self.relay.log, school)?;
+        Ok(began)
+    }
+}
+
+impl<'a> Made<'a> {
+    fn new(program: &'a Path, scratch: &'a Path, site: Site<'a>) -> Result<Self, BenchError> {
+        let dir = scratch.join("lab");
+        // It looks for free ports where it runs. The police side is either the same place or one where nothing runs yet.
+        let mut init = clean(program, site.school);
+        init.args(["lab", "init"]).arg(&dir).args(["--brokers", &site.broker.to_string()]);
+        let made = init.args(["--schools", "1", "--stations", "1"]).output().trying_on("run", program)?;
+        if !made.status.success() {
+            let output = String::from_utf8_lossy(&made.stderr).into_owned();
+            return Err(BenchError::Program {
+                program: "huxiao lab init".into(),
+                status: made.status.to_string(),
+                output,
+            });
+        }
+        let list = dir.join("lab.json");
+        let text = fs::read_to_string(&list).trying_on("read", &list)?;
+        let list = serde_json::from_str(&text).map_err(|error| BenchError::answer("lab.json", error.to_string()))?;
+        Ok(Self { program, site, scratch, dir, list })
+    }
+
+    fn run(&self, role: &str) -> Result<Node, BenchError> {
+        let nodes = self.list["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let entry = nodes.iter().find(|node| node["role"] == role);
+        let text = |member: &str| entry.and_then(|entry| entry[member].as_str()).map(str::to_owned);
+        let (Some(name), Some(config), Some(base)) = (text("name"), text("config"), text("http")) else {
+            return Err(BenchError::answer("lab.json", format!("no {role} with name, config and http")));
+        };
+        let logs = self.scratch.join("logs");
+        fs::create_dir_all(&logs).trying_on("make", &logs)?;
+        let log = logs.join(format!("{name}.log"));
+        let place = if role == "relay" { self.site.school } else { self.site.police };
+        let process = run(self.program, &name, role, &self.dir.join(config), &log, place)?;
+        Ok(Node { name, base, process, log })
+    }
+}
+
+/// Starts one node.
+fn run(
+    program: &Path,
+    name: &str,
+    role: &str,
+    config: &Path,
+    log: &Path,
+    place: Place<'_>,
+) -> Result<Process, BenchError> {
+    let file = File::options().create(true).append(true).open(log).trying_on("make", log)?;
+    let err = file.try_clone().trying_on("share", log)?;
+    let mut command = clean(program, place);
+    command.args([role, "run", "--config"]).arg(config);
+    command.stdin(Stdio::null()).stdout(file).stderr(err);
+    Process::spawn(name, &mut command)
+}
+
+impl Node {
+    fn wait(&mut self, place: Place<'_>, is: impl Fn(&str) -> bool + Send + Sync) -> Result<(), BenchError> {
+        let began = Instant::now();
+        let base = self.base.clone();
+        while !place.enter(|| is(&base))? {
+            let log = || {
+                let text = fs::read_to_string(&self.log).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().collect();
+                lines[lines.len().saturating_sub(20)..].join("\n")
+            };
+            if let Some(status) = self.process.ended()? {
+                let (program, status) = (self.name.clone(), status.to_string());
+                return Err(BenchError::Program { program, status, output: log() });
+            }
+            if began.elapsed() > PATIENCE {
+                let what = format!("{} is ready and connected; its log ends with\n{}", self.name, log());
+                return Err(BenchError::Late { what, seconds: PATIENCE.as_secs() });
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+fn ready(base: &str) -> bool {
+    let answer = Connection::open(base).and_then(|mut to| to.ask("GET", "/readyz", ""));
+    answer.is_ok_and(|answer| answer.status == 200)
+}
+
+fn connected(base: &str) -> bool {
+    let status = Connection::open(base).and_then(|mut to| to.get("/v1/status"));
+    status.is_ok_and(|status| status["connected"] == true) && ready(base)
+}
+
+/// The program with an environment that says nothing to it.
+fn clean(program: &Path, place: Place<'_>) -> Command {
+    let mut command = place.command(program);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HUXIAO_")) {
+        command.env_remove(name);
+    }
+    command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").env_remove("RUST_LOG");
+    command
+}
+
+/// A port of loopback on which nobody listens at the moment, neither by UDP nor by TCP.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn free_port() -> Result<u16, BenchError> {
+    let mut tried = Err(std::io::ErrorKind::AddrInUse.into());
+    for _ in 0..100 {
+        tried = UdpSocket::bind("127.0.0.1:0").and_then(|udp| {
+            let port = udp.local_addr()?.port();
+            TcpListener::bind(("127.0.0.1", port)).map(|_| port)
+        });
+        if tried.is_ok() {
+            break;
+        }
+    }
+    tried.trying("find a free port on loopback")
+}

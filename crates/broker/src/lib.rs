@@ -32,7 +32,7 @@ const OWN_KEYS: [Key; 2] = [
         kind: Kind::Address,
         default: Some("0.0.0.0:7443"),
         reloadable: false,
-        help: "UDP address for the sessions of relays and stations.",
+        help: "Address for the sessions of relays and stations: UDP for QUIC, and TCP on the same port for lines that drop UDP.",
     },
     Key {
         path: "broker.plan",

@@ -273,6 +273,7 @@ impl Keeper {
             }
             Err(error) => {
                 self.shared.tally.dials_failed.add();
+                self.plan.stretch(self.life.beside.stretch(self.target.uplink.cost));
                 self.plan.failed(now, attempt);
                 self.failures = self.failures.saturating_add(1);
                 let text = error.to_string();
@@ -314,6 +315,7 @@ impl Keeper {
         if why == DownReason::PeerChanged {
             self.known = None;
         }
+        self.plan.stretch(self.life.beside.stretch(self.target.uplink.cost));
         self.plan.ended(Instant::now(), id);
         if self.sessions.is_empty() {
             self.life.note(Some(why.to_string()));

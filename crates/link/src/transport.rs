@@ -15,8 +15,8 @@ use huxiao_core::{Cost, Lane, Role, Span};
 use huxiao_pki::Credentials;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
-    TokenMemoryCache, TokioRuntime, TransportConfig, VarInt,
+    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokenMemoryCache, TokioRuntime,
+    TransportConfig, VarInt,
 };
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::{hkdf, hmac};
@@ -254,9 +254,10 @@ fn transport(idle: Span) -> Result<TransportConfig, LinkError> {
     transport
         .max_idle_timeout(Some(idle))
         .initial_rtt(INITIAL_RTT)
-        // What every IPv6 path carries; more is found out by probing and never assumed.
+        // What every IPv6 path carries, and no more: an alarm is a quarter of it, bulk's longer packets would hold up a slow line for
+        // as much longer, and probing for more costs a metered one some kilobytes a session.
         .initial_mtu(1_200)
-        .mtu_discovery_config(Some(MtuDiscoveryConfig::default()))
+        .mtu_discovery_config(None)
         .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
@@ -266,6 +267,6 @@ fn transport(idle: Span) -> Result<TransportConfig, LinkError> {
         .datagram_send_buffer_size(DATAGRAMS_OUT_BYTES)
         .packet_threshold(PACKET_THRESHOLD)
         .time_threshold(TIME_THRESHOLD)
-        .congestion_controller_factory(Arc::new(Modes::default()));
+        .congestion_controller_factory(Arc::new(Modes));
     Ok(transport)
 }

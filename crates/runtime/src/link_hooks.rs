@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use huxiao_core::{Health, Lane, PathHealth, Role, Span};
+use huxiao_core::{Carrier, Health, Lane, PathHealth, Role, Span};
 use huxiao_link::{Counters, Link, PathStats};
 use serde::Serialize;
 
@@ -38,6 +38,7 @@ fn count(before: &Counters, now: &Counters) {
         ("refused", before.peers_refused, now.peers_refused),
         ("up", before.sessions_up, now.sessions_up),
         ("dial_failed", before.dials_failed, now.dials_failed),
+        ("tcp_dial_failed", before.tcp_dials_failed, now.tcp_dials_failed),
         ("early_accepted", before.early_accepted, now.early_accepted),
         ("early_rejected", before.early_rejected, now.early_rejected),
     ];
@@ -51,20 +52,22 @@ fn count(before: &Counters, now: &Counters) {
 }
 
 fn show(stats: &[PathStats], own_role: Role) {
-    let mut open: BTreeMap<(Role, Lane), u32> = BTreeMap::new();
+    let mut open: BTreeMap<(Role, Lane, Carrier), u32> = BTreeMap::new();
     // Roles that this one never meets would only be noise at zero.
     let peers: &[Role] = if own_role == Role::Broker { &[Role::Relay, Role::Station] } else { &[Role::Broker] };
     for role in peers {
-        open.extend([Lane::Express, Lane::Bulk].map(|lane| ((*role, lane), 0)));
+        for carrier in [Carrier::Quic, Carrier::Tcp] {
+            open.extend([Lane::Express, Lane::Bulk].map(|lane| ((*role, lane, carrier), 0)));
+        }
     }
     for path in stats {
-        *open.entry((path.peer.identity.node.role(), path.info.lane)).or_default() += 1;
+        *open.entry((path.peer.identity.node.role(), path.info.lane, path.info.carrier)).or_default() += 1;
         if let Some(rtt) = path.rtt {
             metric::observe(Histogram::PathRtt, &[], rtt.as_secs_f64());
         }
     }
-    for ((role, lane), count) in open {
-        metric::set(Gauge::Sessions, &[role.as_str(), lane.as_str()], f64::from(count));
+    for ((role, lane, carrier), count) in open {
+        metric::set(Gauge::Sessions, &[role.as_str(), lane.as_str(), carrier.as_str()], f64::from(count));
     }
 }
 
@@ -73,6 +76,9 @@ fn show(stats: &[PathStats], own_role: Role) {
 pub struct PathJson {
     peer: String,
     lane: &'static str,
+    carrier: &'static str,
+    uplink: u16,
+    cost: &'static str,
     remote: String,
     early: bool,
     certificate: &'static str,
@@ -89,6 +95,9 @@ pub fn paths(link: &Link) -> Vec<PathJson> {
     let json = |path: PathStats| PathJson {
         peer: path.peer.identity.node.to_string(),
         lane: path.info.lane.as_str(),
+        carrier: path.info.carrier.as_str(),
+        uplink: path.info.uplink.0,
+        cost: path.info.cost.as_str(),
         remote: path.remote.to_string(),
         early: path.early,
         certificate: path.peer.validity.as_str(),

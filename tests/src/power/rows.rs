@@ -74,5 +74,5 @@ pub(super) fn receipt(rng: &mut Rng, profile: Profile, event: EventId, stage: St
 pub(super) fn trail(rng: &mut Rng) -> Trail {
     let (arrived, left) = (time(rng), Some(time(rng)));
     let relay = NodeName::Relay(RelayId { school: school(), device: name("gate-1") });
-    Trail::new(vec![Step { node: relay, arrived, left, skew: None }]).arrived(&broker(1), time(rng))
+    Trail::new(vec![Step { node: relay, arrived, left, skew: None }]).arrived(&broker(1), time(rng), None)
 }

@@ -85,6 +85,8 @@ struct Held {
 pub(super) struct Plan {
     patience: Span,
     backoff: Backoff,
+    /// How many times as long the pauses are as the backoff says.
+    stretch: u32,
     /// When the next dial is due if nobody is in a hurry.
     due: Instant,
     last: Option<Instant>,
@@ -115,6 +117,7 @@ impl Plan {
         Self {
             patience,
             backoff: Backoff::new(seed),
+            stretch: 1,
             due: now,
             last: None,
             hurried: None,
@@ -187,6 +190,11 @@ impl Plan {
         self.rtt = rtt.or(self.rtt);
     }
 
+    /// Makes the pauses from now on so many times as long.
+    pub(super) fn stretch(&mut self, times: u32) {
+        self.stretch = times;
+    }
+
     /// A dial came to nothing.
     pub(super) fn failed(&mut self, now: Instant, attempt: usize) {
         if self.dials.remove(&attempt).is_some() {
@@ -246,7 +254,7 @@ impl Plan {
     /// After something came to nothing: the next dial has its time when no other is under way.
     fn rest(&mut self, now: Instant) {
         if !self.has_proven() && self.under_way() == 0 {
-            self.due = now + self.backoff.delay();
+            self.due = now + self.backoff.delay() * self.stretch;
         }
     }
 

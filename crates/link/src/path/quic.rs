@@ -23,6 +23,7 @@ use tracing::{debug, info};
 
 use crate::codes;
 use crate::config::Uplink;
+use crate::congestion;
 use crate::event::{DownReason, LinkError};
 use crate::outgoing::Frame;
 use crate::path::{Carry, Figures, Path, Session};
@@ -193,6 +194,9 @@ async fn transmit(shared: &Shared, path: &Path, connection: &Connection) {
     let mut writes = JoinSet::new();
     loop {
         while let Some(frame) = path.outgoing.take(path.holds_back()) {
+            if path.lane == Lane::Bulk {
+                congestion::choose(connection, path.lane);
+            }
             writes.spawn(write(connection.clone(), frame));
         }
         tokio::select! {

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use huxiao_core::{Carrier, Lane, PathId, PathInfo};
+use huxiao_core::{Carrier, Cost, Lane, PathId, PathInfo};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::config::{Target, Uplink};
 use crate::dial::{resolve_in_time, stopping};
@@ -29,7 +29,9 @@ use crate::tcp::traffic::Counted;
 
 /// Why a session ends that is needed no more.
 const GIVEN_BACK: &str = "QUIC carries again";
-/// So many failures of a series are news.
+/// So many times rarer is QUIC tried on a metered line that TCP carries: once in five minutes in the end.
+const METERED_STRETCH: u32 = 60;
+/// So many failures of a series are news; the rest is for debugging.
 const NEWS: u32 = 3;
 
 /// What the diallers of one lane know of each other.
@@ -79,6 +81,13 @@ impl Beside {
     pub(crate) fn hurry(&self) {
         self.hurried.store(true, Ordering::Release);
         self.changed.notify_one();
+    }
+
+    /// How many times as long QUIC is to wait as its backoff says. While TCP carries, nobody waits for QUIC, and on a metered line its
+    /// attempts would be most of what is paid for: ten packets of 1,200 bytes each time.
+    pub(crate) fn stretch(&self, cost: Cost) -> u32 {
+        let spare = cost == Cost::Metered && self.carries.load(Ordering::Acquire);
+        if spare { METERED_STRETCH } else { 1 }
     }
 
     /// The lane's sessions, over QUIC and over TCP.
@@ -219,11 +228,13 @@ impl Keeper {
                 self.fallback.down(Instant::now());
                 self.failures = self.failures.saturating_add(1);
                 let text = error.to_string();
-                let mut problem = lock(&self.beside.problem);
-                if self.failures <= NEWS || problem.as_ref() != Some(&text) {
-                    warn!(target = self.target.addr, lane = self.lane.as_str(), "cannot dial over TCP: {text}");
+                let (target, lane) = (&self.target.addr, self.lane.as_str());
+                if self.failures <= NEWS {
+                    warn!(target, lane, "cannot dial over TCP: {text}");
+                } else {
+                    debug!(target, lane, "cannot dial over TCP: {text}");
                 }
-                *problem = Some(text);
+                *lock(&self.beside.problem) = Some(text);
             }
         }
     }

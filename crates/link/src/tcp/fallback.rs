@@ -13,8 +13,8 @@ use huxiao_core::Span;
 
 use crate::backoff::{Backoff, PROVEN_AFTER};
 
-/// How often to look whether QUIC is still heard, while there is a session to give back.
-const LOOK_EVERY: Span = Span::from_millis(500);
+/// How often to look whether QUIC is heard, while there is a session to give back or a dial to give up.
+const LOOK_EVERY: Span = Span::from_millis(250);
 
 /// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl Fallback {
         match (self.tcp, self.quic) {
             (Tcp::Missing, _) if self.hurried => Some(self.earliest),
             (Tcp::Missing, None) => self.due(),
-            (Tcp::Up { .. }, _) => Some(now + LOOK_EVERY),
+            (Tcp::Up { .. }, _) | (Tcp::Dialling { in_a_race: false }, None) => Some(now + LOOK_EVERY),
             (Tcp::Missing, Some(_)) | (Tcp::Dialling { .. } | Tcp::GivenBack, _) => None,
         }
     }
@@ -173,8 +173,7 @@ mod tests {
         for round in 0..20 {
             now = fallback.timeout(now).unwrap();
             assert_eq!(fallback.poll(now), Some(Step::Dial), "round {round}");
-            assert_eq!(fallback.poll(now), None);
-            assert_eq!(fallback.timeout(now), None, "one dial at a time");
+            assert_eq!(fallback.poll(now + UNTIL), None, "one dial at a time");
             fallback.down(now);
             assert!(fallback.timeout(now).unwrap() <= now + Span::from_millis(7_500));
         }

@@ -72,3 +72,36 @@ pub(crate) fn settle(stream: &TcpStream, lane: Lane, dialled: Option<Cost>) -> i
     socket.set_tcp_user_timeout(Some(idle))?;
     socket.set_tcp_notsent_lowat(UNSENT_BYTES)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_session_has_the_options_that_its_line_needs() {
+        let listener = listener("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let uplink = Uplink { local: Some("127.0.0.2".parse().unwrap()), ..Uplink::default() };
+        let (dialled, accepted) = tokio::join!(connect(&uplink, addr), listener.accept());
+        let (dialled, (accepted, from)) = (dialled.unwrap(), accepted.unwrap());
+        assert_eq!(from.ip().to_string(), "127.0.0.2");
+        for (stream, dialled, idle) in [
+            (&dialled, Some(Cost::Free), IDLE_TIMEOUT),
+            (&dialled, Some(Cost::Metered), METERED_IDLE_TIMEOUT),
+            (&accepted, None, METERED_IDLE_TIMEOUT),
+        ] {
+            settle(stream, Lane::Express, dialled).unwrap();
+            let socket = SockRef::from(stream);
+            assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(idle));
+            assert!(socket.tcp_keepalive_time().unwrap() < idle);
+            assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT_BYTES);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_device_that_is_not_there_is_said() {
+        let uplink = Uplink { device: Some("huxiao-no-such".to_owned()), ..Uplink::default() };
+        assert!(connect(&uplink, "127.0.0.1:1".parse().unwrap()).await.is_err());
+    }
+}

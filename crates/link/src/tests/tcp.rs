@@ -156,7 +156,7 @@ async fn quic_takes_over_again_and_nothing_is_lost_on_the_way() {
     eventually("people are told", || handle.problems().first().is_none_or(|(_, text)| text.contains("over TCP"))).await;
     line.let_udp(true);
     // Each alarm goes over every path there is, as a courier does it, and what was taken is noted by path.
-    let (mut taken, mut came): (Vec<(PathId, u64)>, Vec<(PathId, u64)>) = (Vec::new(), Vec::new());
+    let (mut taken, mut came) = (Vec::<(PathId, u64)>::new(), Vec::<(PathId, u64)>::new());
     let (mut quic, mut broker_quic, mut tcp_down) = (None, None, false);
     let mut broker_down = None;
     let began = Instant::now();

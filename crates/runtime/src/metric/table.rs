@@ -61,7 +61,7 @@ metrics! {
         AlarmsReceived "huxiao_alarms_received_total" ["kind", "mode"] "Events of class P0 and P1 taken in for the first time.";
         Duplicates "huxiao_duplicates_total" ["role"] "Copies of events that were here already.";
         Refused "huxiao_refused_total" ["reason"] "Events that were not taken; their relays keep them.";
-        BadFrames "huxiao_bad_frames_total" ["code"] "Frames that could not be understood; each closed its stream.";
+        BadFrames "huxiao_bad_frames_total" ["code"] "Frames that could not be understood; each closed its stream, over TCP perhaps its session.";
         Handshakes "huxiao_handshakes_total" ["outcome"] "Session handshakes that ended, by how.";
         StoreLost "huxiao_store_lost_total" [] "Times that a store came back with less than it had promised to hold.";
         UplinkBytes "huxiao_uplink_bytes_total" ["uplink", "direction"] "Bytes that sessions have put on a relay's line (sent) and taken from it (received), packet headers included.";
@@ -80,7 +80,7 @@ metrics! {
         OldestUnstoredAge "huxiao_oldest_unstored_event_age_seconds" [] "Age of the oldest event not yet on stable storage upstream: the health of a node in one figure.";
         RelaysConnected "huxiao_relays_connected" [] "Relays with at least one session to this node.";
         StationsConnected "huxiao_stations_connected" [] "Stations with at least one session to this node.";
-        Sessions "huxiao_sessions" ["role", "lane"] "Open sessions, by the role of the peer and by lane.";
+        Sessions "huxiao_sessions" ["role", "lane", "carrier"] "Open sessions, by the role of the peer, by lane, and by what carries them: quic, or tcp where the line drops UDP.";
         PathRoundTrip "huxiao_path_rtt_seconds" ["uplink", "node"] "Round-trip time of the probes over a relay's line to a broker node; not a number while none has come back.";
         PathLoss "huxiao_path_loss_ratio" ["uplink", "node"] "Share of the latest probes over a relay's line to a broker node that did not come back, 0 to 1.";
         PathSilence "huxiao_path_silence_seconds" ["uplink", "node"] "Time since anything was heard over a relay's line from a broker node; not a number without a session.";
@@ -104,7 +104,7 @@ metrics! {
     enum Histogram {
         AlarmStage "huxiao_alarm_stage_duration_seconds" ["stage"] "From the press to each stage of an alarm, on one clock as far as the nodes have compared theirs.";
         StoreFsync "huxiao_store_fsync_duration_seconds" [] "Time of one sync of the store.";
-        PathRtt "huxiao_quic_path_rtt_seconds" [] "Round-trip time of the sessions' paths.";
+        PathRtt "huxiao_quic_path_rtt_seconds" [] "Round-trip time of the QUIC sessions' paths.";
     }
 }
 

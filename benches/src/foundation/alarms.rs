@@ -117,8 +117,9 @@ impl Alarms {
     /// # Errors
     /// One did not come in time, or a node failed. The times before it are in `round`.
     pub(crate) fn round(&mut self, count: u32, limit: Duration, round: &mut Round) -> Result<(), BenchError> {
-        let (mut pace, body) = (Pace::begin(count, limit), press());
+        let mut pace = Pace::begin(count, limit);
         while pace.wait() {
+            let body = press(self.ids.len());
             self.one(&body, round)?;
         }
         Ok(())
@@ -297,10 +298,12 @@ fn follow(source: Source, mut stream: Stream, tell: Sender<Heard>) -> Result<(),
     Ok(())
 }
 
-/// The body of a press: exactly [`ROW_BYTES`] bytes.
-fn press() -> String {
+/// The body of the press of this number: exactly [`ROW_BYTES`] bytes. No two are alike: equal ones at this pace would be a button
+/// that sticks, and one alarm.
+fn press(number: usize) -> String {
     let body = |note: &str| json!({ "kind": "panic", "device": "button-1", "zone": "gate", "note": note }).to_string();
-    body(&"x".repeat(ROW_BYTES - body("").len()))
+    let width = ROW_BYTES - body("").len();
+    body(&format!("{number:0width$}"))
 }
 
 /// From one RFC 3339 time to another; nothing if one is missing or they are in the wrong order.
@@ -315,8 +318,8 @@ mod tests {
 
     #[test]
     fn a_press_has_the_size_that_the_other_side_has() {
-        assert_eq!(press().len(), ROW_BYTES);
-        let parsed: Value = serde_json::from_str(&press()).unwrap();
+        assert_eq!([press(0).len(), press(12_345).len()], [ROW_BYTES; 2]);
+        let parsed: Value = serde_json::from_str(&press(7)).unwrap();
         assert_eq!(parsed["kind"], "panic");
     }
 

@@ -1,5 +1,6 @@
 //! The node's HTTP API, for operators: how it is, and what the record holds of an event.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,7 +10,7 @@ use huxiao_core::EventId;
 use huxiao_core::broker::Broker;
 use huxiao_core::record::Entry;
 use huxiao_runtime::drive::Handle;
-use huxiao_runtime::event_json::{EventFields, ReceiptJson, StepJson};
+use huxiao_runtime::event_json::{EventFields, LapJson, ReceiptJson, StepJson, stages_on_the_way, timeline};
 use huxiao_runtime::http::{ApiError, Json};
 use serde::Serialize;
 
@@ -35,18 +36,25 @@ struct EntryJson {
     event: EventFields,
     index: u64,
     stations: Vec<String>,
+    stages: BTreeMap<&'static str, String>,
+    acknowledged_by: Option<ReceiptJson>,
     trail: Vec<StepJson>,
     receipts: Vec<ReceiptJson>,
+    timeline: Vec<LapJson>,
 }
 
 impl EntryJson {
     fn new(entry: &Entry) -> Self {
+        let (event, receipts) = (&entry.admission.sealed.event, entry.receipts());
         Self {
-            event: EventFields::new(&entry.admission.sealed.event),
+            event: EventFields::new(event),
             index: entry.index,
             stations: entry.admission.stations.iter().map(ToString::to_string).collect(),
             trail: entry.admission.trail.steps().iter().map(StepJson::new).collect(),
-            receipts: entry.receipts().iter().map(ReceiptJson::new).collect(),
+            stages: stages_on_the_way(&receipts, &entry.admission.trail),
+            acknowledged_by: entry.owner().map(ReceiptJson::new),
+            timeline: timeline(event, &entry.admission.trail, &receipts),
+            receipts: receipts.iter().map(ReceiptJson::new).collect(),
         }
     }
 }

@@ -32,7 +32,7 @@ const OWN_KEYS: [Key; 2] = [
         kind: Kind::Address,
         default: Some("0.0.0.0:7443"),
         reloadable: false,
-        help: "UDP address for the sessions of relays and stations.",
+        help: "Address for the sessions of relays and stations: UDP for QUIC, and TCP on the same port for lines that drop UDP.",
     },
     Key {
         path: "broker.plan",
@@ -106,8 +106,8 @@ async fn resolve(address: &Address) -> Result<std::net::SocketAddr, StartError> 
 
 fn translate(event: LinkEvent) -> Option<Input> {
     Some(match event {
-        LinkEvent::Up { path, peer, lane, .. } => {
-            Input::SessionUp { path, lane, expired: peer.validity != Validity::Valid, peer: peer.identity.node }
+        LinkEvent::Up { path, peer, info, .. } => {
+            Input::SessionUp { path, info, expired: peer.validity != Validity::Valid, peer: peer.identity.node }
         }
         LinkEvent::Down { path, .. } => Input::SessionDown(path),
         LinkEvent::Message { path, message } => Input::Message(path, message),

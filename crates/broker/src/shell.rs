@@ -1,12 +1,12 @@
 //! Carries out what the machine decides: proposes, sends, and tells people.
 
 use huxiao_core::broker::{Broker, Output, Report};
-use huxiao_core::{Class, Message, Sealed};
+use huxiao_core::{Admission, Class, Message, Receipt};
 use huxiao_link::Link;
 use huxiao_runtime::drive::Shell;
+use huxiao_runtime::event_json::seconds_since_press;
 use huxiao_runtime::log::Sparing;
 use huxiao_runtime::metric::{self, Counter, Histogram};
-use huxiao_runtime::time_format::seconds;
 
 use crate::record::Engine;
 
@@ -16,11 +16,13 @@ pub(crate) struct BrokerShell<E> {
     engine: E,
     refusals: Sparing,
     improprieties: Sparing,
+    /// What was noted of alarms in this step; measured once the record is at rest.
+    noted: Vec<Receipt>,
 }
 
 impl<E: Engine> BrokerShell<E> {
     pub(crate) fn new(link: Link, engine: E) -> Self {
-        Self { link, engine, refusals: Sparing::default(), improprieties: Sparing::default() }
+        Self { link, engine, refusals: Sparing::default(), improprieties: Sparing::default(), noted: Vec::new() }
     }
 }
 
@@ -29,11 +31,11 @@ impl<E: Engine> Shell<Broker> for BrokerShell<E> {
         match output {
             Output::Propose(command) => self.engine.propose(command),
             Output::Forget(indexes) => self.engine.forget(indexes),
-            Output::Send(path, class, message) => {
+            Output::Send(path, class, form, message) => {
                 if matches!(message, Message::Event(_)) {
                     metric::increment(Counter::CourierTransmissions, &[class.as_str()]);
                 }
-                if !self.link.send(path, class, &message) {
+                if !self.link.send(path, class, form, &message) {
                     // The path is gone or choked; couriers send again, and relays ask.
                     tracing::debug!(?path, %class, "not sent");
                 }
@@ -50,7 +52,22 @@ impl<E: Engine> Shell<Broker> for BrokerShell<E> {
                     tracing::warn!(%peer, what, held_back, "ignored");
                 }
             }
+            Output::Report(Report::Noted(sealed, receipt)) => {
+                tracing::info!(alarm_id = %sealed.event.id, stage = %receipt.stage, by = %receipt.by, "noted");
+                if sealed.event.class <= Class::P1 {
+                    self.noted.push(receipt);
+                }
+            }
             Output::Report(report) => tell(report),
+        }
+    }
+
+    fn after_step(&mut self, machine: &Broker) {
+        for receipt in self.noted.drain(..) {
+            let Some(entry) = machine.record().get(&receipt.event) else { continue };
+            let Admission { sealed, trail, .. } = &entry.admission;
+            let took = seconds_since_press(&sealed.event, trail, &entry.receipts(), &receipt);
+            metric::observe(Histogram::AlarmStage, &[receipt.stage.as_str()], took);
         }
     }
 }
@@ -77,24 +94,14 @@ fn tell(report: Report) {
             tracing::error!(alarm_id = %event.id, school = %event.school(), "no plan names a station for this school: add one; the event is kept");
         }
         Report::Stored(sealed) => tracing::debug!(alarm_id = %sealed.event.id, "stored"),
-        Report::Noted(sealed, receipt) => {
-            observe(&sealed, receipt.stage.as_str(), seconds(receipt.at, sealed.event.raised_at));
-            tracing::info!(alarm_id = %sealed.event.id, stage = %receipt.stage, by = %receipt.by, "noted");
-        }
         Report::Duplicate(id) => {
             metric::increment(Counter::Duplicates, &["broker"]);
             tracing::debug!(alarm_id = %id, "a repeat");
         }
-        // What peers do wrong is told sparingly, by the shell itself.
-        Report::Refused(..) | Report::Improper(..) => {}
+        // What peers do wrong is told sparingly, what stations say with its measure: by the shell itself.
+        Report::Refused(..) | Report::Improper(..) | Report::Noted(..) => {}
         Report::NotStored(id, why) => {
             tracing::error!(alarm_id = %id, why, "it goes to its stations, but could not be stored here");
         }
-    }
-}
-
-fn observe(sealed: &Sealed, stage: &str, took: f64) {
-    if sealed.event.class <= Class::P1 {
-        metric::observe(Histogram::AlarmStage, &[stage], took);
     }
 }

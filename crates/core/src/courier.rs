@@ -1,32 +1,60 @@
 //! The courier: carries things to one receiver over whatever paths lead there, again and again, until it has a receipt.
 //!
 //! It is generic over the key of what it carries: a relay's events to its region, a broker's events to one seat, a station's
-//! statements to its region. This is its plain form: everything on every path at once, then repeats with growing gaps over one
-//! path after another.
+//! statements to its region, a broker's receipts to a relay. On a link that loses one packet in six and delays the rest unevenly,
+//! several copies beat any single packet: the fastest of those that arrive counts, and the receiver removes the others by their id.
+//!
+//! An alarm (P0, P1) goes at once on every path: as a datagram, and a moment later on a stream, so that the two do not share one
+//! packet. Copies follow as datagrams at 20, 50, 95, 160, … ms (where losses are known at 6, 12, 20, 35, … ms) over one path after another, [`YOUNG_GAP`] apart while the item is
+//! young and then ever more slowly, [`LONGEST_GAP`] at most, until it is settled. What is below P1 goes on a stream of one path, and again
+//! over the next one if no receipt comes.
 //!
 //! Invariants:
-//! * An item leaves only by [`Courier::settle`]. There is no time-to-live and no silent drop.
-//! * A higher class is always sent before a lower one, and P0 waits for no window.
+//! * An item leaves only by [`Courier::settle`] or [`Courier::withdraw`]. There is no time-to-live and no silent drop.
+//! * A higher class is always sent before a lower one. An alarm waits for nothing while the line's budget lasts, and beyond it for
+//!   no more than [`limits::COURIER_WINDOW`] others whose receipts are outstanding.
 //! * An item below P0 waits only for [`limits::COURIER_WINDOW`] others of its class or of higher ones, never for lower ones.
-//! * However many items are under way, there are not more than some 200 repeats a second in the long run.
+//! * Copies of alarms beyond the first stay within a budget for each line, however many are pending; they take turns.
+//! * Nothing below P1 goes over a metered line.
+//! * With an alarm pending, any sign of life after a silence has everything pending sent at once, highest class first.
+
+mod line;
+mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::courier::line::{Line, Purpose};
+use crate::courier::schedule::{Circumstances, Pace};
 use crate::event::Class;
 use crate::id::PathId;
 use crate::lane::Lane;
 use crate::limits;
+use crate::path::{Carrier, Cost, Form, PathInfo, UplinkId};
+use crate::probe::Losses;
 use crate::rng::Rng;
 use crate::time::{Span, Timestamp};
 
-/// The gap before the first repeat. Paths are reliable while they live, so a repeat is for what a path swallowed.
-const FIRST_GAP: Span = Span::from_millis(500);
+/// Between the first datagram and the stream copy: enough for the two to leave in packets of their own.
+const STREAM_AFTER: Span = Span::from_millis(2);
+/// The longest gap between copies of an alarm while it is young.
+pub const YOUNG_GAP: Span = Span::from_millis(250);
 /// The longest gap between repeats.
-const LONGEST_GAP: Span = Span::from_secs(5);
-/// The share of time that each item under way has in the longest gap, where there are many: 200 repeats a second in all.
-const REPEAT_SPACING: Span = Span::from_millis(5);
-/// How far a gap is moved at random, so that many senders do not repeat in step.
-const JITTER_PERCENT: u32 = 20;
+pub const LONGEST_GAP: Span = Span::from_secs(5);
+/// With alarms under way, this long without anything heard on any path has fresh sessions dialled beside the old ones. Doubled after each
+/// such race up to [`LONGEST_GAP`], until something is settled.
+pub const RACE_AFTER: Span = Span::from_millis(800);
+/// After this long without anything heard, the next thing heard is a sign of life.
+const SILENCE: Span = Span::from_millis(500);
+/// A path that has been silent for this much longer than the liveliest one gets one turn in four.
+const STALE: Span = Span::from_secs(1);
+/// Receipts of which the quickest tells what the way there and back takes.
+const ANSWERS: usize = 8;
+/// So many receipts must have come before one can be called slow.
+const KNOWN: usize = 3;
+/// A receipt that takes this much longer than five quarters of the best stood in a queue, or many copies were lost.
+const SLOW_BEYOND: Span = Span::from_millis(150);
+/// A copy that left so recently is not sent again for a sign of life.
+const JUST_SENT: Span = Span::from_millis(20);
 
 /// An order to put one copy of an item on one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +65,8 @@ pub struct Transmit<K> {
     pub path: PathId,
     /// Its class.
     pub class: Class,
+    /// How.
+    pub form: Form,
     /// 0 for the first time.
     pub attempt: u32,
 }
@@ -46,13 +76,29 @@ struct Item {
     class: Class,
     order: u64,
     lane: Lane,
+    bytes: u32,
+    /// When it was first sent, however often it was taken back since.
+    first: Option<Timestamp>,
     flight: Option<Flight>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Flight {
-    due: Timestamp,
     attempt: u32,
+    sent: Timestamp,
+    gap: Span,
+    /// When the next copy is due; `None` while it waits for the line's budget.
+    due: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Path {
+    info: PathInfo,
+    heard: Timestamp,
+    /// Whether anything has ever come on it: one taken up early may lead nowhere.
+    answered: bool,
+    /// What it is known to lose.
+    losses: Losses,
 }
 
 /// Carries items of key `K` to one receiver.
@@ -61,13 +107,32 @@ pub struct Courier<K> {
     items: BTreeMap<K, Item>,
     waiting: BTreeSet<(Class, u64, K)>,
     due: BTreeSet<(Timestamp, K)>,
-    paths: BTreeMap<PathId, Lane>,
+    /// Alarms whose next copy is due and beyond the budget: they take turns, the one that waits longest first.
+    starved: BTreeSet<(Class, Timestamp, K)>,
+    paths: BTreeMap<PathId, Path>,
+    lines: BTreeMap<UplinkId, Line>,
+    rate: u32,
     /// Items carried, and those of them under way, by class.
     carried: [usize; Class::ALL.len()],
     flying: [usize; Class::ALL.len()],
     next_order: u64,
     rng: Rng,
+    /// When anything was last heard, or alarms were first under way since none were.
+    heard: Timestamp,
+    /// When a silence last ended, by a sign of life or a new path.
+    revived: Timestamp,
+    /// How long the last alarms waited for their receipts.
+    answers: VecDeque<Span>,
+    /// Whether it carries statements.
+    statements: bool,
+    race_at: Option<Timestamp>,
+    race_gap: Span,
+    race: bool,
     out: VecDeque<Transmit<K>>,
+}
+
+fn urgent(class: Class) -> bool {
+    class <= Class::P1
 }
 
 impl<K: Ord + Copy> Courier<K> {
@@ -78,22 +143,49 @@ impl<K: Ord + Copy> Courier<K> {
             items: BTreeMap::new(),
             waiting: BTreeSet::new(),
             due: BTreeSet::new(),
+            starved: BTreeSet::new(),
             paths: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            rate: limits::COPY_BYTES_PER_SECOND,
             carried: [0; Class::ALL.len()],
             flying: [0; Class::ALL.len()],
             next_order: 0,
             rng: Rng::new(seed),
+            heard: Timestamp(0),
+            revived: Timestamp(0),
+            answers: VecDeque::new(),
+            statements: false,
+            race_at: None,
+            race_gap: RACE_AFTER,
+            race: false,
             out: VecDeque::new(),
         }
     }
 
-    /// Takes an item to carry. `backlog` is what waited while its receiver was away. Offering it again changes nothing.
-    pub fn offer(&mut self, now: Timestamp, key: K, class: Class, backlog: bool) {
+    /// The same with a budget of `rate` bytes a second for the copies on each line, in place of [`limits::COPY_BYTES_PER_SECOND`].
+    #[must_use]
+    pub fn with_rate(mut self, rate: u32) -> Self {
+        self.rate = rate;
+        self
+    }
+
+    /// The same for statements about what their receiver knows of: they are not repeated before an answer is due.
+    #[must_use]
+    pub fn of_statements(mut self) -> Self {
+        self.statements = true;
+        self
+    }
+
+    /// Takes an item of about `bytes` on the wire to carry. `backlog` is what waited while its receiver was away. Offering it again
+    /// changes nothing.
+    pub fn offer(&mut self, now: Timestamp, key: K, class: Class, backlog: bool, bytes: usize) {
         if self.items.contains_key(&key) {
             return;
         }
         self.next_order += 1;
-        let item = Item { class, order: self.next_order, lane: Lane::of(class, backlog), flight: None };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let lane = Lane::of(class, backlog);
+        let item = Item { class, order: self.next_order, lane, bytes, first: None, flight: None };
         self.waiting.insert((class, item.order, key));
         self.carried[class as usize] += 1;
         self.items.insert(key, item);
@@ -102,62 +194,136 @@ impl<K: Ord + Copy> Courier<K> {
 
     /// The receipt for `key` has come: it is carried no longer. False if it was not carried.
     pub fn settle(&mut self, now: Timestamp, key: &K) -> bool {
+        if let Some(item) = self.items.get(key).cloned() {
+            self.race_gap = RACE_AFTER;
+            self.learn(now, &item);
+        }
+        self.withdraw(now, key)
+    }
+
+    /// Carries `key` no longer, though no receipt for it has come. False if it was not carried.
+    pub fn withdraw(&mut self, now: Timestamp, key: &K) -> bool {
         let Some(item) = self.items.remove(key) else { return false };
         self.waiting.remove(&(item.class, item.order, *key));
         self.carried[item.class as usize] -= 1;
         if let Some(flight) = item.flight {
-            self.due.remove(&(flight.due, *key));
+            self.unlist(*key, item.class, flight);
             self.flying[item.class as usize] -= 1;
+            self.out.retain(|transmit| transmit.key != *key);
         }
         self.fill(now);
+        self.watch(now);
         true
     }
 
-    /// A path to the receiver is there: everything under way that belongs on it goes out on it too, highest class first. What
-    /// waited because there was no path goes out on all of them.
-    pub fn path_up(&mut self, now: Timestamp, path: PathId, lane: Lane) {
-        self.paths.insert(path, lane);
-        let mut flying: Vec<(Class, u64, K, u32)> = Vec::new();
-        for (_, key) in &self.due {
-            if let Some(Item { class, order, lane: of, flight: Some(flight) }) = self.items.get(key)
-                && *of == lane
-            {
-                flying.push((*class, *order, *key, flight.attempt));
+    /// A path to the receiver is there: alarms under way go out on it too, highest class first. What waited because there was no path
+    /// goes out on all of them.
+    pub fn path_up(&mut self, now: Timestamp, path: PathId, info: PathInfo) {
+        self.revived = now;
+        self.paths.insert(path, Path { info, heard: now, answered: false, losses: Losses::Unknown });
+        let rate = self.rate;
+        self.lines.entry(info.uplink).or_insert_with(|| Line::new(now, rate)).refill(now);
+        if info.lane == Lane::Express {
+            for key in self.urgent_flights(|_| true) {
+                self.flush(now, key, path);
+                self.onto(key, path);
             }
         }
-        flying.sort_unstable_by_key(|(class, order, ..)| (*class, *order));
-        self.out.extend(flying.into_iter().map(|(class, _, key, attempt)| Transmit { key, path, class, attempt }));
         self.fill(now);
+        self.watch(now);
     }
 
-    /// A path is gone. What went by the last one of its lane goes out on what is left at once; without any, everything waits.
+    /// A path is gone. What went by the last one that may carry it goes out on what is left at once; without any, it waits.
     pub fn path_down(&mut self, now: Timestamp, path: PathId) {
-        let Some(lane) = self.paths.remove(&path) else { return };
-        if self.paths.is_empty() {
-            self.ground(|_| true);
-        } else if !self.paths.values().any(|other| *other == lane) {
-            self.ground(|item| item.lane == lane);
-            self.fill(now);
+        let Some(Path { info, .. }) = self.paths.remove(&path) else { return };
+        if !self.paths.values().any(|other| other.info.uplink == info.uplink) {
+            self.lines.remove(&info.uplink);
+        }
+        self.out.retain(|transmit| transmit.path != path);
+        let stranded =
+            |item: &Item| !self.paths.values().any(|p| p.info.lane == item.lane && may_carry(p.info, item.class));
+        let stranded: Vec<K> = if self.paths.is_empty() {
+            self.flights().map(|(key, _)| *key).collect()
+        } else {
+            self.flights().filter(|(_, item)| item.lane == info.lane && stranded(item)).map(|(key, _)| *key).collect()
+        };
+        stranded.into_iter().for_each(|key| self.ground(key));
+        // Where no datagrams are left to be budgeted, what waited for the budget goes on by what there is.
+        for (class, sent, key) in std::mem::take(&mut self.starved) {
+            match self.items.get(&key).and_then(|item| self.budget_at(item)) {
+                Some(_) => drop(self.starved.insert((class, sent, key))),
+                None => self.list(now, key),
+            }
+        }
+        self.fill(now);
+        self.watch(now);
+    }
+
+    /// Something came on this path. After a silence that is a sign of life, and everything pending goes out on it.
+    pub fn heard(&mut self, now: Timestamp, path: PathId) {
+        let Some(alive) = self.paths.get_mut(&path) else { return };
+        alive.heard = now;
+        alive.answered = true;
+        let silent = now.since(self.heard) >= SILENCE.max(self.answer() * 2);
+        self.heard = now;
+        // Races go on with growing gaps until something is settled: a receiver that is heard and settles nothing (one that is told to keep
+        // quiet, a middlebox that takes the receipts out) would be dialled afresh every second for ever.
+        self.race_at = None;
+        self.watch(now);
+        if silent {
+            self.revived = now;
+            for key in self.urgent_flights(|flight| now.since(flight.sent) >= JUST_SENT) {
+                self.flush(now, key, path);
+            }
+        }
+    }
+
+    /// What a path loses: the first copies follow one another the more closely.
+    pub fn set_losses(&mut self, path: PathId, losses: Losses) {
+        if let Some(path) = self.paths.get_mut(&path) {
+            path.losses = losses;
         }
     }
 
     /// Repeats what is due.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.refill(now);
         while let Some((due, key)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
             self.due.remove(&(due, key));
             self.repeat(now, key);
+        }
+        while let Some(&(class, sent, key)) = self.starved.first() {
+            let Some(path) = self.turn(key, Purpose::Repeat) else { break };
+            self.starved.remove(&(class, sent, key));
+            self.copy(now, key, path);
+        }
+        self.fill(now);
+        if self.race_at.is_some_and(|at| at <= now) {
+            self.race = true;
+            self.race_at = Some(now + self.race_gap);
+            self.race_gap = (self.race_gap * 2).min(LONGEST_GAP);
         }
     }
 
     /// When something is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.due.first().map(|(due, _)| *due)
+        let due = self.due.first().map(|(due, _)| *due);
+        let starved = self.starved.first().and_then(|(_, _, key)| self.items.get(key));
+        let budget = starved.and_then(|item| self.budget_at(item));
+        let waiting = self.waiting.first().filter(|(class, ..)| urgent(*class));
+        let first = waiting.and_then(|_| self.lines.values().map(|line| line.ready_at(Purpose::First, 0)).min());
+        [due, budget, first, self.race_at].into_iter().flatten().min()
     }
 
     /// The next copy to send.
     pub fn poll_output(&mut self) -> Option<Transmit<K>> {
         self.out.pop_front()
+    }
+
+    /// Whether fresh sessions are to be dialled beside the silent ones. Says so once.
+    pub fn poll_race(&mut self) -> bool {
+        std::mem::take(&mut self.race)
     }
 
     /// Whether `key` is carried.
@@ -178,6 +344,12 @@ impl<K: Ord + Copy> Courier<K> {
         !self.paths.is_empty()
     }
 
+    /// Whether anything has come on any of the paths that there are.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.paths.values().any(|path| path.answered)
+    }
+
     /// Holds the courier against its invariants.
     ///
     /// # Errors
@@ -193,91 +365,317 @@ impl<K: Ord + Copy> Courier<K> {
                 "{carried:?} items of each class, {flying:?} of them under way, but counted otherwise"
             ));
         }
-        if let Some(class) =
-            Class::ALL.into_iter().skip(1).find(|class| flying[*class as usize] > limits::COURIER_WINDOW)
-        {
+        let lower = Class::ALL.into_iter().filter(|class| !urgent(*class));
+        if let Some(class) = lower.into_iter().find(|class| flying[*class as usize] > limits::COURIER_WINDOW) {
             return Err(format!("{} items of {class} are under way at once", flying[class as usize]));
         }
         let under_way: usize = flying.iter().sum();
-        if under_way != self.due.len() || self.items.len() != self.due.len() + self.waiting.len() {
+        let listed = self.due.len() + self.starved.len();
+        if under_way != listed || self.items.len() != listed + self.waiting.len() {
             return Err("an item is neither waiting nor under way, or both".to_owned());
         }
-        if self.paths.is_empty() && !self.due.is_empty() {
+        if self.paths.is_empty() && (listed > 0 || self.race_at.is_some()) {
             return Err("items are under way without a path".to_owned());
         }
+        if self.lines.keys().any(|line| !self.paths.values().any(|path| path.info.uplink == *line)) {
+            return Err("a line's budget outlives its paths".to_owned());
+        }
         match self.waiting.first() {
-            Some((class, ..)) if !self.paths.is_empty() && self.has_room(*class) => {
+            Some((class, ..)) if self.may_fly(*class) && self.has_room(*class) => {
                 Err(format!("an item of {class} waits though there is a path and room"))
             }
             _ => Ok(()),
         }
     }
 
+    fn flights(&self) -> impl Iterator<Item = (&K, &Item)> {
+        self.due
+            .iter()
+            .map(|(_, key)| key)
+            .chain(self.starved.iter().map(|(_, _, key)| key))
+            .filter_map(|key| self.items.get_key_value(key))
+    }
+
+    /// Alarms under way, in the order in which they are flushed.
+    fn urgent_flights(&self, which: impl Fn(&Flight) -> bool) -> Vec<K> {
+        if self.flying[..=Class::P1 as usize].iter().all(|count| *count == 0) {
+            return Vec::new();
+        }
+        let urgent = self.flights().filter(|(_, item)| urgent(item.class) && item.flight.as_ref().is_some_and(&which));
+        let mut keys: Vec<(Class, u64, K)> = urgent.map(|(key, item)| (item.class, item.order, *key)).collect();
+        keys.sort_unstable();
+        keys.into_iter().map(|(_, _, key)| key).collect()
+    }
+
+    fn refill(&mut self, now: Timestamp) {
+        self.lines.values_mut().for_each(|line| line.refill(now));
+    }
+
     fn fill(&mut self, now: Timestamp) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        self.refill(now);
         while let Some(&(class, order, key)) = self.waiting.first() {
-            // What is behind in the queue has no more room than what is before it.
-            if self.paths.is_empty() || !self.has_room(class) {
-                return;
+            // What is behind in the queue has no more room than what is before it, and no other paths either.
+            if !self.may_fly(class) || !self.has_room(class) {
+                break;
             }
             self.waiting.remove(&(class, order, key));
             self.flying[class as usize] += 1;
-            self.transmit(now, key, 0);
+            self.begin(now, key);
         }
+        self.watch(now);
+    }
+
+    fn may_fly(&self, class: Class) -> bool {
+        self.paths.values().any(|path| may_carry(path.info, class))
     }
 
     fn has_room(&self, class: Class) -> bool {
-        let ahead: usize = self.flying[1..=(class as usize).max(1)].iter().sum();
-        class == Class::P0 || ahead < limits::COURIER_WINDOW
+        if urgent(class) {
+            let ahead: usize = self.flying[..=class as usize].iter().sum();
+            return ahead < limits::COURIER_WINDOW || self.lines.values().any(|line| line.allows(Purpose::First, 0));
+        }
+        self.flying[1..=class as usize].iter().sum::<usize>() < limits::COURIER_WINDOW
     }
 
-    fn repeat(&mut self, now: Timestamp, key: K) {
-        let flight = self.items.get(&key).and_then(|item| item.flight);
-        self.transmit(now, key, flight.map_or(0, |flight| flight.attempt.saturating_add(1)));
+    /// The paths for an item: those of its lane or, without any, all that may carry it.
+    fn paths_for(&self, class: Class, lane: Lane) -> Vec<(PathId, Path)> {
+        let all = self.paths.iter().filter(|(_, path)| may_carry(path.info, class)).map(|(id, path)| (*id, *path));
+        let all: Vec<_> = all.collect();
+        let own: Vec<_> = all.iter().copied().filter(|(_, path)| path.info.lane == lane).collect();
+        if own.is_empty() { all } else { own }
     }
 
-    fn transmit(&mut self, now: Timestamp, key: K, attempt: u32) {
-        let due = now + self.gap(attempt);
+    /// Sends an item for the first time since it waited.
+    fn begin(&mut self, now: Timestamp, key: K) {
         let Some(item) = self.items.get_mut(&key) else { return };
-        item.flight = Some(Flight { due, attempt });
-        self.due.insert((due, key));
-        let (class, lane) = (item.class, item.lane);
-        let mut paths: Vec<PathId> = self.paths.iter().filter(|(_, l)| **l == lane).map(|(path, _)| *path).collect();
-        if paths.is_empty() {
-            paths = self.paths.keys().copied().collect();
+        let (class, lane, bytes) = (item.class, item.lane, item.bytes);
+        let purpose = if item.first.is_none() { Purpose::First } else { Purpose::Flush };
+        item.first.get_or_insert(now);
+        let paths = self.paths_for(class, lane);
+        if !urgent(class) {
+            let turn = usize::try_from(self.next_order).unwrap_or(0) % paths.len().max(1);
+            let path = paths.get(turn).map(|(id, _)| *id);
+            self.launch(now, key, Pace::patient());
+            self.out.extend(path.map(|path| Transmit { key, path, class, form: Form::Stream, attempt: 0 }));
+            return;
         }
-        if attempt > 0 {
-            let turn = usize::try_from(attempt).unwrap_or(0) % paths.len().max(1);
-            paths = paths.get(turn).copied().into_iter().collect();
-        }
-        self.out.extend(paths.into_iter().map(|path| Transmit { key, path, class, attempt }));
-    }
-
-    fn gap(&mut self, attempt: u32) -> Span {
-        let mut gap = FIRST_GAP;
-        for _ in 0..attempt.min(16) {
-            gap = gap * 3 / 2;
-            if gap >= LONGEST_GAP {
-                let many = u32::try_from(self.due.len()).unwrap_or(u32::MAX);
-                gap = LONGEST_GAP.max(REPEAT_SPACING * many);
-                break;
+        let quick = paths.iter().any(|(_, path)| path.info.carrier == Carrier::Quic);
+        for (path, Path { info, .. }) in paths {
+            let within = self.lines.get(&info.uplink).is_some_and(|line| line.allows(purpose, bytes));
+            // Beyond the budget a stream is what the session's own congestion control can hold back.
+            let form = if info.carrier == Carrier::Quic && within { Form::Datagram } else { Form::Stream };
+            if within && let Some(line) = self.lines.get_mut(&info.uplink) {
+                line.spend(bytes);
             }
+            self.out.push_back(Transmit { key, path, class, form, attempt: 0 });
         }
-        self.rng.jitter(gap, JITTER_PERCENT)
+        let pace = match (quick, self.statements) {
+            (true, false) => Pace::quick(),
+            (true, true) => Pace::statement(self.answer()),
+            (false, _) => Pace::patient(),
+        };
+        self.launch(now, key, pace);
     }
 
-    /// Takes items that are under way back into waiting.
-    fn ground(&mut self, which: impl Fn(&Item) -> bool) {
-        for (due, key) in std::mem::take(&mut self.due) {
-            match self.items.get_mut(&key) {
-                Some(item) if which(item) => {
-                    item.flight = None;
-                    self.flying[item.class as usize] -= 1;
-                    self.waiting.insert((item.class, item.order, key));
+    fn launch(&mut self, now: Timestamp, key: K, pace: Pace) {
+        if let Some(item) = self.items.get_mut(&key) {
+            item.flight = Some(Flight { attempt: 0, sent: now, gap: pace.gap, due: None });
+            self.list(now + pace.first, key);
+        }
+    }
+
+    /// What is due goes out: the stream copies after the first datagram, then one copy at a time.
+    fn repeat(&mut self, now: Timestamp, key: K) {
+        let Some(item) = self.items.get(&key) else { return };
+        let Some(flight) = item.flight else { return };
+        let (class, lane, bytes) = (item.class, item.lane, item.bytes);
+        let attempt = flight.attempt.saturating_add(1);
+        let paths = self.paths_for(class, lane);
+        let quick = urgent(class) && paths.iter().any(|(_, path)| path.info.carrier == Carrier::Quic);
+        if quick && attempt == 1 && !self.statements {
+            for (path, Path { info, .. }) in paths.into_iter().filter(|(_, p)| p.info.carrier == Carrier::Quic) {
+                if let Some(line) = self.lines.get_mut(&info.uplink).filter(|line| line.allows(Purpose::First, bytes)) {
+                    line.spend(bytes);
+                    self.out.push_back(Transmit { key, path, class, form: Form::Stream, attempt });
                 }
-                _ => drop(self.due.insert((due, key))),
             }
+            self.schedule(now, key, attempt);
+        } else if quick {
+            match self.turn(key, Purpose::Repeat) {
+                Some(path) => self.copy(now, key, path),
+                None => self.starve(key),
+            }
+        } else {
+            let turn = usize::try_from(attempt).unwrap_or(0) % paths.len().max(1);
+            if let Some((path, _)) = paths.get(turn).copied() {
+                self.out.push_back(Transmit { key, path, class, form: Form::Stream, attempt });
+            }
+            self.schedule(now, key, attempt);
         }
     }
+
+    /// How quickly receipts came at best of late; zero before the first.
+    fn answer(&self) -> Span {
+        self.answers.iter().min().copied().unwrap_or_default()
+    }
+
+    /// Takes from the time that an alarm waited for its receipt how the lines do. A wait through a silence says nothing of them.
+    fn learn(&mut self, now: Timestamp, item: &Item) {
+        let (Some(first), Some(flight)) = (item.first, item.flight) else { return };
+        if !urgent(item.class) || self.revived >= first {
+            return;
+        }
+        let (waited, best) = (now.since(first), self.answer());
+        let slow = waited > best * 5 / 4 + SLOW_BEYOND;
+        if self.answers.len() >= KNOWN && slow && flight.attempt >= 2 {
+            self.lines.values_mut().for_each(Line::congested);
+        } else if !slow {
+            self.lines.values_mut().for_each(Line::flowing);
+        }
+        self.answers.push_back(waited);
+        if self.answers.len() > ANSWERS {
+            self.answers.pop_front();
+        }
+    }
+
+    /// The path whose turn it is for the next copy of an alarm, among those whose line has the budget for it.
+    fn turn(&self, key: K, purpose: Purpose) -> Option<PathId> {
+        let item = self.items.get(&key)?;
+        let allows = |line: &Line| line.allows(purpose, item.bytes);
+        let mut paths = self.paths_for(item.class, item.lane);
+        paths.retain(|(_, path)| {
+            path.info.carrier == Carrier::Quic && self.lines.get(&path.info.uplink).is_some_and(allows)
+        });
+        let attempt = usize::try_from(item.flight?.attempt).unwrap_or(0);
+        let liveliest = self.paths.values().map(|path| path.heard).max()?;
+        let lively: Vec<_> = paths.iter().filter(|(_, path)| liveliest.since(path.heard) <= STALE).copied().collect();
+        let turn = if attempt % 4 == 3 || lively.is_empty() {
+            (attempt / 4).checked_rem(paths.len())?
+        } else {
+            paths = lively;
+            attempt.checked_rem(paths.len())?
+        };
+        paths.get(turn).map(|(id, _)| *id)
+    }
+
+    /// One more copy of an item under way that stands in no list, on `path`.
+    fn copy(&mut self, now: Timestamp, key: K, path: PathId) {
+        let Some(item) = self.items.get(&key) else { return };
+        let attempt = item.flight.map_or(0, |flight| flight.attempt.saturating_add(1)).max(2);
+        let (class, bytes) = (item.class, item.bytes);
+        if let Some(line) = self.paths.get(&path).and_then(|p| self.lines.get_mut(&p.info.uplink)) {
+            line.spend(bytes);
+        }
+        self.out.push_back(Transmit { key, path, class, form: Form::Datagram, attempt });
+        self.schedule(now, key, attempt);
+    }
+
+    fn schedule(&mut self, now: Timestamp, key: K, attempt: u32) {
+        let under_way = self.due.len() + self.starved.len();
+        let losses = self.paths.values().map(|path| path.losses).max().unwrap_or(Losses::Unknown);
+        let answer = self.answer();
+        let Some(item) = self.items.get_mut(&key) else { return };
+        let (class, age) = (item.class, now.since(item.first.unwrap_or(now)));
+        let Some(flight) = &mut item.flight else { return };
+        flight.attempt = attempt;
+        flight.sent = now;
+        let gap = schedule::next_gap(Circumstances {
+            class,
+            attempt,
+            gap: flight.gap,
+            age,
+            losses,
+            answer,
+            statement: self.statements,
+            under_way,
+        });
+        flight.gap = gap;
+        let gap = if attempt < 2 && urgent(class) { gap } else { self.rng.jitter(gap, schedule::JITTER_PERCENT) };
+        self.list(now + gap, key);
+    }
+
+    /// Has an item under way that stands in no list be repeated at `due`.
+    fn list(&mut self, due: Timestamp, key: K) {
+        if let Some(flight) = self.items.get_mut(&key).and_then(|item| item.flight.as_mut()) {
+            flight.due = Some(due);
+            self.due.insert((due, key));
+        }
+    }
+
+    fn starve(&mut self, key: K) {
+        let Some(item) = self.items.get_mut(&key) else { return };
+        let Some(flight) = &mut item.flight else { return };
+        flight.due = None;
+        self.starved.insert((item.class, flight.sent, key));
+    }
+
+    /// Sends an alarm that is under way on a path that has shown life, if the line has the budget.
+    fn flush(&mut self, now: Timestamp, key: K, path: PathId) {
+        let (Some(item), Some(to)) = (self.items.get(&key), self.paths.get(&path)) else { return };
+        let Some(flight) = item.flight else { return };
+        let (class, bytes, carrier) = (item.class, item.bytes, to.info.carrier);
+        let Some(line) = self.lines.get_mut(&to.info.uplink) else { return };
+        line.refill(now);
+        if carrier == Carrier::Quic && line.allows(Purpose::Flush, bytes) {
+            self.unlist(key, class, flight);
+            self.copy(now, key, path);
+        }
+    }
+
+    /// Puts an alarm that is under way on a stream of a new session too, so that it arrives there however long its copies are lost.
+    fn onto(&mut self, key: K, path: PathId) {
+        let (Some(item), Some(to)) = (self.items.get(&key), self.paths.get(&path)) else { return };
+        let Some(line) = self.lines.get_mut(&to.info.uplink) else { return };
+        if to.info.carrier == Carrier::Tcp || line.allows(Purpose::First, item.bytes) {
+            line.spend(item.bytes);
+            let (class, attempt) = (item.class, item.flight.map_or(1, |flight| flight.attempt.max(1)));
+            self.out.push_back(Transmit { key, path, class, form: Form::Stream, attempt });
+        }
+    }
+
+    fn unlist(&mut self, key: K, class: Class, flight: Flight) {
+        match flight.due {
+            Some(due) => self.due.remove(&(due, key)),
+            None => self.starved.remove(&(class, flight.sent, key)),
+        };
+    }
+
+    /// Takes an item that is under way back into waiting.
+    fn ground(&mut self, key: K) {
+        let Some(item) = self.items.get_mut(&key) else { return };
+        let Some(flight) = item.flight.take() else { return };
+        let (class, order) = (item.class, item.order);
+        self.unlist(key, class, flight);
+        self.flying[class as usize] -= 1;
+        self.waiting.insert((class, order, key));
+    }
+
+    /// Watches for silence while alarms are under way.
+    fn watch(&mut self, now: Timestamp) {
+        let alarms = self.flying[..=Class::P1 as usize].iter().any(|count| *count > 0);
+        if !alarms || self.paths.is_empty() {
+            self.race_at = None;
+            self.race_gap = RACE_AFTER;
+        } else if self.race_at.is_none() {
+            // Nobody was expected to say anything before.
+            self.heard = self.heard.max(now);
+            self.race_at = Some(now + self.race_gap.max(self.answer() * 3));
+        }
+    }
+
+    /// When a line has the budget for the next copy of an alarm.
+    fn budget_at(&self, item: &Item) -> Option<Timestamp> {
+        let paths = self.paths_for(item.class, item.lane).into_iter().filter(|(_, p)| p.info.carrier == Carrier::Quic);
+        let lines = paths.filter_map(|(_, path)| self.lines.get(&path.info.uplink));
+        lines.map(|line| line.ready_at(Purpose::Repeat, item.bytes)).min()
+    }
+}
+
+fn may_carry(info: PathInfo, class: Class) -> bool {
+    urgent(class) || info.cost == Cost::Free
 }
 
 #[cfg(test)]

@@ -251,6 +251,8 @@ pub struct Event {
     pub note: Text,
     /// When it was raised, by the relay's clock.
     pub raised_at: WallTime,
+    /// How many presses it stands for: more than one where a button sticks ([`limits::PRESSES_APART`]). Never 0.
+    pub count: u32,
 }
 
 impl Event {
@@ -281,4 +283,12 @@ pub struct Sealed {
     pub event: Arc<Event>,
     /// The raiser's encoding: what is sent on, stored and, later, signed.
     pub bytes: Arc<[u8]>,
+}
+
+impl Sealed {
+    /// About how many bytes one copy of it is on the wire, with its trail and the headers of frame, QUIC, UDP and IP.
+    #[must_use]
+    pub fn wire_bytes(&self) -> usize {
+        self.bytes.len() + 200
+    }
 }

@@ -24,9 +24,12 @@ mod keeping;
 mod lane;
 mod limits_check;
 mod message;
+mod path;
+mod probe;
 mod receipt;
 mod rng;
 mod time;
+mod timeline;
 
 pub mod broker;
 pub mod courier;
@@ -43,13 +46,16 @@ pub use id::{
     RelayId, Role, SchoolId, SeatId, StationId,
 };
 pub use lane::Lane;
-pub use message::{EventCopy, Hello, Message, Refusal, Resume, WIRE_MINOR};
+pub use message::{Echo, EventCopy, Hello, Message, Refusal, Resume, WIRE_MINOR};
+pub use path::{Carrier, Cost, Form, PathInfo, UplinkId};
+pub use probe::{Health, Losses, PathHealth, Prober};
 pub use receipt::{Receipt, Stage, Step, Trail};
 pub use record::{Admission, Command};
 pub use relay::RelayRow;
 pub use rng::Rng;
 pub use station::InboxRow;
 pub use time::{Now, Span, Timestamp, WallTime};
+pub use timeline::{Lap, Point, since_press, timeline};
 
 /// What a driver and a machine say to each other. See the crate's documentation for the rules.
 pub trait Machine {

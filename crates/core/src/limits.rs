@@ -27,6 +27,8 @@ pub const STORE_VALUE_BYTES: usize = 8 * 1_024;
 /// Bytes of one block of the black box: one P0 event each.
 pub const BLACK_BOX_BLOCK_BYTES: usize = 4 * 1_024;
 
+/// Lines of a relay. A broker node takes eight sessions of one relay on a lane, and each line may have a fresh one beside a silent one.
+pub const RELAY_UPLINKS: usize = 4;
 /// Unfinished events that a relay holds.
 pub const RELAY_OPEN_EVENTS: usize = 20_000;
 /// Slots of [`RELAY_OPEN_EVENTS`] that only P0 may use.
@@ -48,12 +50,27 @@ pub const INBOX_EVENTS: usize = 50_000;
 pub const INBOX_RESERVED_FOR_ALARMS: usize = 50_000;
 /// Items of one class or of higher ones, P0 not counted, that a courier has under way at once. P0 is never held back.
 pub const COURIER_WINDOW: usize = 64;
+/// Events whose receipts are carried to one relay at once; those of more are said once, and asked for by the relay itself.
+pub const RECEIPTS_CARRIED: usize = 256;
 /// Sessions that a broker node takes: a region's schools, each over two uplinks and two lanes, and room to spare.
 pub const BROKER_SESSIONS: usize = 65_536;
 /// Inputs that may wait before one machine; a producer beyond it waits in turn.
 pub const INPUT_QUEUE: usize = 4_096;
 /// SSE streams that one node serves at once.
 pub const SSE_STREAMS: usize = 64;
+/// Equal presses of one button, without keys, within [`STUCK_WINDOW`] that are events of their own. Those beyond join the last of
+/// them and are counted: nobody presses that fast, but a button that sticks does.
+pub const PRESSES_APART: usize = 5;
+/// See [`PRESSES_APART`]. Once in as long an event says how many presses have joined; a button that was quiet for as long no longer
+/// sticks.
+pub const STUCK_WINDOW: Span = Span::from_secs(1);
+/// After this long a button that sticks is no news: its count is told every [`STUCK_COUNT_RARELY`], so that it does not fill the
+/// outbox, and the screens of a station, by itself.
+pub const STUCK_FOR_LONG: Span = Span::from_secs(600);
+/// See [`STUCK_FOR_LONG`].
+pub const STUCK_COUNT_RARELY: Span = Span::from_secs(60);
+/// Buttons of which a relay remembers when they were pressed.
+pub const BUTTONS_WATCHED: usize = 256;
 
 /// After this long without a screen, the presser is told to dial 110.
 pub const DIAL_110_AFTER: Span = Span::from_secs(10);
@@ -64,7 +81,19 @@ pub const KEEP_ALIVE: Span = Span::from_secs(10);
 /// The same from a station. It has nothing to say while it waits for alarms, so only its keep-alive finds out that a broker node died
 /// and came back (which answers with a reset); an alarm waits there for as long. Stations are few and stand on good lines.
 pub const STATION_KEEP_ALIVE: Span = Span::from_secs(1);
-/// QUIC idle time-out.
+/// The same over a metered line.
+pub const METERED_KEEP_ALIVE: Span = Span::from_secs(45);
+/// How often a path is probed.
+pub const PROBE_EVERY: Span = Span::from_secs(10);
+/// The same over a metered line.
+pub const METERED_PROBE_EVERY: Span = Span::from_secs(60);
+/// QUIC idle time-out. The shorter of what both ends ask for holds, so a listener asks for [`METERED_IDLE_TIMEOUT`].
 pub const IDLE_TIMEOUT: Span = Span::from_secs(30);
+/// The same over a metered line.
+pub const METERED_IDLE_TIMEOUT: Span = Span::from_secs(150);
+/// Bytes a second of alarm copies beyond the first that go over one line by default: 64 kbit/s.
+pub const COPY_BYTES_PER_SECOND: u32 = 8_000;
+/// Bytes of copies that may go in one burst: what an alarm needs in its first second, for some alarms at once.
+pub const COPY_BURST_BYTES: u32 = 12_000;
 /// How long a handshake may take before its connection is given up.
 pub const HANDSHAKE_TIMEOUT: Span = Span::from_secs(10);

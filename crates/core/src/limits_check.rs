@@ -22,6 +22,14 @@ const _: () = assert!(BROKER_PENDING < BROKER_PENDING_P0, "P0 has room of its ow
 const _: () = assert!(RECEIPTS_PER_EVENT > 3 * 7, "after the first receipt of each stage there is room for repeats");
 const _: () =
     assert!(KEEP_ALIVE.as_millis() * 2 < IDLE_TIMEOUT.as_millis(), "one lost keep-alive must not end a session");
+const _: () = assert!(METERED_KEEP_ALIVE.as_millis() * 2 < METERED_IDLE_TIMEOUT.as_millis());
+const _: () = assert!(COPY_BURST_BYTES as usize > 4 * EVENT_BYTES, "an alarm's first copies are never held back");
+const _: () = assert!(PRESSES_APART > 0, "a press is an event unless there are many");
+const _: () = assert!(
+    STUCK_FOR_LONG.as_secs() * 10 < (RELAY_OPEN_EVENTS - RELAY_RESERVED_FOR_P0) as u64,
+    "ten buttons that stick must leave the outbox to others"
+);
+const _: () = assert!(STUCK_WINDOW.as_millis() < STUCK_COUNT_RARELY.as_millis());
 const _: () = assert!(SHOW_WITHOUT_DISK_AFTER.as_millis() * 10 < DIAL_110_AFTER.as_millis());
 const _: () =
     assert!(STATION_KEEP_ALIVE.as_millis() < KEEP_ALIVE.as_millis(), "a station finds out sooner than a relay");

@@ -5,9 +5,10 @@
 use crate::event::Sealed;
 use crate::id::{EventId, RecordId};
 use crate::receipt::{Receipt, Stage, Trail};
+use crate::time::WallTime;
 
 /// The minor version of `huxiao.v1` that this version speaks. Rises when messages or fields are added.
-pub const WIRE_MINOR: u32 = 1;
+pub const WIRE_MINOR: u32 = 2;
 
 /// One message of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub enum Message {
     Event(EventCopy),
     /// Broker to relay, station to broker, broker to station: stages that events have reached.
     Receipts(Vec<Receipt>),
-    /// Broker to station: these statements of yours are in the record; keep them no longer.
+    /// Broker to station: these statements of yours are in the record; keep them no longer. Relay to broker: these receipts have come.
     Confirmed(Vec<(EventId, Stage)>),
     /// Relay to broker: how far are these? Answered by `Receipts` and `Unknown`. Station to broker: what became of these alarms?
     /// Answered by `Receipts`.
@@ -27,6 +28,10 @@ pub enum Message {
     Unknown(Vec<EventId>),
     /// Broker to relay: this event is not taken.
     Refused(EventId, Refusal),
+    /// How is the path? Answered at once by `Echo` with the same number. Whoever dialled asks.
+    Probe(u64),
+    /// The answer to a probe.
+    Echo(Echo),
     /// Broker to station: whatever the record holds for you up to this index, you have.
     Mark(Resume),
 }
@@ -40,6 +45,17 @@ pub struct Hello {
     pub wire_minor: u32,
     /// From a station: how much of which record it has.
     pub resume: Option<Resume>,
+}
+
+/// The answer to a probe: enough to tell the round trip from the difference of the two clocks (RFC 5905 §8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Echo {
+    /// The number of the probe.
+    pub number: u64,
+    /// When the probe came, by the clock of whoever answers.
+    pub received: WallTime,
+    /// When the answer left, by the same clock.
+    pub sent: WallTime,
 }
 
 /// A point in one life of a region's record.

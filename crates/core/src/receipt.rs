@@ -77,7 +77,13 @@ pub struct Receipt {
     pub officer: Option<Name>,
     /// What the officer noted; may be empty.
     pub note: Text,
+    /// By how many microseconds the clock of `by` was ahead of its broker node's, as `by` measured it (negative: behind). `None` if
+    /// it had not, or is a broker node itself.
+    pub skew: Option<i64>,
 }
+
+/// About how many bytes one receipt is on the wire, with the headers of frame, QUIC, UDP and IP.
+pub(crate) const RECEIPT_WIRE_BYTES: usize = 200;
 
 /// One step of a trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +94,8 @@ pub struct Step {
     pub arrived: WallTime,
     /// When it sent this copy on; `None` while it has not.
     pub left: Option<WallTime>,
+    /// As [`Receipt::skew`], for this node.
+    pub skew: Option<i64>,
 }
 
 /// The nodes that one copy of an event passed, at most [`limits::TRAIL_STEPS`] of them.
@@ -108,11 +116,11 @@ impl Trail {
         &self.0
     }
 
-    /// This trail with the copy having come to `node` at `arrived`.
+    /// This trail with the copy having come to `node` at `arrived`, on a clock of this `skew`.
     #[must_use]
-    pub fn arrived(mut self, node: &NodeName, arrived: WallTime) -> Self {
+    pub fn arrived(mut self, node: &NodeName, arrived: WallTime, skew: Option<i64>) -> Self {
         if self.0.len() < limits::TRAIL_STEPS {
-            self.0.push(Step { node: node.clone(), arrived, left: None });
+            self.0.push(Step { node: node.clone(), arrived, left: None, skew });
         }
         self
     }

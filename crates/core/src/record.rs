@@ -100,6 +100,7 @@ impl Entry {
             by: self.admission.by.clone(),
             officer: None,
             note: crate::event::Text::default(),
+            skew: None,
         };
         let mut all = vec![own(Stage::Received), own(Stage::Stored)];
         all.extend(self.notes.iter().cloned());

@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::tcgetwinsize;
 use serde_json::Value;
 
 use crate::exit::{Code, Failure, Outcome};
@@ -113,6 +114,15 @@ pub fn say(words: &str) {
 #[must_use]
 pub fn is_watched() -> bool {
     io::stderr().is_terminal()
+}
+
+/// How many columns the terminal has that standard output is; `None` if it is none.
+#[must_use]
+pub fn columns() -> Option<usize> {
+    let stdout = io::stdout();
+    let size = stdout.is_terminal().then(|| tcgetwinsize(&stdout).ok()).flatten()?;
+    // A terminal that does not know says 0.
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// An empty table in the one style of this program: no frame, so that it can be cut and searched.

@@ -19,12 +19,16 @@ pub(crate) const CLOSED: VarInt = VarInt::from_u32(0x06);
 /// The node has as many sessions as it takes.
 pub(crate) const FULL: VarInt = VarInt::from_u32(0x07);
 
+/// Never sent: over TCP there is no place for a code, and this stands for whatever it would have been.
+pub(crate) const UNSAID: VarInt = VarInt::from_u32(0x00);
+
 /// A stream whose frame did not come in time. Beside the codes of `WireError`, which begin at 0x101.
 pub(crate) const FRAME_TIMEOUT: VarInt = VarInt::from_u32(0x120);
 
 /// A code's words for logs.
 pub(crate) fn words(code: u64) -> &'static str {
     match u32::try_from(code) {
+        Ok(0x00) => "it did not say why, as over TCP nobody can",
         Ok(0x01) => "it is stopping",
         Ok(0x02) => "it does not accept this node's identity",
         Ok(0x03) => "this node has opened newer sessions than it may have at once",

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use huxiao_core::limits::{BROKER_SESSIONS, HANDSHAKE_TIMEOUT};
-use huxiao_core::{Identity, Lane, Name, NodeName, Role, Span};
+use huxiao_core::{Carrier, Cost, Identity, Lane, Name, NodeName, PathInfo, Role, Span, UplinkId};
 
 /// Whether an identity whose certificate is in order may have a session with this node. Asked at the beginning of every
 /// session, resumed or not, dialled or not: the place for roles and for revocation. Must not block.
@@ -33,6 +33,10 @@ pub struct LinkConfig {
     pub frame_timeout: Span,
     /// Bad frames of one session before it is closed. Frames that a newer version may send are not counted.
     pub bad_frames: u32,
+    /// How long after a QUIC session is missing TCP is dialled beside it.
+    pub fallback_after: Span,
+    /// How long QUIC must have been heard beside a TCP session before that one is closed.
+    pub fallback_until: Span,
     /// How long [`Link::shutdown`](crate::Link::shutdown) waits for what is on its way.
     pub shutdown_timeout: Span,
 }
@@ -51,6 +55,9 @@ impl LinkConfig {
             // 64 KiB at 32 kbit/s take 16 s.
             frame_timeout: Span::from_secs(30),
             bad_frames: 16,
+            // A handshake over a good mobile line, and one repeat over a bad one.
+            fallback_after: Span::from_millis(300),
+            fallback_until: Span::from_secs(10),
             shutdown_timeout: Span::from_secs(3),
         }
     }
@@ -62,13 +69,33 @@ impl LinkConfig {
     }
 }
 
+/// One of this machine's lines.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Uplink {
+    /// Its number: what its sessions are told apart by.
+    pub id: UplinkId,
+    /// The network device that its packets leave by, whatever the system's routes say. Linux only.
+    pub device: Option<String>,
+    /// The local address to dial from. `None` leaves it to the system.
+    pub local: Option<IpAddr>,
+    /// What it costs.
+    pub cost: Cost,
+}
+
+impl Uplink {
+    /// A QUIC session of `lane` over it, as couriers see it.
+    pub(crate) fn info(&self, lane: Lane) -> PathInfo {
+        PathInfo { lane, uplink: self.id, carrier: Carrier::Quic, cost: self.cost }
+    }
+}
+
 /// Where to dial, and whom to expect there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// `host:port`, resolved anew at each dial.
     pub addr: String,
-    /// The local address to dial from: which uplink. `None` leaves it to the system's routes.
-    pub local: Option<IpAddr>,
+    /// The line to dial over.
+    pub uplink: Uplink,
     /// Who must answer.
     pub expect: Expect,
     /// One session is kept on each of these.

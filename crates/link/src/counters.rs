@@ -58,6 +58,16 @@ counters! {
     dials,
     /// Dials that came to nothing.
     dials_failed,
+    /// Dials over TCP begun, beside those.
+    tcp_dials,
+    /// Of those, that came to nothing.
+    tcp_dials_failed,
+    /// Sessions over TCP that were given back because QUIC carries again.
+    tcp_given_back,
+    /// Of the dials, those beside a session that heard nothing.
+    races,
+    /// Dialled sessions moved to a new local socket.
+    migrations,
     /// Dialled sessions that began before their handshake was over (0-RTT).
     early_offered,
     /// Of those, accepted by the server.
@@ -68,6 +78,12 @@ counters! {
     messages_received,
     /// Messages that the peer has acknowledged to have received whole.
     messages_sent,
+    /// Messages sent as datagrams. They are not acknowledged, and count nowhere else.
+    datagrams_sent,
+    /// Messages delivered to the driver that came as datagrams; they count as received messages too.
+    datagrams_received,
+    /// Datagrams that were read and given up: the driver had no room for them. A copy that is worth waiting for comes on a stream.
+    datagrams_dropped,
     /// Messages refused because the queue of their class was full.
     messages_refused,
     /// Messages given to a session that ended before the peer acknowledged them.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use huxiao_core::{Lane, Message, PathId, Span};
+use huxiao_core::{Message, PathId, PathInfo, Span};
 use huxiao_pki::Peer;
 use quinn::{ConnectError, ConnectionError};
 
@@ -19,8 +19,8 @@ pub enum LinkEvent {
         /// Who is at the other end, as its certificate says. From a peer whose certificate is not
         /// [`Valid`](huxiao_pki::Validity::Valid), take P0 and nothing else.
         peer: Peer,
-        /// Its lane.
-        lane: Lane,
+        /// What kind of session.
+        info: PathInfo,
         /// The other end's address.
         remote: SocketAddr,
         /// The session was taken up from an earlier one before its handshake was over (0-RTT). On a dialled path, nothing
@@ -48,7 +48,7 @@ pub enum LinkEvent {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DownReason {
     /// Nothing came for the idle time-out: the line, a NAT mapping or the peer's machine is gone.
-    #[error("nothing came from the peer for {}s", huxiao_core::limits::IDLE_TIMEOUT.as_secs())]
+    #[error("nothing came from the peer for the idle time-out")]
     TimedOut,
     /// The peer ended it, for the reason that its code names.
     #[error("the peer closed the session: {} (code {code:#x})", codes::words(*code))]
@@ -77,7 +77,7 @@ pub enum DownReason {
     /// The driver's own decision.
     #[error("closed here: {0}")]
     Closed(String),
-    /// QUIC or TLS failed.
+    /// QUIC, TLS or TCP failed.
     #[error("the connection failed: {0}")]
     Transport(String),
 }
@@ -137,24 +137,32 @@ pub struct PathStats {
     pub path: PathId,
     /// Who is at the other end.
     pub peer: Peer,
-    /// Its lane.
-    pub lane: Lane,
+    /// What kind of session.
+    pub info: PathInfo,
     /// The other end's address, which moves when the peer's does.
     pub remote: SocketAddr,
     /// Whether this node dialled.
     pub dialled: bool,
     /// Whether the handshake is still under way.
     pub early: bool,
-    /// The round-trip time.
-    pub rtt: Span,
-    /// Bytes of UDP payload sent.
+    /// The round-trip time, if what carries the session knows it.
+    pub rtt: Option<Span>,
+    /// Bytes sent: of UDP payload on QUIC, of TLS records on TCP.
     pub sent_bytes: u64,
-    /// Bytes of UDP payload received.
+    /// Bytes received, likewise.
     pub received_bytes: u64,
-    /// Packets sent and lost.
+    /// UDP datagrams sent: each is a packet on the line, with headers that `sent_bytes` does not count. None on TCP.
+    pub sent_datagrams: u64,
+    /// UDP datagrams received, likewise.
+    pub received_datagrams: u64,
+    /// Packets sent. None on TCP, where the system keeps count and not the link.
+    pub sent_packets: u64,
+    /// Of those, lost.
     pub lost: u64,
     /// How long the session has been up.
     pub since: Span,
+    /// How long ago the peer was last heard; no finer than the figures are asked for.
+    pub heard: Span,
 }
 
 /// Why a link cannot listen, or a dial came to nothing.
@@ -163,6 +171,24 @@ pub enum LinkError {
     /// The address is in use, is not one of this machine, or needs rights.
     #[error("cannot open UDP {addr}: {error}")]
     Bind {
+        /// The local address.
+        addr: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The same for TCP, by which sessions come whose line drops UDP.
+    #[error("cannot open TCP {addr}: {error}")]
+    BindTcp {
+        /// The local address.
+        addr: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// There is no such device, it is down, the address is not one of its, or this system cannot bind to a device.
+    #[error("cannot open UDP {addr} on the device {device}: {error}")]
+    Device {
+        /// The uplink's device.
+        device: String,
         /// The local address.
         addr: SocketAddr,
         /// What the system said.

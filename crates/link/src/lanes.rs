@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use huxiao_core::{Class, Message, PathId};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, TryAcquireError, mpsc};
 
 use crate::event::{DownReason, LinkEvent};
 
@@ -73,6 +73,38 @@ impl EventSender {
             }
         }
     }
+
+    /// Says that something happened, if there is room for it at once.
+    pub(crate) fn offer(&self, event: LinkEvent) -> Offer {
+        match &self.0 {
+            Sink::Arrival(sender) => match sender.try_send(event) {
+                Ok(()) => Offer::Taken,
+                Err(mpsc::error::TrySendError::Full(_)) => Offer::Full,
+                Err(mpsc::error::TrySendError::Closed(_)) => Offer::Gone,
+            },
+            Sink::Lanes(shared) => match shared.room(&event).try_acquire() {
+                Ok(permit) => {
+                    permit.forget();
+                    shared.lock().push(event);
+                    shared.some.notify_one();
+                    Offer::Taken
+                }
+                Err(TryAcquireError::NoPermits) => Offer::Full,
+                // The receiver is gone, and the link lives until it is shut down.
+                Err(TryAcquireError::Closed) => Offer::Taken,
+            },
+        }
+    }
+}
+
+/// What became of an event that was offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    Taken,
+    /// There is no room for it now.
+    Full,
+    /// The link should end, because its driver has.
+    Gone,
 }
 
 /// Where a driver hears what happens.

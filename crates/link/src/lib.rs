@@ -27,13 +27,14 @@ mod listen;
 mod outgoing;
 mod path;
 mod registry;
+mod tcp;
 mod transport;
 
 #[cfg(test)]
 mod tests;
 
 pub use backoff::Backoff;
-pub use config::{Accept, Expect, LinkConfig, Target};
+pub use config::{Accept, Expect, LinkConfig, Target, Uplink};
 pub use counters::Counters;
 pub use dial::DialHandle;
 pub use event::{DownReason, LinkError, LinkEvent, PathStats};

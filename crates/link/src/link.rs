@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use huxiao_core::{Class, Message, PathId, Span};
+use huxiao_core::{Class, Form, Message, PathId, Span};
 use huxiao_pki::Credentials;
 use huxiao_wire::encode_within;
 use tokio::time::{sleep, timeout_at};
@@ -18,6 +18,7 @@ use crate::lanes::EventSender;
 use crate::listen;
 use crate::outgoing::{Frame, Push};
 use crate::registry::Shared;
+use crate::tcp::split_bytes;
 use crate::transport::frame_bytes;
 
 /// How often a shutdown looks whether everything has left.
@@ -43,10 +44,11 @@ impl Link {
         Ok(Self { shared: Shared::new(credentials, config, events.into())? })
     }
 
-    /// Takes sessions in on a UDP address, until shutdown. Gives back the address with the port that it got.
+    /// Takes sessions in on a UDP address and on the TCP port of the same number, until shutdown. Gives back the address with the
+    /// port that it got.
     ///
     /// # Errors
-    /// [`LinkError::Bind`], [`LinkError::Setup`], [`LinkError::ShutDown`].
+    /// [`LinkError::Bind`], [`LinkError::BindTcp`], [`LinkError::Setup`], [`LinkError::ShutDown`].
     #[expect(clippy::unused_async, reason = "it must be called on a runtime, and says so this way")]
     pub async fn listen(&self, addr: SocketAddr) -> Result<SocketAddr, LinkError> {
         if *self.shared.closing.borrow() {
@@ -63,17 +65,21 @@ impl Link {
         dial::start(&self.shared, target)
     }
 
-    /// Gives a message to a path. Never waits. `false` if the path is gone, if the queue of that class is full, or if the
+    /// Gives a message to a path. Never waits. A [`Form::Datagram`] that cannot be one (too large for the path, a class below P1, a
+    /// carrier or a moment without them) goes on a stream. `false` if the path is gone, if the queue of that class is full, or if the
     /// message is longer than a frame of its lane: then it will not be sent (of a list that was split, perhaps a part).
     #[must_use = "a message that was not taken is the caller's to send elsewhere"]
-    pub fn send(&self, path: PathId, class: Class, message: &Message) -> bool {
+    pub fn send(&self, path: PathId, class: Class, form: Form, message: &Message) -> bool {
         let Some(path) = self.shared.path(path) else { return false };
         let limit = frame_bytes(path.lane);
         let early = matches!(message, Message::Event(_));
-        encode_within(message, limit).into_iter().all(|bytes| {
+        encode_within(message, split_bytes(path.info, limit)).into_iter().all(|bytes| {
             let fits = bytes.len() <= limit;
-            let pushed =
-                if fits { path.outgoing.push(Frame { class, bytes: Bytes::from(bytes), early }) } else { Push::Full };
+            let pushed = if fits {
+                path.send(&self.shared, form, Frame { class, bytes: Bytes::from(bytes), early })
+            } else {
+                Push::Full
+            };
             if pushed == Push::Full {
                 self.shared.tally.messages_refused.add();
             }

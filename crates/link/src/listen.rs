@@ -11,21 +11,28 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use huxiao_core::PathInfo;
 use quinn::{Connection, Endpoint, Incoming, ZeroRttAccepted};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::codes;
-use crate::path::{self, Path, peer_of};
+use crate::event::LinkError;
+use crate::path::quic::{self, Quic, peer_of};
+use crate::path::{self, Session};
 use crate::registry::Shared;
+use crate::tcp::{self, tls};
 use crate::transport::settle_lane;
 
 /// After this many arrivals in a row, others get a turn.
 const ARRIVALS_PER_TURN: u32 = 64;
 
+/// Ports that are tried when any will do.
+const PORTS: u32 = 16;
+
 /// The handshakes under way.
 #[derive(Default)]
-struct Pending(Mutex<Places>);
+pub(crate) struct Pending(Mutex<Places>);
 
 #[derive(Default)]
 struct Places {
@@ -96,19 +103,15 @@ async fn greet(shared: Arc<Shared>, pending: Arc<Pending>, place: u64, incoming:
         }
     };
     match session {
-        Ok((path, confirm)) => {
-            path::run(shared, path, confirm).await;
+        Ok(session) => {
+            path::run(shared, session).await;
         }
         Err(why) => shared.complain(|| format!("no session with {remote}: {why}")),
     }
 }
 
 /// The path of a connection whose peer is known and welcome.
-fn admit(
-    shared: &Arc<Shared>,
-    connection: &Connection,
-    confirm: Option<ZeroRttAccepted>,
-) -> Result<(Arc<Path>, Option<ZeroRttAccepted>), String> {
+fn admit(shared: &Arc<Shared>, connection: &Connection, confirm: Option<ZeroRttAccepted>) -> Result<Session, String> {
     let refuse = |code, why: String| {
         connection.close(code, &[]);
         why
@@ -125,9 +128,8 @@ fn admit(
         shared.tally.peers_refused.add();
         return Err(refuse(codes::NOT_ACCEPTED, format!("{} is not accepted here", peer.identity)));
     }
-    let path = Path::new(shared, connection.clone(), peer, lane, false, confirm.is_some());
-    shared.enter(&path).map_err(|error| refuse(codes::FULL, error.to_string()))?;
-    Ok((path, confirm))
+    quic::begin(shared, Quic::accepted(connection.clone()), peer, PathInfo::plain(lane), confirm)
+        .map_err(|error| refuse(codes::FULL, error.to_string()))
 }
 
 /// Goes as far into the handshake as is needed to know the peer: to the first flight if it resumes, else to the end.
@@ -165,7 +167,7 @@ impl Pending {
     }
 
     /// Starts a handshake in a place of its own; true if the oldest one had to go for it.
-    fn enter(&self, limit: usize, start: impl FnOnce(u64) -> AbortHandle) -> bool {
+    pub(crate) fn enter(&self, limit: usize, start: impl FnOnce(u64) -> AbortHandle) -> bool {
         let mut places = self.lock();
         let evicted = if places.taken.len() >= limit { places.taken.pop_first() } else { None };
         if let Some((_, oldest)) = &evicted {
@@ -179,12 +181,18 @@ impl Pending {
         evicted.is_some()
     }
 
+    /// Gives the oldest handshake up; false if there is none.
+    pub(crate) fn evict(&self) -> bool {
+        let oldest = self.lock().taken.pop_first();
+        oldest.inspect(|(_, oldest)| oldest.abort()).is_some()
+    }
+
     /// Gives a place back; false if it was taken away before.
-    fn leave(&self, place: u64) -> bool {
+    pub(crate) fn leave(&self, place: u64) -> bool {
         self.lock().taken.remove(&place).is_some()
     }
 
-    fn clear(&self) {
+    pub(crate) fn clear(&self) {
         for (_, task) in std::mem::take(&mut self.lock().taken) {
             task.abort();
         }
@@ -195,11 +203,23 @@ impl Pending {
     }
 }
 
-/// Opens a listener and says where it listens.
-pub(crate) fn open(shared: &Arc<Shared>, addr: SocketAddr) -> Result<SocketAddr, crate::LinkError> {
-    let endpoint = crate::transport::listener(&shared.credentials, shared.server()?, addr)?;
-    let local = endpoint.local_addr().map_err(|error| crate::LinkError::Bind { addr, error })?;
+/// Opens a listener on UDP and on the same port of TCP, and says where it listens.
+pub(crate) fn open(shared: &Arc<Shared>, addr: SocketAddr) -> Result<SocketAddr, LinkError> {
+    let acceptor = tls::acceptor(&shared.credentials)?;
+    let mut attempt = 0;
+    let (endpoint, local, listener) = loop {
+        attempt += 1;
+        let endpoint = crate::transport::listener(&shared.credentials, shared.server()?, addr)?;
+        let local = endpoint.local_addr().map_err(|error| LinkError::Bind { addr, error })?;
+        match tcp::listen::bind(local) {
+            Ok(listener) => break (endpoint, local, listener),
+            // The system chose a port that is free on UDP alone. It will choose another one.
+            Err(_) if addr.port() == 0 && attempt < PORTS => {}
+            Err(error) => return Err(error),
+        }
+    };
     shared.keep(endpoint.clone());
     tokio::spawn(accept(Arc::clone(shared), endpoint));
+    tokio::spawn(tcp::listen::accept(Arc::clone(shared), listener, acceptor));
     Ok(local)
 }

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use huxiao_core::limits::{BULK_FRAME_BYTES, EXPRESS_FRAME_BYTES};
+use huxiao_core::limits::BULK_FRAME_BYTES;
 use huxiao_core::{Class, Lane};
 use tokio::sync::Notify;
 
@@ -22,8 +22,9 @@ use crate::transport::STREAMS;
 const URGENT_STREAMS: usize = 128;
 /// Streams under way at once of all classes below P0 together.
 const OTHER_STREAMS: usize = 64;
-/// Bytes under way at once of all classes below P0 together; one frame may exceed it if it is alone.
-const OTHER_BYTES: [usize; 2] = [4 * EXPRESS_FRAME_BYTES, 2 * BULK_FRAME_BYTES];
+/// Bytes under way at once of all classes below P0 together; one frame may exceed it if it is alone. On express it is what an
+/// alarm may find before it in the queue of a slow line: 8 KiB are a quarter of a second at 256 kbit/s.
+const OTHER_BYTES: [usize; 2] = [8 * 1_024, 2 * BULK_FRAME_BYTES];
 
 const _: () = assert!(URGENT_STREAMS + OTHER_STREAMS < STREAMS as usize);
 
@@ -130,6 +131,11 @@ impl Outgoing {
         self.ready.notify_one();
     }
 
+    /// Whether nothing more is taken in.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Takes nothing more in.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
@@ -173,6 +179,8 @@ impl Queues {
 
 #[cfg(test)]
 mod tests {
+    use huxiao_core::limits::EXPRESS_FRAME_BYTES;
+
     use super::*;
 
     fn frame(class: Class, len: usize, early: bool) -> Frame {
@@ -204,10 +212,10 @@ mod tests {
     fn lower_classes_under_way_leave_room_for_p0() {
         let outgoing = Outgoing::new(Lane::Express, 1_000);
         for _ in 0..1_000 {
-            outgoing.push(frame(Class::P2, EXPRESS_FRAME_BYTES, true));
+            outgoing.push(frame(Class::P2, 2 * 1_024, true));
         }
         let under_way: Vec<_> = std::iter::from_fn(|| outgoing.take(false)).collect();
-        assert_eq!(under_way.len(), 4, "four whole frames are as much as may be under way below P0");
+        assert_eq!(under_way.len(), 4, "8 KiB are as much as may be under way below P0");
         outgoing.push(frame(Class::P0, 300, true));
         assert_eq!(outgoing.take(false).unwrap().class, Class::P0);
         outgoing.done(&under_way[0]);
@@ -233,7 +241,7 @@ mod tests {
     #[test]
     fn one_frame_beyond_the_budget_goes_alone() {
         let outgoing = Outgoing::new(Lane::Express, 10);
-        outgoing.push(frame(Class::P4, 5 * EXPRESS_FRAME_BYTES, true));
+        outgoing.push(frame(Class::P4, EXPRESS_FRAME_BYTES, true));
         outgoing.push(frame(Class::P4, 1, true));
         let large = outgoing.take(false).unwrap();
         assert_eq!(outgoing.take(false), None);

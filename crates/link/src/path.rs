@@ -1,38 +1,73 @@
-//! One session: a QUIC connection whose peer is known, with its two halves.
+//! One session: a peer that is known, what waits to be sent to it, and what carries it.
 //!
-//! Invariant: what is received is delivered only after the peer was proven; on a dialled path taken up early, that is
-//! when the handshake is over and the same identity answered as before.
+//! Invariants:
+//!
+//! * What is received is delivered only after the peer was proven; on a dialled path taken up early, that is when the
+//!   handshake is over and the same identity answered as before.
+//! * Nothing here depends on what carries the session. Each carrier has a file of its own, which gives the session its
+//!   [`Carry`] and the future that lives it.
 
+use std::fmt;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use huxiao_core::{Class, Lane, Message, PathId};
-use huxiao_pki::{Peer, PeerError, peer_identity};
-use huxiao_wire::{HEADER_BYTES, WireError, decode_frame, frame_len};
-use quinn::{
-    Connection, ReadError, ReadExactError, ReadToEndError, RecvStream, StoppedError, VarInt, WriteError,
-    ZeroRttAccepted,
-};
-use rustls::pki_types::CertificateDer;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tracing::debug;
+use bytes::Bytes;
+use huxiao_core::{Class, Form, Lane, Message, PathId, PathInfo, Span};
+use huxiao_pki::Peer;
+use tokio::sync::Notify;
 
-use crate::codes;
 use crate::event::{DownReason, LinkEvent, PathStats};
-use crate::outgoing::{Frame, Outgoing};
-use crate::registry::{Shared, next_path, wall_now};
-use crate::transport::frame_bytes;
+use crate::outgoing::{Frame, Outgoing, Push};
+use crate::registry::{Shared, next_path};
 
-/// Frames that are read at once on one path; the rest waits in the peer, who has that much stream credit less.
-fn readers(lane: Lane) -> usize {
-    match lane {
-        Lane::Express => 128,
-        // Each may hold a megabyte while the driver is busy.
-        Lane::Bulk => 4,
+pub(crate) mod quic;
+
+/// What a session is carried by, as far as the rest of the link must know.
+pub(crate) trait Carry: fmt::Debug + Send + Sync {
+    /// The other end's address, as it is now.
+    fn remote(&self) -> SocketAddr;
+
+    /// Ends it at once; the peer is told why, where the carrier can. The session's life then comes to its end.
+    fn close(&self, why: &DownReason);
+
+    /// What it has done so far.
+    fn figures(&self) -> Figures;
+
+    /// Sends a frame as one datagram, at once and once, if the carrier has those and it fits. `false`: it did not.
+    fn datagram(&self, frame: &Bytes) -> bool {
+        let _ = frame;
+        false
     }
+
+    /// What it is if it is a QUIC connection.
+    fn quic(&self) -> Option<&quic::Quic> {
+        None
+    }
+}
+
+/// What a carrier can say of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Figures {
+    /// The round-trip time, if it knows one.
+    pub(crate) rtt: Option<Span>,
+    /// Bytes sent, as far down as the carrier can count them.
+    pub(crate) sent_bytes: u64,
+    /// Bytes received, likewise.
+    pub(crate) received_bytes: u64,
+    /// UDP datagrams sent; none on TCP.
+    pub(crate) sent_datagrams: u64,
+    /// UDP datagrams received; none on TCP.
+    pub(crate) received_datagrams: u64,
+    /// Packets sent; none where the system keeps count and not the link.
+    pub(crate) sent_packets: u64,
+    /// Of those, lost.
+    pub(crate) lost: u64,
+    /// Rises with everything that the peer has proven to have sent.
+    pub(crate) heard: u64,
 }
 
 /// One session.
@@ -41,57 +76,50 @@ pub(crate) struct Path {
     pub(crate) id: PathId,
     pub(crate) peer: Peer,
     pub(crate) lane: Lane,
+    pub(crate) info: PathInfo,
     pub(crate) dialled: bool,
-    pub(crate) connection: Connection,
+    pub(crate) carrier: Box<dyn Carry>,
     pub(crate) outgoing: Outgoing,
     early: AtomicBool,
+    confirmed: Notify,
     bad_frames: AtomicU32,
     why: Mutex<Option<DownReason>>,
     since: Instant,
+    heard: Mutex<(u64, Instant)>,
 }
 
-/// What became of a frame that was sent.
-enum Fate {
-    Received,
-    Stopped(VarInt),
-    Rejected,
-    Lost,
-}
-
-/// Why a stream gave no message.
-enum Fault {
-    Frame(WireError),
-    Reset,
-    Lost,
-}
-
-/// The certificate's identity at the other end of `connection`.
-pub(crate) fn peer_of(connection: &Connection) -> Result<Peer, PeerError> {
-    let chain = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
-    peer_identity(chain.as_deref().map_or(&[], Vec::as_slice), wall_now())
+/// A session that is entered and not yet announced: its path, and the future that lives it and ends with the carrier, saying why.
+pub(crate) struct Session {
+    pub(crate) path: Arc<Path>,
+    pub(crate) life: Pin<Box<dyn Future<Output = DownReason> + Send>>,
 }
 
 impl Path {
-    /// A session over `connection` with `peer`, not yet known to anybody.
+    /// A session over `carrier` with `peer`, not yet known to anybody.
     pub(crate) fn new(
         shared: &Shared,
-        connection: Connection,
+        carrier: Box<dyn Carry>,
         peer: Peer,
-        lane: Lane,
+        info: PathInfo,
         dialled: bool,
         early: bool,
     ) -> Arc<Self> {
+        let lane = info.lane;
+        let now = Instant::now();
         Arc::new(Self {
             id: next_path(),
             peer,
             lane,
+            info,
             dialled,
-            connection,
             outgoing: Outgoing::new(lane, shared.config.queue),
             early: AtomicBool::new(early),
+            confirmed: Notify::new(),
             bad_frames: AtomicU32::new(0),
             why: Mutex::new(None),
-            since: Instant::now(),
+            since: now,
+            heard: Mutex::new((carrier.figures().heard, now)),
+            carrier,
         })
     }
 
@@ -100,228 +128,129 @@ impl Path {
         self.early.load(Ordering::Acquire)
     }
 
+    /// The handshake is over and the peer is who it was taken for.
+    pub(crate) fn confirm(&self) {
+        self.early.store(false, Ordering::Release);
+        self.outgoing.ready.notify_one();
+        self.confirmed.notify_one();
+    }
+
+    /// Ends when the handshake is over, for one who waits; never if it comes to nothing.
+    pub(crate) async fn proven(&self) {
+        if self.is_early() {
+            self.confirmed.notified().await;
+        }
+    }
+
     /// The other end's address.
     pub(crate) fn remote(&self) -> SocketAddr {
-        self.connection.remote_address()
+        self.carrier.remote()
+    }
+
+    /// Sends a frame, or lets it wait for its turn.
+    ///
+    /// An alarm, a receipt or a probe that is to go as a datagram leaves at once, beside whatever waits for a stream. Of the classes
+    /// below P1 none does, since it would pass what is higher; nor does, before the handshake is over, what must not be repeated.
+    pub(crate) fn send(&self, shared: &Shared, form: Form, frame: Frame) -> Push {
+        let at_once = form == Form::Datagram && frame.class <= Class::P1 && (frame.early || !self.holds_back());
+        if at_once {
+            if self.outgoing.is_closed() {
+                return Push::Closed;
+            }
+            if self.carrier.datagram(&frame.bytes) {
+                shared.tally.datagrams_sent.add();
+                return Push::Taken;
+            }
+        }
+        self.outgoing.push(frame)
+    }
+
+    /// Whether only events may leave yet. A server knows its peer from the ticket, and what it sends can be read by nobody
+    /// else: it need not wait.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.dialled && self.is_early()
     }
 
     /// Ends the session for the reason given first.
     pub(crate) fn close(&self, why: DownReason) {
-        let code = why.code();
-        self.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        // Held until the reason is there: whoever sees the carrier's end asks for it.
+        let mut ours = self.why.lock().unwrap_or_else(PoisonError::into_inner);
         self.outgoing.close();
-        self.connection.close(code, &[]);
+        self.carrier.close(&why);
+        ours.get_or_insert(why);
     }
 
     /// Its figures.
     pub(crate) fn stats(&self) -> PathStats {
-        let stats = self.connection.stats();
+        let figures = self.carrier.figures();
+        let heard = {
+            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            if heard.0 != figures.heard {
+                *heard = (figures.heard, Instant::now());
+            }
+            heard.1.elapsed()
+        };
         PathStats {
             path: self.id,
             peer: self.peer.clone(),
-            lane: self.lane,
+            info: self.info,
             remote: self.remote(),
             dialled: self.dialled,
             early: self.is_early(),
-            rtt: stats.path.rtt,
-            sent_bytes: stats.udp_tx.bytes,
-            received_bytes: stats.udp_rx.bytes,
-            lost: stats.path.lost_packets,
+            rtt: figures.rtt,
+            sent_bytes: figures.sent_bytes,
+            received_bytes: figures.received_bytes,
+            sent_datagrams: figures.sent_datagrams,
+            received_datagrams: figures.received_datagrams,
+            sent_packets: figures.sent_packets,
+            lost: figures.lost,
             since: self.since.elapsed(),
+            heard,
+        }
+    }
+
+    /// Delivers a message that came whole.
+    pub(crate) async fn deliver(&self, shared: &Shared, message: Message) {
+        shared.tally.messages_received.add();
+        shared.tell(LinkEvent::Message { path: self.id, message }).await;
+    }
+
+    /// Delivers a message that came as a datagram, if the driver has room for it now.
+    pub(crate) fn offer(&self, shared: &Shared, message: Message) {
+        if shared.offer(LinkEvent::Message { path: self.id, message }) {
+            shared.tally.messages_received.add();
+            shared.tally.datagrams_received.add();
+        } else {
+            shared.tally.datagrams_dropped.add();
+        }
+    }
+
+    /// Counts a frame that could not be taken, and ends the session if that is one too many. What a newer version may send is
+    /// counted and not held against the peer.
+    pub(crate) fn bad_frame(&self, shared: &Shared, name: &'static str, counts: bool) {
+        shared.tally.bad_frame(name);
+        if !counts {
+            return;
+        }
+        let count = self.bad_frames.fetch_add(1, Ordering::Relaxed) + 1;
+        shared.complain(|| {
+            format!("bad frame ({name}) from {} at {}, {count} by now", self.peer.identity, self.remote())
+        });
+        if count > shared.config.bad_frames {
+            self.close(DownReason::BadFrames);
         }
     }
 }
 
-/// Lives the session to its end, from [`LinkEvent::Up`] to [`LinkEvent::Down`]. `confirm` is there while the path is early.
-pub(crate) async fn run(shared: Arc<Shared>, path: Arc<Path>, confirm: Option<ZeroRttAccepted>) -> DownReason {
+/// Lives a session to its end, from [`LinkEvent::Up`] to [`LinkEvent::Down`].
+pub(crate) async fn run(shared: Arc<Shared>, session: Session) -> DownReason {
+    let Session { path, life } = session;
     shared.up(&path).await;
-    let receiving = async {
-        if path.dialled {
-            confirmed(&shared, &path, confirm).await;
-            receive(&shared, &path).await;
-        } else {
-            tokio::join!(confirmed(&shared, &path, confirm), receive(&shared, &path));
-        }
-    };
-    let ((), (), error) = tokio::join!(receiving, transmit(&shared, &path), path.connection.closed());
+    let end = life.await;
+    path.outgoing.close();
+    shared.tally.messages_lost.more(path.outgoing.clear());
     let ours = path.why.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let why = ours.unwrap_or_else(|| error.into());
+    let why = ours.unwrap_or(end);
     shared.down(&path, &why).await;
     why
-}
-
-/// Waits for the end of an early path's handshake.
-async fn confirmed(shared: &Shared, path: &Path, confirm: Option<ZeroRttAccepted>) {
-    let Some(confirm) = confirm else { return };
-    let Ok(accepted) = timeout(shared.config.handshake_timeout, confirm).await else {
-        path.close(DownReason::HandshakeTimeout);
-        return;
-    };
-    if path.connection.close_reason().is_some() {
-        return;
-    }
-    if peer_of(&path.connection).map(|peer| peer.identity) != Ok(path.peer.identity.clone()) {
-        path.close(DownReason::PeerChanged);
-        return;
-    }
-    if path.dialled {
-        if accepted { &shared.tally.early_accepted } else { &shared.tally.early_rejected }.add();
-        debug!(path = path.id.0, accepted, "handshake of an early session is over");
-    }
-    path.early.store(false, Ordering::Release);
-    path.outgoing.ready.notify_one();
-}
-
-/// Sends what waits until the connection is over.
-async fn transmit(shared: &Shared, path: &Path) {
-    let mut writes = JoinSet::new();
-    loop {
-        // A server knows its peer from the ticket, and what it sends can be read by nobody else: it need not wait.
-        while let Some(frame) = path.outgoing.take(path.dialled && path.is_early()) {
-            writes.spawn(write(path.connection.clone(), frame));
-        }
-        tokio::select! {
-            () = path.outgoing.ready.notified() => {}
-            Some(Ok((frame, fate))) = writes.join_next() => settle(shared, path, frame, &fate),
-            _ = path.connection.closed() => break,
-        }
-    }
-    path.outgoing.close();
-    while let Some(done) = writes.join_next().await {
-        if let Ok((frame, fate)) = done {
-            settle(shared, path, frame, &fate);
-        }
-    }
-    shared.tally.messages_lost.more(path.outgoing.clear());
-}
-
-/// Sends one frame on a stream of its own and waits until the peer has it whole.
-async fn write(connection: Connection, frame: Frame) -> (Frame, Fate) {
-    let fate = match write_stream(&connection, &frame).await {
-        Ok(None) => Fate::Received,
-        Ok(Some(code)) | Err(WriteError::Stopped(code)) => Fate::Stopped(code),
-        Err(WriteError::ZeroRttRejected) => Fate::Rejected,
-        Err(WriteError::ConnectionLost(_) | WriteError::ClosedStream) => Fate::Lost,
-    };
-    (frame, fate)
-}
-
-async fn write_stream(connection: &Connection, frame: &Frame) -> Result<Option<VarInt>, WriteError> {
-    let mut stream = connection.open_uni().await?;
-    stream.set_priority(i32::from(Class::P4.number()) - i32::from(frame.class.number()))?;
-    stream.write_chunk(frame.bytes.clone()).await?;
-    stream.finish()?;
-    match stream.stopped().await {
-        Ok(stopped) => Ok(stopped),
-        Err(StoppedError::ConnectionLost(error)) => Err(error.into()),
-        Err(StoppedError::ZeroRttRejected) => Err(WriteError::ZeroRttRejected),
-    }
-}
-
-fn settle(shared: &Shared, path: &Path, frame: Frame, fate: &Fate) {
-    match fate {
-        Fate::Rejected => return path.outgoing.restore(frame),
-        Fate::Received => shared.tally.messages_sent.add(),
-        Fate::Lost => shared.tally.messages_lost.add(),
-        Fate::Stopped(code) => {
-            shared.tally.messages_stopped.add();
-            debug!(path = path.id.0, class = %frame.class, %code, "the peer did not take a message");
-        }
-    }
-    path.outgoing.done(&frame);
-}
-
-/// Reads streams, each for itself, until the connection is over and what had come whole is delivered.
-async fn receive(shared: &Arc<Shared>, path: &Arc<Path>) {
-    let mut frames = JoinSet::new();
-    loop {
-        tokio::select! {
-            stream = path.connection.accept_uni(), if frames.len() < readers(path.lane) => match stream {
-                Ok(stream) => { frames.spawn(read(Arc::clone(shared), Arc::clone(path), stream)); }
-                Err(_) => break,
-            },
-            Some(_) = frames.join_next() => {}
-        }
-    }
-    while frames.join_next().await.is_some() {}
-}
-
-/// Reads one stream to its end.
-async fn read(shared: Arc<Shared>, path: Arc<Path>, mut stream: RecvStream) {
-    let patience = shared.config.frame_timeout * if path.lane == Lane::Bulk { 10 } else { 1 };
-    let (name, code, counts) = match timeout(patience, read_frame(&mut stream, frame_bytes(path.lane))).await {
-        Ok(Ok(message)) => {
-            shared.tally.messages_received.add();
-            return shared.tell(LinkEvent::Message { path: path.id, message }).await;
-        }
-        Ok(Err(Fault::Lost)) => return,
-        Ok(Err(Fault::Reset)) => return shared.tally.streams_reset.add(),
-        Ok(Err(Fault::Frame(error))) => {
-            debug!(path = path.id.0, peer = %path.peer.identity, %error, "bad frame");
-            (error.name(), VarInt::from_u32(error.code()), !error.is_skippable())
-        }
-        Err(_) => ("timeout", codes::FRAME_TIMEOUT, true),
-    };
-    shared.tally.bad_frame(name);
-    // A stream that was read to its end cannot be stopped any more, and need not be.
-    let _ = stream.stop(code);
-    if counts {
-        strike(&shared, &path, name);
-    }
-}
-
-fn strike(shared: &Shared, path: &Path, name: &'static str) {
-    let count = path.bad_frames.fetch_add(1, Ordering::Relaxed) + 1;
-    shared.complain(|| format!("bad frame ({name}) from {} at {}, {count} by now", path.peer.identity, path.remote()));
-    if count > shared.config.bad_frames {
-        path.close(DownReason::BadFrames);
-    }
-}
-
-async fn read_frame(stream: &mut RecvStream, limit: usize) -> Result<Message, Fault> {
-    let mut header = [0; HEADER_BYTES];
-    stream.read_exact(&mut header).await?;
-    let len = frame_len(&header, limit)?;
-    let body = stream.read_to_end(len - HEADER_BYTES).await?;
-    let mut frame = Vec::with_capacity(HEADER_BYTES + body.len());
-    frame.extend_from_slice(&header);
-    frame.extend_from_slice(&body);
-    Ok(decode_frame(&frame, limit)?)
-}
-
-impl From<WireError> for Fault {
-    fn from(error: WireError) -> Self {
-        Fault::Frame(error)
-    }
-}
-
-impl From<ReadError> for Fault {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::ConnectionLost(_) => Fault::Lost,
-            ReadError::Reset(_)
-            | ReadError::ClosedStream
-            | ReadError::IllegalOrderedRead
-            | ReadError::ZeroRttRejected => Fault::Reset,
-        }
-    }
-}
-
-impl From<ReadExactError> for Fault {
-    fn from(error: ReadExactError) -> Self {
-        match error {
-            ReadExactError::FinishedEarly(have) => WireError::Truncated { have, need: HEADER_BYTES }.into(),
-            ReadExactError::ReadError(error) => error.into(),
-        }
-    }
-}
-
-impl From<ReadToEndError> for Fault {
-    fn from(error: ReadToEndError) -> Self {
-        match error {
-            // How many more there are is not read to be told.
-            ReadToEndError::TooLong => WireError::Trailing(1).into(),
-            ReadToEndError::Read(error) => error.into(),
-        }
-    }
 }

@@ -7,18 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use huxiao_core::{Identity, Lane, PathId, Span, WallTime};
+use huxiao_core::{Cost, Identity, Lane, PathId, Span, WallTime};
 use huxiao_pki::{Credentials, Peer, Validity};
 use quinn::{ClientConfig, Endpoint, ServerConfig};
 use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
 use tracing::{debug, info, warn};
 
 use crate::config::LinkConfig;
 use crate::counters::Tally;
 use crate::event::{DownReason, LinkError, LinkEvent};
-use crate::lanes::EventSender;
+use crate::lanes::{EventSender, Offer};
 use crate::path::Path;
-use crate::transport;
+use crate::tcp::tls;
+use crate::transport::{self, Clients};
 
 /// Paths of a process are numbered together, so that drivers of several links cannot confuse them.
 static NEXT_PATH: AtomicU64 = AtomicU64::new(1);
@@ -34,7 +36,8 @@ pub(crate) struct Shared {
     /// Turns true once: everything is to end.
     pub(crate) closing: watch::Sender<bool>,
     events: EventSender,
-    clients: [ClientConfig; 2],
+    clients: Clients,
+    tcp_clients: [TlsConnector; 2],
     server: Mutex<Option<ServerConfig>>,
     endpoints: Mutex<Vec<Endpoint>>,
     table: Mutex<Table>,
@@ -68,15 +71,16 @@ impl Shared {
         config: LinkConfig,
         events: EventSender,
     ) -> Result<Arc<Self>, LinkError> {
-        let express = transport::client_config(&credentials, Lane::Express)?;
-        let bulk = transport::client_config(&credentials, Lane::Bulk)?;
+        let clients = Clients::new(&credentials)?;
+        let tcp_clients = [tls::connector(&credentials, Lane::Express)?, tls::connector(&credentials, Lane::Bulk)?];
         Ok(Arc::new(Self {
             credentials,
             config,
             tally: Tally::default(),
             closing: watch::channel(false).0,
             events,
-            clients: [express, bulk],
+            clients,
+            tcp_clients,
             server: Mutex::default(),
             endpoints: Mutex::default(),
             table: Mutex::default(),
@@ -84,9 +88,15 @@ impl Shared {
         }))
     }
 
-    /// The configuration to dial a lane with, always the same one.
-    pub(crate) fn client(&self, lane: Lane) -> ClientConfig {
-        self.clients[usize::from(lane == Lane::Bulk)].clone()
+    /// The configuration to dial a lane with over a line of this cost, always the same one. With `ticket` it spends a session ticket.
+    pub(crate) fn client(&self, lane: Lane, cost: Cost, ticket: bool) -> ClientConfig {
+        self.clients.get(lane, cost, ticket)
+    }
+
+    /// What to dial a lane over TCP with.
+    pub(crate) fn tcp_client(&self, lane: Lane) -> &TlsConnector {
+        let [express, bulk] = &self.tcp_clients;
+        if lane == Lane::Bulk { bulk } else { express }
     }
 
     /// The configuration to listen with, made at its first use, then always the same one.
@@ -131,11 +141,17 @@ impl Shared {
     pub(crate) async fn up(&self, path: &Path) {
         self.tally.sessions_up.add();
         let (peer, remote, early) = (path.peer.clone(), path.remote(), path.is_early());
-        info!(path = path.id.0, peer = %peer.identity, lane = path.lane.as_str(), %remote, early, "session up");
+        let (lane, carrier) = (path.lane.as_str(), path.info.carrier.as_str());
+        if early && path.dialled {
+            // Nobody has answered yet. That somebody did is worth a line, see `path::quic`.
+            debug!(path = path.id.0, peer = %peer.identity, lane, carrier, %remote, "session begun early");
+        } else {
+            info!(path = path.id.0, peer = %peer.identity, lane, carrier, %remote, early, "session up");
+        }
         if peer.validity != Validity::Valid {
             warn!(path = path.id.0, peer = %peer.identity, validity = %peer.validity, "the peer's certificate is not valid now");
         }
-        self.tell(LinkEvent::Up { path: path.id, peer, lane: path.lane, remote, early }).await;
+        self.tell(LinkEvent::Up { path: path.id, peer, info: path.info, remote, early }).await;
     }
 
     /// Removes a path from the table and says so.
@@ -152,17 +168,35 @@ impl Shared {
             }
         }
         self.tally.sessions_down.add();
-        info!(path = path.id.0, peer = %path.peer.identity, lane = path.lane.as_str(), %why, "session down");
+        let (peer, lane, carrier) = (&path.peer.identity, path.lane.as_str(), path.info.carrier.as_str());
+        if path.dialled && path.is_early() {
+            debug!(path = path.id.0, %peer, lane, carrier, %why, "early session came to nothing");
+        } else {
+            info!(path = path.id.0, %peer, lane, carrier, %why, "session down");
+        }
         self.tell(LinkEvent::Down { path: path.id, why: why.clone() }).await;
     }
 
     /// Tells the driver, when it has room. A driver that is gone hears nothing.
     pub(crate) async fn tell(&self, event: LinkEvent) {
         if !self.events.send(event).await {
-            self.closing.send_replace(true);
-            for path in self.paths() {
-                path.close(DownReason::Shutdown);
-            }
+            self.driver_is_gone();
+        }
+    }
+
+    /// Tells the driver if it has room now. `false` if it has none.
+    pub(crate) fn offer(&self, event: LinkEvent) -> bool {
+        let offer = self.events.offer(event);
+        if offer == Offer::Gone {
+            self.driver_is_gone();
+        }
+        offer == Offer::Taken
+    }
+
+    fn driver_is_gone(&self) {
+        self.closing.send_replace(true);
+        for path in self.paths() {
+            path.close(DownReason::Shutdown);
         }
     }
 

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use huxiao_core::relay::{Input, Output, RaiseError, Raised, Relay, Report, Ticket};
-use huxiao_core::{Class, EventId, Sealed, Stage};
-use huxiao_link::{DialHandle, Link};
+use huxiao_core::relay::{EventView, Input, Output, RaiseError, Raised, Relay, Report, Ticket};
+use huxiao_core::{Class, EventId, Receipt, Sealed, Stage, Trail};
+use huxiao_link::Link;
 use huxiao_runtime::drive::{Handle, Shell, WeakHandle};
+use huxiao_runtime::event_json::seconds_since_press;
 use huxiao_runtime::metric::{self, Counter, Histogram};
-use huxiao_runtime::time_format::seconds;
 use huxiao_store::Store;
 use tokio::sync::{broadcast, oneshot};
 
+use crate::dials::Dials;
 use crate::outbox;
 use crate::view::{Change, EventJson};
 
@@ -49,19 +50,19 @@ impl Answers {
 /// The relay's shell.
 pub(crate) struct RelayShell {
     link: Link,
-    dials: Arc<Vec<DialHandle>>,
+    dials: Dials,
     store: Store,
     handle: WeakHandle<Relay>,
     answers: Answers,
     changes: broadcast::Sender<Arc<Change>>,
     /// Changes of this step; their events are looked up once the machine is at rest.
-    told: Vec<(&'static str, EventId, Option<huxiao_core::Receipt>)>,
+    told: Vec<(&'static str, EventId, Option<Receipt>)>,
 }
 
 impl RelayShell {
     pub(crate) fn new(
         link: Link,
-        dials: Arc<Vec<DialHandle>>,
+        dials: Dials,
         store: Store,
         handle: &Handle<Relay>,
     ) -> (Self, broadcast::Sender<Arc<Change>>, Answers) {
@@ -83,18 +84,11 @@ impl RelayShell {
         match report {
             Report::Raised(sealed) => {
                 count(&sealed);
-                tracing::info!(alarm_id = %sealed.event.id, kind = %sealed.event.kind, class = %sealed.event.class, "raised");
+                tracing::info!(alarm_id = %sealed.event.id, kind = %sealed.event.kind, class = %sealed.event.class, count = sealed.event.count, "raised");
                 self.told.push(("raised", sealed.event.id, None));
             }
             Report::Stage(sealed, receipt, lamp) => {
                 let id = sealed.event.id;
-                if sealed.event.class <= Class::P1 {
-                    metric::observe(
-                        Histogram::AlarmStage,
-                        &[receipt.stage.as_str()],
-                        seconds(receipt.at, sealed.event.raised_at),
-                    );
-                }
                 tracing::info!(alarm_id = %id, stage = %receipt.stage, by = %receipt.by, lamp = lamp.as_str(), "stage");
                 if receipt.stage == Stage::Acknowledged {
                     let officer = receipt.officer.as_ref().map_or("", huxiao_core::Name::as_str);
@@ -134,16 +128,17 @@ impl Shell<Relay> for RelayShell {
                     let _ = handle.map(|handle| handle.urgent(input));
                 });
             }
-            Output::Send(path, class, message) => {
+            Output::Send(path, class, form, message) => {
                 if matches!(message, huxiao_core::Message::Event(_)) {
                     metric::increment(Counter::CourierTransmissions, &[class.as_str()]);
                 }
-                if !self.link.send(path, class, &message) {
+                if !self.link.send(path, class, form, &message) {
                     // The path is gone or choked; the courier sends again.
                     tracing::debug!(?path, %class, "not sent");
                 }
             }
-            Output::Hurry => self.dials.iter().for_each(DialHandle::hurry),
+            Output::Hurry => self.dials.hurry(),
+            Output::Race => self.dials.race(),
             Output::Answer(ticket, answer) => self.answers.give(ticket, answer),
             Output::Report(report) => self.report(report),
         }
@@ -151,6 +146,9 @@ impl Shell<Relay> for RelayShell {
 
     fn after_step(&mut self, machine: &Relay) {
         for (name, id, receipt) in self.told.drain(..) {
+            if let Some((receipt, view)) = receipt.as_ref().zip(machine.get(&id)) {
+                observe(view, receipt);
+            }
             if self.changes.receiver_count() == 0 {
                 continue;
             }
@@ -159,6 +157,14 @@ impl Shell<Relay> for RelayShell {
                 let _ = self.changes.send(Arc::new(Change { name, id, event: EventJson::new(view), receipt }));
             }
         }
+    }
+}
+
+fn observe(view: &EventView, receipt: &Receipt) {
+    let event = &view.sealed().event;
+    if event.class <= Class::P1 {
+        let took = seconds_since_press(event, &Trail::default(), view.receipts(), receipt);
+        metric::observe(Histogram::AlarmStage, &[receipt.stage.as_str()], took);
     }
 }
 

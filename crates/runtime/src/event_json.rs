@@ -2,10 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use huxiao_core::{Event, Mode, Receipt, Role, Stage, Step, Trail};
+use huxiao_core::{Event, Lap, Mode, Receipt, Role, Span, Stage, Step, Trail};
 use serde::Serialize;
 
-use crate::time_format::rfc3339;
+use crate::time_format::{rfc3339, seconds};
+
+/// Words for people, in both languages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Words {
+    zh: &'static str,
+    en: &'static str,
+}
+
+impl From<(&'static str, &'static str)> for Words {
+    /// From Chinese and English, as core's catalogue gives them.
+    fn from((zh, en): (&'static str, &'static str)) -> Self {
+        Self { zh, en }
+    }
+}
 
 /// What the raiser said. Times are RFC 3339 in UTC.
 #[derive(Debug, Clone, Serialize)]
@@ -24,6 +38,7 @@ pub struct EventFields {
     test: bool,
     drill: bool,
     raised_at: String,
+    count: u32,
 }
 
 impl EventFields {
@@ -44,6 +59,7 @@ impl EventFields {
             test: event.mode == Mode::Test,
             drill: event.mode == Mode::Drill,
             raised_at: rfc3339(event.raised_at),
+            count: event.count,
         }
     }
 }
@@ -56,6 +72,7 @@ pub struct ReceiptJson {
     by: String,
     officer: Option<String>,
     note: String,
+    skew_seconds: Option<f64>,
 }
 
 impl ReceiptJson {
@@ -68,6 +85,7 @@ impl ReceiptJson {
             by: receipt.by.to_string(),
             officer: receipt.officer.as_ref().map(ToString::to_string),
             note: receipt.note.to_string(),
+            skew_seconds: receipt.skew.map(skew_seconds),
         }
     }
 }
@@ -108,12 +126,64 @@ pub struct StepJson {
     node: String,
     arrived: String,
     left: Option<String>,
+    skew_seconds: Option<f64>,
 }
 
 impl StepJson {
     /// The members of `step`.
     #[must_use]
     pub fn new(step: &Step) -> Self {
-        Self { node: step.node.to_string(), arrived: rfc3339(step.arrived), left: step.left.map(rfc3339) }
+        Self {
+            node: step.node.to_string(),
+            arrived: rfc3339(step.arrived),
+            left: step.left.map(rfc3339),
+            skew_seconds: step.skew.map(skew_seconds),
+        }
     }
+}
+
+/// One point of an event's way, on one clock.
+#[derive(Debug, Clone, Serialize)]
+pub struct LapJson {
+    stage: &'static str,
+    by: String,
+    at_ms: f64,
+    took_ms: f64,
+    exact: bool,
+}
+
+impl LapJson {
+    /// The members of `lap`.
+    #[must_use]
+    pub fn new(lap: &Lap) -> Self {
+        Self {
+            stage: lap.point.as_str(),
+            by: lap.by.to_string(),
+            at_ms: millis(lap.at),
+            took_ms: millis(lap.took),
+            exact: lap.exact,
+        }
+    }
+}
+
+/// The way of `event` on one clock, from the press on.
+#[must_use]
+pub fn timeline(event: &Event, trail: &Trail, receipts: &[Receipt]) -> Vec<LapJson> {
+    huxiao_core::timeline(event, trail, receipts).iter().map(LapJson::new).collect()
+}
+
+/// Seconds from the press to `receipt`, one of `receipts`, as far as the clocks are known against each other: what metrics are told.
+#[must_use]
+pub fn seconds_since_press(event: &Event, trail: &Trail, receipts: &[Receipt], receipt: &Receipt) -> f64 {
+    let known = huxiao_core::since_press(event, trail, receipts, receipt);
+    known.map_or_else(|| seconds(receipt.at, event.raised_at).max(0.0), |span| span.as_secs_f64())
+}
+
+fn millis(span: Span) -> f64 {
+    span.as_secs_f64() * 1e3
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of a human span are exact in an f64")]
+fn skew_seconds(micros: i64) -> f64 {
+    micros as f64 / 1e6
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use huxiao_core::{Lane, Role, Span};
+use huxiao_core::{Carrier, Health, Lane, PathHealth, Role, Span};
 use huxiao_link::{Counters, Link, PathStats};
 use serde::Serialize;
 
+use crate::event_json::Words;
 use crate::metric::{self, Counter, Gauge, Histogram};
 use crate::shutdown::Shutdown;
 
@@ -37,6 +38,7 @@ fn count(before: &Counters, now: &Counters) {
         ("refused", before.peers_refused, now.peers_refused),
         ("up", before.sessions_up, now.sessions_up),
         ("dial_failed", before.dials_failed, now.dials_failed),
+        ("tcp_dial_failed", before.tcp_dials_failed, now.tcp_dials_failed),
         ("early_accepted", before.early_accepted, now.early_accepted),
         ("early_rejected", before.early_rejected, now.early_rejected),
     ];
@@ -50,18 +52,22 @@ fn count(before: &Counters, now: &Counters) {
 }
 
 fn show(stats: &[PathStats], own_role: Role) {
-    let mut open: BTreeMap<(Role, Lane), u32> = BTreeMap::new();
+    let mut open: BTreeMap<(Role, Lane, Carrier), u32> = BTreeMap::new();
     // Roles that this one never meets would only be noise at zero.
     let peers: &[Role] = if own_role == Role::Broker { &[Role::Relay, Role::Station] } else { &[Role::Broker] };
     for role in peers {
-        open.extend([Lane::Express, Lane::Bulk].map(|lane| ((*role, lane), 0)));
+        for carrier in [Carrier::Quic, Carrier::Tcp] {
+            open.extend([Lane::Express, Lane::Bulk].map(|lane| ((*role, lane, carrier), 0)));
+        }
     }
     for path in stats {
-        *open.entry((path.peer.identity.node.role(), path.lane)).or_default() += 1;
-        metric::observe(Histogram::PathRtt, &[], path.rtt.as_secs_f64());
+        *open.entry((path.peer.identity.node.role(), path.info.lane, path.info.carrier)).or_default() += 1;
+        if let Some(rtt) = path.rtt {
+            metric::observe(Histogram::PathRtt, &[], rtt.as_secs_f64());
+        }
     }
-    for ((role, lane), count) in open {
-        metric::set(Gauge::Sessions, &[role.as_str(), lane.as_str()], f64::from(count));
+    for ((role, lane, carrier), count) in open {
+        metric::set(Gauge::Sessions, &[role.as_str(), lane.as_str(), carrier.as_str()], f64::from(count));
     }
 }
 
@@ -70,10 +76,13 @@ fn show(stats: &[PathStats], own_role: Role) {
 pub struct PathJson {
     peer: String,
     lane: &'static str,
+    carrier: &'static str,
+    uplink: u16,
+    cost: &'static str,
     remote: String,
     early: bool,
     certificate: &'static str,
-    rtt_seconds: f64,
+    rtt_seconds: Option<f64>,
     since_seconds: f64,
     sent_bytes: u64,
     received_bytes: u64,
@@ -85,15 +94,78 @@ pub struct PathJson {
 pub fn paths(link: &Link) -> Vec<PathJson> {
     let json = |path: PathStats| PathJson {
         peer: path.peer.identity.node.to_string(),
-        lane: path.lane.as_str(),
+        lane: path.info.lane.as_str(),
+        carrier: path.info.carrier.as_str(),
+        uplink: path.info.uplink.0,
+        cost: path.info.cost.as_str(),
         remote: path.remote.to_string(),
         early: path.early,
         certificate: path.peer.validity.as_str(),
-        rtt_seconds: path.rtt.as_secs_f64(),
+        rtt_seconds: path.rtt.map(|rtt| rtt.as_secs_f64()),
         since_seconds: path.since.as_secs_f64(),
         sent_bytes: path.sent_bytes,
         received_bytes: path.received_bytes,
         lost_packets: path.lost,
     };
     link.stats().into_iter().map(json).collect()
+}
+
+/// How a way to a broker node is, by its probes. What is not known is `null`.
+#[derive(Debug, Clone, Serialize)]
+pub struct HealthJson {
+    /// `healthy`, `silent`, `unproven`, or `absent` without a session.
+    pub health: &'static str,
+    /// The same for people.
+    pub health_text: Words,
+    /// What carries the session.
+    pub carrier: Option<&'static str>,
+    /// The round trip of the probes.
+    pub rtt_seconds: Option<f64>,
+    /// The share of the latest probes that did not come back, both directions together.
+    pub loss_ratio: Option<f64>,
+    /// How long ago anything was heard.
+    pub silence_seconds: Option<f64>,
+    /// By how much this node's clock is ahead of the other's.
+    pub skew_seconds: Option<f64>,
+}
+
+impl HealthJson {
+    /// The figures of a session, or of none.
+    #[must_use]
+    pub fn new(path: Option<&PathHealth>) -> Self {
+        let seconds = |span: Span| span.as_secs_f64();
+        Self {
+            health: path.map_or("absent", |path| path.health.as_str()),
+            health_text: path.map_or(Health::ABSENT_WORDS, |path| path.health.words()).into(),
+            carrier: path.map(|path| path.info.carrier.as_str()),
+            rtt_seconds: path.and_then(|path| path.rtt).map(seconds),
+            loss_ratio: path.and_then(|path| path.loss),
+            silence_seconds: path.map(|path| path.silence).map(seconds),
+            skew_seconds: path.and_then(|path| path.skew).map(micros),
+        }
+    }
+}
+
+/// How a session with a broker node is, on the status page of a station.
+#[derive(Debug, Clone, Serialize)]
+pub struct NodeHealthJson {
+    node: String,
+    #[serde(flatten)]
+    health: HealthJson,
+}
+
+impl NodeHealthJson {
+    /// The figures of one session.
+    #[must_use]
+    pub fn new(path: &PathHealth) -> Self {
+        Self { node: path.node.to_string(), health: HealthJson::new(Some(path)) }
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the difference of two clocks is exact in an f64 for the next 285 years"
+)]
+fn micros(micros: i64) -> f64 {
+    micros as f64 / 1e6
 }

@@ -115,18 +115,19 @@ impl Client {
         let opened = run::open_store(&config, &clock).await?;
         let (events, received) = huxiao_link::events();
         let link = Link::new(credentials, LinkConfig::accepting(&[Role::Broker]), events)?;
+        let dials = seat::dial(&link, &config.brokers, config.region.as_ref());
         let assembled = seat::assemble(Ingredients {
             seat: me,
             store: &opened.store,
             high: opened.high,
             losses: &opened.losses,
             link: &link,
+            dials: &dials,
             now: clock.now(),
             seed: RandomState::new().hash_one(opened.epoch),
             software: concat!("huxiao-station/", env!("CARGO_PKG_VERSION")).to_owned(),
         })
         .await?;
-        let dials = seat::dial(&link, &config.brokers, config.region.as_ref());
         let Assembled { seat, machine, shell, inputs, .. } = assembled;
         let shutdown = Shutdown::new();
         let inputs = inputs.fed_by(Feed::new(received, seat::translate));

@@ -60,20 +60,21 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     };
     let region = base.region("station.region")?;
     let (link, events) = base.link(&[Role::Broker])?;
+    let brokers: Vec<String> = base.config.addresses("station.brokers").iter().map(ToString::to_string).collect();
+    let dials = seat::dial(&link, &brokers, region.as_ref());
     let assembled = seat::assemble(seat::Ingredients {
         seat: me.clone(),
         store: &base.store,
         high: opened.high,
         losses: &opened.losses,
         link: &link,
+        dials: &dials,
         now: base.host.clock.now(),
         seed: base.host.seed,
         software: base.host.software(),
     })
     .await?;
     let seat = assembled.seat;
-    let brokers: Vec<String> = base.config.addresses("station.brokers").iter().map(ToString::to_string).collect();
-    let dials = Arc::new(seat::dial(&link, &brokers, region.as_ref()));
     let context = Arc::new(status::Context {
         me,
         losses: opened.losses,
@@ -81,6 +82,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         link: link.clone(),
         store: base.store.clone(),
         dials: dials.clone(),
+        clock: base.host.clock.clone(),
     });
     let inbox = base.health.check("inbox", Relevance::Told);
     match assembled.unreadable {

@@ -3,11 +3,13 @@
 //! Invariant: what an officer did is answered as done only after the machine says that it is kept, and the machine says so
 //! only after the store's sync.
 
+use std::sync::Arc;
+
 use std::collections::BTreeSet;
 
 use huxiao_core::station::{InboxRow, Input, Station, StationConfig};
 use huxiao_core::{EventId, Lane, Name, NodeName, Now, SeatId, Text};
-use huxiao_link::{DialHandle, Expect, Link, LinkEvent, Target};
+use huxiao_link::{DialHandle, Expect, Link, LinkEvent, Target, Uplink};
 use huxiao_pki::Validity;
 use huxiao_runtime::drive::{self, Handle, Inbox, Stopped};
 use huxiao_store::{Loss, Store, StoreError};
@@ -47,6 +49,7 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) high: u64,
     pub(crate) losses: &'a [Loss],
     pub(crate) link: &'a Link,
+    pub(crate) dials: &'a Arc<Vec<DialHandle>>,
     pub(crate) now: Now,
     pub(crate) seed: u64,
     pub(crate) software: String,
@@ -79,6 +82,7 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
     let shell = StationShell {
         me,
         link: from.link.clone(),
+        dials: from.dials.clone(),
         store,
         handle: seat.handle.downgrade(),
         answers: seat.answers.clone(),
@@ -90,25 +94,25 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
 }
 
 /// Keeps sessions to all `brokers`, on both lanes, for as long as the handles live.
-pub(crate) fn dial(link: &Link, brokers: &[String], region: Option<&Name>) -> Vec<DialHandle> {
+pub(crate) fn dial(link: &Link, brokers: &[String], region: Option<&Name>) -> Arc<Vec<DialHandle>> {
     let target = |addr: &String| Target {
         addr: addr.clone(),
-        local: None,
+        uplink: Uplink::default(),
         expect: Expect::broker(region.cloned()),
         lanes: vec![Lane::Express, Lane::Bulk],
     };
-    brokers.iter().map(|addr| link.dial(&target(addr))).collect()
+    Arc::new(brokers.iter().map(|addr| link.dial(&target(addr))).collect())
 }
 
 /// What the machine need know of the link.
 pub(crate) fn translate(event: LinkEvent) -> Option<Input> {
     Some(match event {
-        LinkEvent::Up { path, peer, lane, .. } => {
+        LinkEvent::Up { path, peer, info, .. } => {
             if peer.validity != Validity::Valid {
                 // Either clock may be the wrong one, and an alarm must not be lost to a date: it is said, not refused.
                 tracing::warn!(node = %peer.identity.node, certificate = peer.validity.as_str(), "a broker node's certificate is out of its dates");
             }
-            Input::PathUp(path, peer.identity.node, lane)
+            Input::PathUp(path, peer.identity.node, info)
         }
         LinkEvent::Down { path, why } => {
             tracing::debug!(?path, %why, "a session is over");

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use huxiao_core::station::{AckError, AckTicket, Acknowledged, InboxRow, Input, Output, Report, Station, Write};
 use huxiao_core::{Class, Message, NodeName, PersistSeq, Receipt, Stage};
-use huxiao_link::Link;
+use huxiao_link::{DialHandle, Link};
 use huxiao_runtime::drive::{Handle, Shell, WeakHandle};
+use huxiao_runtime::event_json::seconds_since_press;
 use huxiao_runtime::metric::{self, Counter, Histogram};
-use huxiao_runtime::time_format::seconds;
 use huxiao_store::Store;
 use tokio::sync::{broadcast, oneshot};
 
@@ -65,6 +65,7 @@ impl Answers {
 pub(crate) struct StationShell {
     pub(crate) me: NodeName,
     pub(crate) link: Link,
+    pub(crate) dials: Arc<Vec<DialHandle>>,
     pub(crate) store: Store,
     pub(crate) handle: WeakHandle<Station>,
     pub(crate) answers: Answers,
@@ -139,7 +140,7 @@ impl StationShell {
         let event = &row.sealed.event;
         let ours = receipt.by == self.me;
         if ours && event.class <= Class::P1 {
-            let took = seconds(receipt.at, event.raised_at).max(0.0);
+            let took = seconds_since_press(event, &row.trail, &row.receipts, &receipt);
             metric::observe(Histogram::AlarmStage, &[receipt.stage.as_str()], took);
         }
         let officer = receipt.officer.as_ref().map_or("", huxiao_core::Name::as_str);
@@ -159,13 +160,14 @@ impl Shell<Station> for StationShell {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Persist(seq, write) => self.persist(seq, &write),
-            Output::Send(path, class, message) => {
+            Output::Send(path, class, form, message) => {
                 let statement = matches!(message, Message::Receipts(_));
-                if !self.link.send(path, class, &message) {
+                if !self.link.send(path, class, form, &message) {
                     // The path is gone or choked; the courier says it again.
                     tracing::debug!(?path, %class, statement, "not sent");
                 }
             }
+            Output::Race => self.dials.iter().for_each(DialHandle::race),
             Output::Show { row, durable } => self.show(row, durable),
             Output::NowDurable(seq) => {
                 self.board.read().durable(seq);

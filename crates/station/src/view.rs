@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use huxiao_core::station::{Acknowledged, InboxRow};
 use huxiao_core::{Receipt, Stage};
-use huxiao_runtime::event_json::{EventFields, ReceiptJson, StepJson, acknowledged_by, stages_on_the_way};
+use huxiao_runtime::event_json::{
+    EventFields, LapJson, ReceiptJson, StepJson, acknowledged_by, stages_on_the_way, timeline,
+};
 use huxiao_runtime::time_format::rfc3339;
 use serde::Serialize;
 
@@ -17,6 +19,8 @@ pub(crate) struct EventJson {
     received_at: String,
     stages: BTreeMap<&'static str, String>,
     trail: Vec<StepJson>,
+    receipts: Vec<ReceiptJson>,
+    timeline: Vec<LapJson>,
     acknowledged_by: Option<ReceiptJson>,
     durable: bool,
 }
@@ -28,12 +32,18 @@ impl EventJson {
             // Delivered means on this station's disk.
             stages.remove(Stage::Delivered.as_str());
         }
+        // Said of this station by itself, as its last step.
+        let me = row.trail.steps().last().map(|step| &step.node);
+        let not_yet = |receipt: &&Receipt| !durable && receipt.stage == Stage::Delivered && Some(&receipt.by) == me;
+        let receipts: Vec<Receipt> = row.receipts.iter().filter(|receipt| !not_yet(receipt)).cloned().collect();
         Self {
             event: EventFields::new(&row.sealed.event),
             seq: row.seq,
             received_at: rfc3339(row.received_at),
             stages,
             trail: row.trail.steps().iter().map(StepJson::new).collect(),
+            timeline: timeline(&row.sealed.event, &row.trail, &receipts),
+            receipts: receipts.iter().map(ReceiptJson::new).collect(),
             acknowledged_by: acknowledged_by(&row.receipts),
             durable,
         }

@@ -23,6 +23,8 @@ pub fn seal(event: &Event) -> Sealed {
         zone: event.zone.as_ref().map(ToString::to_string).unwrap_or_default(),
         note: event.note.as_str().to_owned(),
         raised_at_us: event.raised_at.0,
+        // What nearly every event is, costs nothing.
+        count: if event.count == 1 { 0 } else { event.count },
     };
     Sealed { event: event.clone().into(), bytes: raw.encode_to_vec().into() }
 }
@@ -52,6 +54,7 @@ pub fn unseal(bytes: &[u8]) -> Result<Sealed, WireError> {
         zone: field::optional_name("event.zone", &raw.zone)?,
         note: field::text("event.note", &raw.note)?,
         raised_at: WallTime(raw.raised_at_us),
+        count: raw.count.max(1),
     };
     let event = event.checked().map_err(|why| field::bad("event", why))?;
     Ok(Sealed { event: event.into(), bytes: bytes.into() })

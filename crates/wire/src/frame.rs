@@ -49,7 +49,12 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         Message::Confirmed(list) => split(list, limit, &|part| Message::Confirmed(part.to_vec())),
         Message::Inquire(list) => split(list, limit, &|part| Message::Inquire(part.to_vec())),
         Message::Unknown(list) => split(list, limit, &|part| Message::Unknown(part.to_vec())),
-        Message::Hello(_) | Message::Event(_) | Message::Refused(..) | Message::Mark(_) => vec![encode(message)],
+        Message::Hello(_)
+        | Message::Event(_)
+        | Message::Refused(..)
+        | Message::Probe(_)
+        | Message::Echo(_)
+        | Message::Mark(_) => vec![encode(message)],
     }
 }
 

@@ -1,6 +1,8 @@
 //! Messages of a session, from and to their Protocol Buffers form.
 
-use huxiao_core::{EventCopy, EventId, Hello, Message, Receipt, Refusal, Resume, Stage, Step, Trail, WallTime, limits};
+use huxiao_core::{
+    Echo, EventCopy, EventId, Hello, Message, Receipt, Refusal, Resume, Stage, Step, Trail, WallTime, limits,
+};
 
 use crate::error::WireError;
 use crate::event::unseal;
@@ -28,6 +30,10 @@ pub(crate) fn to_body(message: &Message) -> Body {
         Message::Refused(event, refusal) => {
             Body::Refused(proto::Refused { event: event.as_bytes().to_vec(), reason: refusal_number(*refusal) })
         }
+        Message::Probe(number) => Body::Probe(proto::Probe { number: *number }),
+        Message::Echo(echo) => {
+            Body::Echo(proto::Echo { number: echo.number, received_us: echo.received.0, sent_us: echo.sent.0 })
+        }
         Message::Mark(mark) => Body::Mark(raw_resume(mark)),
     }
 }
@@ -42,6 +48,10 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
         Body::Inquire(raw) => Message::Inquire(ids("inquire.events", &raw.events)?),
         Body::Unknown(raw) => Message::Unknown(ids("unknown.events", &raw.events)?),
         Body::Refused(raw) => Message::Refused(field::event_id("refused.event", &raw.event)?, refusal(raw.reason)?),
+        Body::Probe(raw) => Message::Probe(raw.number),
+        Body::Echo(raw) => {
+            Message::Echo(Echo { number: raw.number, received: WallTime(raw.received_us), sent: WallTime(raw.sent_us) })
+        }
         Body::Mark(raw) => Message::Mark(resume(&raw)?),
     })
 }
@@ -78,7 +88,12 @@ pub(crate) fn trail(field: &'static str, raw: &[proto::Step]) -> Result<Trail, W
 }
 
 fn raw_step(step: &Step) -> proto::Step {
-    proto::Step { node: step.node.to_string(), arrived_us: step.arrived.0, left_us: step.left.map(|at| at.0) }
+    proto::Step {
+        node: step.node.to_string(),
+        arrived_us: step.arrived.0,
+        left_us: step.left.map(|at| at.0),
+        skew_us: step.skew,
+    }
 }
 
 fn step(raw: &proto::Step) -> Result<Step, WireError> {
@@ -86,6 +101,7 @@ fn step(raw: &proto::Step) -> Result<Step, WireError> {
         node: field::node("step.node", &raw.node)?,
         arrived: WallTime(raw.arrived_us),
         left: raw.left_us.map(WallTime),
+        skew: raw.skew_us,
     })
 }
 
@@ -97,6 +113,7 @@ pub(crate) fn raw_receipt(receipt: &Receipt) -> proto::Receipt {
         by: receipt.by.to_string(),
         officer: receipt.officer.as_ref().map(ToString::to_string).unwrap_or_default(),
         note: receipt.note.as_str().to_owned(),
+        skew_us: receipt.skew,
     }
 }
 
@@ -108,6 +125,7 @@ pub(crate) fn receipt(raw: &proto::Receipt) -> Result<Receipt, WireError> {
         by: field::node("receipt.by", &raw.by)?,
         officer: field::optional_name("receipt.officer", &raw.officer)?,
         note: field::text("receipt.note", &raw.note)?,
+        skew: raw.skew_us,
     })
 }
 

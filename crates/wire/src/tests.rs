@@ -20,6 +20,7 @@ fn event() -> proto::Event {
         zone: "gatehouse".into(),
         note: String::new(),
         raised_at_us: 1_764_000_000_000_000,
+        count: 0,
     }
 }
 
@@ -31,6 +32,7 @@ fn receipt() -> proto::Receipt {
         by: "station/xixiangtang/seat-1".into(),
         officer: "045123".into(),
         note: String::new(),
+        skew_us: None,
     }
 }
 
@@ -164,7 +166,7 @@ fn lists_beyond_their_limit_are_refused_and_full_ones_are_taken() {
     let receipts = |count| vec![receipt(); count];
     let statements =
         |count| vec![proto::EventStage { event: vec![7; 16], stage: proto::Stage::Displayed as i32 }; count];
-    let step = proto::Step { node: "broker/gx/n1".into(), arrived_us: 1, left_us: None };
+    let step = proto::Step { node: "broker/gx/n1".into(), arrived_us: 1, left_us: None, skew_us: None };
     let copy = |steps, count| {
         Body::Event(proto::EventCopy {
             event: event().encode_to_vec(),

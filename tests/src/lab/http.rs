@@ -1,13 +1,10 @@
 //! A small blocking HTTP/1.1 client, independent of the product's own: one connection a request.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use serde_json::Value;
 
-/// Longer than anything here takes unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::socket::Socket;
 
 /// What a node answered.
 #[derive(Debug, Clone)]
@@ -43,7 +40,7 @@ impl Answer {
     }
 }
 
-/// Asks for `path` of `base`, which is `http://ip:port`.
+/// Asks for `path` of `base`, which is `http://ip:port` or `unix:/path`.
 ///
 /// # Errors
 /// When nobody answers: the node is down or on its way.
@@ -65,7 +62,7 @@ pub fn post(base: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> i
 /// # Errors
 /// As [`get`].
 pub fn request(base: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
-    let mut stream = connect(base)?;
+    let mut stream = Socket::connect(base)?;
     let length = body.len().to_string();
     let own = [("Connection", "close"), ("Content-Length", length.as_str())];
     stream.write_all(head(base, method, path, headers.iter().chain(&own)).as_bytes())?;
@@ -87,23 +84,14 @@ pub fn request(base: &str, method: &str, path: &str, headers: &[(&str, &str)], b
     Ok(Answer { status, headers, body })
 }
 
-/// A connection to `base` with time limits.
-pub(super) fn connect(base: &str) -> io::Result<TcpStream> {
-    let address: SocketAddr = base.trim_start_matches("http://").parse().expect("http://ip:port");
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
 pub(super) fn head<'a>(
     base: &str,
     method: &str,
     path: &str,
     headers: impl Iterator<Item = &'a (&'a str, &'a str)>,
 ) -> String {
-    let host = base.trim_start_matches("http://");
+    // A Unix socket has no host: any will do.
+    let host = base.strip_prefix("http://").unwrap_or("localhost");
     let lines: String = headers.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n")
 }

@@ -18,13 +18,14 @@ pub mod http;
 mod node;
 mod ports;
 mod province;
+mod socket;
 pub mod sse;
 mod watch;
 
 pub use binary::program;
 pub use dice::{Dice, seed};
 pub use dsl::{say, wait_until};
-pub use node::Node;
+pub use node::{Launcher, Node};
 pub use ports::free_block;
 pub use province::{Command, Lab, Output, wall_now};
 pub use watch::{Manner, Watch};

@@ -14,12 +14,16 @@ use super::http;
 /// How long a node may take to be ready, or to stop. Nothing takes this long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// Makes the command that runs a program somewhere, such as in a network namespace. Its process must become the program itself.
+pub type Launcher = Box<dyn Fn(&Path) -> Command + Send + Sync>;
+
 /// A node of the lab: what is needed to run it, and its process while it runs.
 pub struct Node {
     name: String,
     role: String,
     base: String,
     program: PathBuf,
+    launcher: Launcher,
     config: PathBuf,
     log: PathBuf,
     settings: Vec<(String, String)>,
@@ -30,7 +34,9 @@ pub struct Node {
 impl Node {
     pub(super) fn new(name: &str, role: &str, base: &str, program: PathBuf, config: PathBuf, log: PathBuf) -> Self {
         let (name, role, base) = (name.to_owned(), role.to_owned(), base.to_owned());
-        Self { name, role, base, program, config, log, settings: Vec::new(), variables: Vec::new(), child: None }
+        let (settings, variables) = (Vec::new(), Vec::new());
+        let launcher = Box::new(|program: &Path| Command::new(program));
+        Self { name, role, base, program, launcher, config, log, settings, variables, child: None }
     }
 
     /// Its name in the lab.
@@ -60,7 +66,7 @@ impl Node {
     /// Starts it with `--set key=value` from now on.
     pub fn set(&mut self, key: &str, value: &str) {
         if key == "http.listen" {
-            self.base = format!("http://{value}");
+            self.base = if value.starts_with("unix:") { value.to_owned() } else { format!("http://{value}") };
         }
         self.settings.retain(|(have, _)| have != key);
         self.settings.push((key.to_owned(), value.to_owned()));
@@ -69,6 +75,11 @@ impl Node {
     /// Starts it with this environment variable from now on.
     pub fn variable(&mut self, name: &str, value: &str) {
         self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Has its process be started by `launcher` from now on.
+    pub fn launch_by(&mut self, launcher: impl Fn(&Path) -> Command + Send + Sync + 'static) {
+        self.launcher = Box::new(launcher);
     }
 
     /// Starts its process, from a working directory that is not its own. It need not be ready when this returns.
@@ -99,7 +110,7 @@ impl Node {
     /// The command that runs it.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = (self.launcher)(&self.program);
         command.args([&self.role, "run", "--config"]).arg(&self.config).current_dir("/").stdin(Stdio::null());
         for (key, value) in &self.settings {
             command.arg("--set").arg(format!("{key}={value}"));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -48,18 +49,35 @@ impl Lab {
     /// A lab of several broker nodes, whose nodes do not run yet.
     #[must_use]
     pub fn with_brokers(brokers: u16, schools: u16, stations: u16) -> Self {
+        let first = ports::free_block(2 * brokers + schools + stations);
+        let all: Vec<_> = (first..first + brokers).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).collect();
+        Self::make(&all, schools, stations, first + brokers)
+    }
+
+    /// A lab whose broker nodes take sessions in at `brokers`, in whatever network that is, and whose nodes serve their APIs on Unix
+    /// sockets in the lab's folder. They do not run yet.
+    #[must_use]
+    pub fn elsewhere(brokers: &[SocketAddr], schools: u16, stations: u16) -> Self {
+        // Written into the configurations, and used by nobody.
+        let mut lab = Self::make(brokers, schools, stations, 10_000);
+        for (name, node) in &mut lab.nodes {
+            let socket = lab.dir.path().join(format!("{name}.sock"));
+            node.set("http.listen", &format!("unix:{}", socket.display()));
+        }
+        lab
+    }
+
+    fn make(brokers: &[SocketAddr], schools: u16, stations: u16, http: u16) -> Self {
         let dir = tempfile::Builder::new().prefix("huxiao-lab-").tempdir().unwrap();
         let program = dir.path().join("huxiao");
         // The very program of this run, whatever is built meanwhile.
         if fs::hard_link(binary::program(), &program).is_err() {
             fs::copy(binary::program(), &program).unwrap();
         }
-        let first = ports::free_block(2 * brokers + schools + stations);
-        let quic = format!("127.0.0.1:{first}");
-        let all: Vec<String> = (first..first + brokers).map(|port| format!("127.0.0.1:{port}")).collect();
-        let all = all.join(",");
+        let all: Vec<String> = brokers.iter().map(SocketAddr::to_string).collect();
+        let (quic, all) = (all[0].clone(), all.join(","));
         let mut lab = Self { dir, nodes: BTreeMap::new(), schools: BTreeMap::new(), quic };
-        let counts = [schools.to_string(), stations.to_string(), (first + brokers).to_string()];
+        let counts = [schools.to_string(), stations.to_string(), http.to_string()];
         let args = ["lab", "init", "set", "--brokers", &all, "--schools", &counts[0], "--stations", &counts[1]];
         let made = lab.run(&[args.as_slice(), &["--http-base", &counts[2]]].concat());
         assert_eq!(made.code, Some(0), "{made:?}");

@@ -1,11 +1,11 @@
 //! Server-sent events, read by blocking.
 
 use std::io::{self, BufReader, Write};
-use std::net::{Shutdown, TcpStream};
 
 use serde_json::Value;
 
 use super::http::{self, Chunked};
+use super::socket::Socket;
 
 /// One message of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +28,8 @@ impl Message {
 
 /// An open stream.
 pub struct Stream {
-    reader: BufReader<Chunked<BufReader<TcpStream>>>,
-    socket: TcpStream,
+    reader: BufReader<Chunked<BufReader<Socket>>>,
+    socket: Socket,
 }
 
 impl Stream {
@@ -38,7 +38,7 @@ impl Stream {
     /// # Errors
     /// When nobody answers, or with anything but 200.
     pub fn open(base: &str, path: &str, last_event_id: Option<u64>) -> io::Result<Self> {
-        let mut socket = http::connect(base)?;
+        let mut socket = Socket::connect(base)?;
         let id = last_event_id.map(|id| id.to_string());
         let mut headers = vec![("Accept", "text/event-stream")];
         headers.extend(id.as_deref().map(|id| ("Last-Event-ID", id)));
@@ -86,18 +86,16 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // It may be closed already.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        self.socket.close();
     }
 }
 
 /// Ends a stream.
-pub struct Closer(TcpStream);
+pub struct Closer(Socket);
 
 impl Closer {
     /// Now.
     pub fn close(&self) {
-        // It may be closed already.
-        let _ = self.0.shutdown(Shutdown::Both);
+        self.0.close();
     }
 }

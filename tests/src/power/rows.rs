@@ -49,6 +49,7 @@ pub(super) fn event(rng: &mut Rng, profile: Profile, seq: u64) -> Sealed {
     let class = kind.class().unwrap();
     huxiao_wire::seal(&Event {
         id: EventId::generate(raised_at, rng),
+        count: 1,
         relay: RelayId { school: school(), device: name("gate-1") },
         epoch: 7,
         seq,
@@ -66,12 +67,12 @@ pub(super) fn event(rng: &mut Rng, profile: Profile, seq: u64) -> Sealed {
 pub(super) fn receipt(rng: &mut Rng, profile: Profile, event: EventId, stage: Stage) -> Receipt {
     let officer = (stage == Stage::Acknowledged).then(|| name("014"));
     let note = if stage >= Stage::Displayed { text(rng, profile) } else { Text::default() };
-    Receipt { event, stage, at: time(rng), by: broker(1), officer, note }
+    Receipt { event, stage, at: time(rng), by: broker(1), officer, note, skew: None }
 }
 
 /// Where a copy had been before it came here.
 pub(super) fn trail(rng: &mut Rng) -> Trail {
     let (arrived, left) = (time(rng), Some(time(rng)));
     let relay = NodeName::Relay(RelayId { school: school(), device: name("gate-1") });
-    Trail::new(vec![Step { node: relay, arrived, left }]).arrived(&broker(1), time(rng))
+    Trail::new(vec![Step { node: relay, arrived, left, skew: None }]).arrived(&broker(1), time(rng), None)
 }

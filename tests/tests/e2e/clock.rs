@@ -12,7 +12,8 @@ use huxiao_runtime::metric;
 use huxiao_runtime::shutdown::Shutdown;
 use huxiao_runtime::systemd::Notifier;
 use huxiao_store::Trial;
-use huxiao_tests::lab::{Lab, Manner, Watch, http};
+use huxiao_tests::lab::{Lab, Manner, Watch, http, wait_until};
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::PATIENCE;
@@ -29,9 +30,14 @@ struct InProcess {
 
 impl InProcess {
     fn start_all(lab: Lab) -> Self {
+        Self::start_at(lab, [("broker-1", 0), ("station-001", 0), ("relay-001", 0)])
+    }
+
+    /// Each node with a clock that is so many microseconds ahead.
+    fn start_at(lab: Lab, nodes: [(&str, i64); 3]) -> Self {
         let mut all = Self { lab, runtime: runtime(), nodes: BTreeMap::new() };
-        for name in ["broker-1", "station-001", "relay-001"] {
-            all.start(name, 0);
+        for (name, ahead) in nodes {
+            all.start(name, ahead);
         }
         all.wait_connected();
         all
@@ -77,7 +83,7 @@ impl InProcess {
 
 /// Everything that numbers events: (relay epoch, relay number) and the station's number.
 fn numbers(lab: &Lab) -> Vec<(u64, u64, u64)> {
-    let number = |row: &serde_json::Value, member: &str| row[member].as_u64().unwrap();
+    let number = |row: &Value, member: &str| row[member].as_u64().unwrap();
     let rows = lab.inbox("station-001");
     rows.values().map(|row| (number(row, "epoch"), number(row, "relay_seq"), number(row, "seq"))).collect()
 }
@@ -140,4 +146,54 @@ fn a_broker_whose_clock_goes_back_carries_on() {
 #[test]
 fn a_station_whose_clock_goes_back_shows_each_alarm_once() {
     an_hour_back("station-001");
+}
+
+#[test]
+fn the_way_of_an_alarm_is_told_on_one_clock_whatever_the_clocks_show() {
+    let clocks = [("broker-1", 0), ("station-001", 600_000_000), ("relay-001", HOUR_BACK)];
+    let mut all = InProcess::start_at(Lab::init(1, 1), clocks);
+    let lab = &all.lab;
+    let way = |base: &str, id: &str| {
+        let event = http::get(base, &format!("/v1/events/{id}")).unwrap().json();
+        event["timeline"].as_array().unwrap().clone()
+    };
+    let points =
+        |way: &[Value]| -> Vec<String> { way.iter().map(|lap| lap["stage"].as_str().unwrap().to_owned()).collect() };
+    // Clocks are compared when sessions begin, but an alarm waits for nothing: the first may have been too early.
+    let (id, at_station) = wait_until("an alarm whose whole way is known", PATIENCE, || {
+        let id = lab.press("school-001");
+        lab.wait_inbox("station-001", std::slice::from_ref(&id), PATIENCE);
+        lab.displayed("station-001", &id);
+        lab.ack("station-001", &id, "014");
+        lab.wait_lamp("school-001", &id, "acknowledged", PATIENCE);
+        let way = way(&lab.base("station-001"), &id);
+        way.iter().all(|lap| lap["exact"] == true).then_some((id, way))
+    });
+    for point in ["raised", "sent", "received", "left", "arrived", "delivered", "displayed", "acknowledged"] {
+        assert!(points(&at_station).contains(&point.to_owned()), "{point} in {at_station:?}");
+    }
+    let at_relay = way(&lab.relay_of("school-001"), &id);
+    assert_eq!(points(&at_relay)[..3], ["raised", "kept", "sent"], "{at_relay:?}");
+    for point in ["stored", "delivered", "displayed", "acknowledged"] {
+        assert!(points(&at_relay).contains(&point.to_owned()), "{point} in {at_relay:?}");
+    }
+    let at_broker = way(&lab.base("broker-1"), &id);
+    assert!(points(&at_broker).contains(&"acknowledged".to_owned()), "{at_broker:?}");
+    // Their clocks are ten minutes and an hour apart.
+    for lap in [&at_station[..], &at_relay[..], &at_broker[..]].concat() {
+        assert!(lap["at_ms"].as_f64() < Some(300_000.0), "{lap}");
+        assert!(lap["exact"] == true || lap["stage"] == "stored", "{lap}");
+    }
+    // And the command draws it from any of the three.
+    for (node, base) in [
+        ("--relay", lab.relay_of("school-001")),
+        ("--station", lab.base("station-001")),
+        ("--broker", lab.base("broker-1")),
+    ] {
+        let shown = lab.run(&["alarm", "show", &id, node, &base]).stdout;
+        assert!(shown.contains("派出所已显示  On a police screen") && shown.contains('█'), "{shown}");
+    }
+    for name in ["relay-001", "station-001", "broker-1"] {
+        all.stop(name);
+    }
 }

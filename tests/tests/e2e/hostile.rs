@@ -140,7 +140,7 @@ fn a_station_cannot_raise_an_alarm_and_a_relay_cannot_read_or_take_one() {
 fn acknowledgement(event: EventId, by: &str) -> Receipt {
     let by: NodeName = by.parse().unwrap();
     let officer = Some(Name::new("666").unwrap());
-    Receipt { event, stage: Stage::Acknowledged, at: wall_now(), by, officer, note: Text::default() }
+    Receipt { event, stage: Stage::Acknowledged, at: wall_now(), by, officer, note: Text::default(), skew: None }
 }
 
 #[test]

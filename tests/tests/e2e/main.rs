@@ -10,6 +10,7 @@
     reason = "these are tests; clippy takes only functions marked as such for tests"
 )]
 
+mod blocked_udp;
 mod clock;
 mod damage;
 mod hostile;

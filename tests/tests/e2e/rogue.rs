@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use huxiao_core::{
-    Class, Event, EventCopy, EventId, Kind, Lane, Message, Mode, NodeName, PathId, RelayId, Rng, Text, Trail, WallTime,
+    Class, Event, EventCopy, EventId, Form, Kind, Lane, Message, Mode, NodeName, PathId, RelayId, Rng, Text, Trail,
+    WallTime,
 };
-use huxiao_link::{DialHandle, Expect, Link, LinkConfig, LinkEvent, Target};
+use huxiao_link::{DialHandle, Expect, Link, LinkConfig, LinkEvent, Target, Uplink};
 use huxiao_pki::{Credentials, Period};
 use huxiao_tests::lab::{Lab, wall_now};
 use quinn::crypto::rustls::QuicClientConfig;
@@ -56,6 +57,7 @@ pub(crate) fn event(relay: &str, kind: Kind, number: u64) -> (EventId, Message) 
         zone: None,
         note: Text::default(),
         raised_at: wall_now(),
+        count: 1,
     };
     let copy = EventCopy { sealed: huxiao_wire::seal(&event), trail: Trail::default(), receipts: Vec::new() };
     (id, Message::Event(copy))
@@ -79,7 +81,7 @@ impl Peer {
         let link = Link::new(credentials, LinkConfig::new(|_| true), sender).unwrap();
         let target = Target {
             addr: lab.quic().to_owned(),
-            local: None,
+            uplink: Uplink::default(),
             expect: Expect::broker(None),
             lanes: vec![Lane::Express],
         };
@@ -92,7 +94,7 @@ impl Peer {
 
     /// Sends a message.
     pub(crate) fn send(&self, class: Class, message: &Message) {
-        assert!(self.link.send(self.path, class, message));
+        assert!(self.link.send(self.path, class, Form::Stream, message));
     }
 
     /// Reads on until `pick` takes a message, or gives `None` after `within`.

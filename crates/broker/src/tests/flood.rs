@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use huxiao_core::{
-    Class, Event, EventCopy, EventId, Identity, Kind, Lane, Message, Mode, NodeName, Now, PathId, RelayId, Rng, Role,
-    Span, Stage, Text, Trail, WallTime,
+    Class, Event, EventCopy, EventId, Form, Identity, Kind, Lane, Message, Mode, NodeName, Now, PathId, RelayId, Rng,
+    Role, Span, Stage, Text, Trail, WallTime,
 };
-use huxiao_link::{DialHandle, Expect, Link, LinkConfig, LinkEvent, Target};
+use huxiao_link::{DialHandle, Expect, Link, LinkConfig, LinkEvent, Target, Uplink};
 use huxiao_pki::{Authority, Credentials, Period};
 use huxiao_runtime::clock::Clock;
 use huxiao_runtime::config::Loader;
@@ -74,7 +74,8 @@ impl Relay {
         let (sender, mut events) = mpsc::channel(4_096);
         let link = Link::new(credentials, LinkConfig::new(|_| true), sender).unwrap();
         let expect = Expect::broker(None);
-        let dial = link.dial(&Target { addr: to.to_string(), local: None, expect, lanes: vec![Lane::Express] });
+        let dial =
+            link.dial(&Target { addr: to.to_string(), uplink: Uplink::default(), expect, lanes: vec![Lane::Express] });
         let Some(LinkEvent::Up { path, .. }) = events.recv().await else { panic!("a session") };
         let rng = Rng::new(path.0);
         Self { link, events, path, me, rng, _dial: dial }
@@ -95,6 +96,7 @@ impl Relay {
             zone: None,
             note: Text::default(),
             raised_at: WallTime(wall.0),
+            count: 1,
         };
         let copy = EventCopy { sealed: huxiao_wire::seal(&event), trail: Trail::default(), receipts: Vec::new() };
         (event.id, class, Message::Event(copy))
@@ -104,7 +106,7 @@ impl Relay {
     async fn alarm(&mut self, seq: u64) -> Duration {
         let (id, class, message) = self.event(seq, Kind::Panic);
         let began = Instant::now();
-        assert!(self.link.send(self.path, class, &message));
+        assert!(self.link.send(self.path, class, Form::Stream, &message));
         loop {
             match self.events.recv().await.expect("a link that lives") {
                 LinkEvent::Message { message: Message::Receipts(receipts), .. }
@@ -126,7 +128,7 @@ fn flood(mut relay: Relay, stop: Arc<AtomicBool>, sent: Arc<AtomicU64>) -> tokio
                 return;
             }
             let (_, class, message) = relay.event(seq, Kind::Status);
-            while !relay.link.send(relay.path, class, &message) && !stop.load(Ordering::Relaxed) {
+            while !relay.link.send(relay.path, class, Form::Stream, &message) && !stop.load(Ordering::Relaxed) {
                 tokio::time::sleep(Duration::from_micros(200)).await;
             }
             sent.fetch_add(1, Ordering::Relaxed);

@@ -5,6 +5,7 @@ use crate::broker::port::{Output, Report};
 use crate::event::{Class, Text};
 use crate::id::{EventId, NodeName};
 use crate::message::{Message, Refusal};
+use crate::path::Form;
 use crate::plan::Plan;
 use crate::receipt::{Receipt, Stage};
 use crate::record::{Command, Effect};
@@ -21,7 +22,7 @@ impl Broker {
         };
         match self.record.apply(index, command) {
             Effect::Admitted(id) => self.admitted(now, index, id),
-            Effect::Noted(receipt) => self.noted(&receipt),
+            Effect::Noted(receipt) => self.noted(now, &receipt),
             Effect::Routed(id) => self.routed(now, index, id),
             Effect::Nothing => {}
         }
@@ -58,14 +59,15 @@ impl Broker {
             by: self.me.clone(),
             officer: None,
             note: Text::default(),
+            skew: None,
         };
-        self.tell_relay(&event.relay, &stored);
+        self.tell_relay(now, &event.relay, event.class, &stored);
         let mut reached = Vec::new();
         for station in &admission.stations {
             for (seat, desk) in seats_of(&mut self.desks, station).filter(|(_, desk)| desk.greeted) {
                 // What was offered on the express lane and is no longer carried has been delivered meanwhile.
                 if !offered.contains(seat) || desk.courier.carries(&id) {
-                    desk.offer(now.mono, id, event.class, Some(index), false);
+                    desk.offer(now.mono, id, (event.class, admission.sealed.wire_bytes()), Some(index), false);
                     reached.push(seat.clone());
                 }
             }
@@ -78,7 +80,7 @@ impl Broker {
         }
     }
 
-    fn noted(&mut self, receipt: &Receipt) {
+    fn noted(&mut self, now: Now, receipt: &Receipt) {
         let Some(entry) = self.record.get(&receipt.event) else { return };
         let (sealed, stations) = (entry.admission.sealed.clone(), entry.admission.stations.clone());
         let late = entry.earlier_owner(receipt).is_some();
@@ -88,14 +90,14 @@ impl Broker {
             return;
         }
         // Said before, as far as this node heard it from the seat itself; another node may have, and the relay not.
-        self.tell_relay(&sealed.event.relay, receipt);
+        self.tell_relay(now, &sealed.event.relay, sealed.event.class, receipt);
         if receipt.stage < Stage::Displayed {
             return;
         }
         for station in &stations {
             let others = seats_of(&mut self.desks, station);
             for (_, desk) in others.filter(|(seat, _)| !matches!(&receipt.by, NodeName::Station(by) if by == *seat)) {
-                let send = |path| Output::Send(path, Class::P1, Message::Receipts(vec![receipt.clone()]));
+                let send = |path| Output::Send(path, Class::P1, Form::Stream, Message::Receipts(vec![receipt.clone()]));
                 self.out.extend(desk.express().map(send));
             }
         }
@@ -116,17 +118,18 @@ impl Broker {
         if let Some(answer) = self.settled(receipt)
             && let Some(desk) = self.desks.get(seat)
         {
-            self.out.extend(desk.express().map(|path| Output::Send(path, Class::P1, answer.clone())));
+            self.out.extend(desk.express().map(|path| Output::Send(path, Class::P1, Form::Datagram, answer.clone())));
         }
     }
 
     fn routed(&mut self, now: Now, index: u64, id: EventId) {
         let Some(entry) = self.record.get(&id) else { return };
-        let (class, stations) = (entry.admission.sealed.event.class, entry.admission.stations.clone());
+        let sealed = &entry.admission.sealed;
+        let (class, bytes, stations) = (sealed.event.class, sealed.wire_bytes(), entry.admission.stations.clone());
         let mut reached = Vec::new();
         for station in &stations {
             for (seat, desk) in seats_of(&mut self.desks, station).filter(|(_, desk)| desk.greeted) {
-                desk.offer(now.mono, id, class, Some(index), false);
+                desk.offer(now.mono, id, (class, bytes), Some(index), false);
                 reached.push(seat.clone());
             }
         }
@@ -140,7 +143,8 @@ impl Broker {
                 // The next copy is a first one again, and is handed to the record again. Seats drop the repeat.
                 self.no_longer_pending(&id);
                 let relay = admission.sealed.event.relay.clone();
-                let paths = self.relays.get(&relay).filter(|_| shed).cloned().unwrap_or_default();
+                let gate = self.relays.get(&relay).filter(|_| shed);
+                let paths: Vec<_> = gate.into_iter().flat_map(|gate| gate.paths.keys().copied()).collect();
                 for path in paths {
                     self.refuse(path, NodeName::Relay(relay.clone()), id, Refusal::NoRoom);
                 }

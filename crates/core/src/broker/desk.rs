@@ -6,13 +6,14 @@ use crate::courier::Courier;
 use crate::event::Class;
 use crate::id::{EventId, PathId};
 use crate::lane::Lane;
+use crate::path::PathInfo;
 use crate::time::Timestamp;
 
 /// The node's side of one seat.
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) courier: Courier<EventId>,
-    pub(super) paths: BTreeMap<PathId, Lane>,
+    pub(super) paths: BTreeMap<PathId, PathInfo>,
     /// Whether the seat has said how much it has. Before that it is given nothing, since nobody knows what it lacks.
     pub(super) greeted: bool,
     /// When its courier wants to be woken, as the node's timer table has it.
@@ -47,15 +48,29 @@ impl Desk {
         }
     }
 
-    /// Gives the seat an event; `index` is known once the record has it.
-    pub(super) fn offer(&mut self, now: Timestamp, event: EventId, class: Class, index: Option<u64>, backlog: bool) {
+    /// The seat has said that it has everything up to `mark`, which is what it knows, whatever it was told before: it may have lost its
+    /// inbox, or a message.
+    pub(super) fn greet(&mut self, mark: u64) {
+        self.greeted = true;
+        self.told_mark = mark;
+    }
+
+    /// Gives the seat an event of this class and of about so many bytes; `index` is known once the record has it.
+    pub(super) fn offer(
+        &mut self,
+        now: Timestamp,
+        event: EventId,
+        (class, bytes): (Class, usize),
+        index: Option<u64>,
+        backlog: bool,
+    ) {
         if let Some(index) = index {
             if let Some(old) = self.indexes.insert(event, index) {
                 self.outstanding.remove(&old);
             }
             self.outstanding.insert(index, event);
         }
-        self.courier.offer(now, event, class, backlog);
+        self.courier.offer(now, event, class, backlog, bytes);
     }
 
     /// The seat has it.
@@ -82,7 +97,7 @@ impl Desk {
 
     /// Its express sessions.
     pub(super) fn express(&self) -> impl Iterator<Item = PathId> {
-        self.paths.iter().filter(|(_, lane)| **lane == Lane::Express).map(|(path, _)| *path)
+        self.paths.iter().filter(|(_, info)| info.lane == Lane::Express).map(|(path, _)| *path)
     }
 
     pub(super) fn check(&self) -> Result<(), String> {

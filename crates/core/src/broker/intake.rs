@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use crate::broker::machine::{Broker, Pending, seats_of};
 use crate::broker::port::{Output, Report};
+use crate::courier::Transmit;
 use crate::event::Class;
 use crate::id::{EventId, NodeName, PathId, RelayId};
-use crate::lane::Lane;
 use crate::limits;
 use crate::message::{EventCopy, Message, Refusal};
-use crate::receipt::Receipt;
+use crate::path::Form;
+use crate::receipt::{Receipt, Stage};
 use crate::record::{Admission, Command};
 use crate::time::Now;
 
@@ -34,9 +35,15 @@ impl Broker {
         }
         if known.is_some() {
             self.report(Report::Duplicate(id));
-            if let Some(entry) = self.record.get(&id) {
-                let receipts = entry.receipts();
-                self.send(path, Class::P1, Message::Receipts(receipts));
+            if let (Some(entry), Some(gate)) = (self.record.get(&id), self.relays.get_mut(relay))
+                && gate.tells(now, id)
+            {
+                let mut receipts = entry.receipts();
+                if gate.confirms {
+                    // What else there is to say is carried to it.
+                    receipts.retain(|receipt| matches!(receipt.stage, Stage::Stored | Stage::Acknowledged));
+                }
+                self.send(path, Class::P1, Form::Datagram, Message::Receipts(receipts));
             }
             return;
         }
@@ -67,7 +74,7 @@ impl Broker {
     fn take(&mut self, now: Now, copy: EventCopy) {
         let (id, relay) = (copy.sealed.event.id, copy.sealed.event.relay.clone());
         let stations = self.plan.route(&relay.school).to_vec();
-        let trail = copy.trail.arrived(&self.me, now.wall);
+        let trail = copy.trail.arrived(&self.me, now.wall, None);
         let admission = Admission { sealed: copy.sealed, trail, at: now.wall, by: self.me.clone(), stations };
         self.report(Report::Received(admission.sealed.clone(), admission.stations.clone()));
         if admission.stations.is_empty() {
@@ -95,7 +102,7 @@ impl Broker {
     /// The express lane: to every seat of the event's stations that is there, now.
     pub(super) fn express(&mut self, now: Now, id: EventId) {
         let Some(pending) = self.pending.get_mut(&id) else { return };
-        let class = pending.admission.sealed.event.class;
+        let class = (pending.admission.sealed.event.class, pending.admission.sealed.wire_bytes());
         let mut reached = Vec::new();
         for station in &pending.admission.stations {
             for (seat, desk) in seats_of(&mut self.desks, station).filter(|(_, desk)| desk.greeted) {
@@ -120,25 +127,44 @@ impl Broker {
         }
         self.send_receipts(path, &receipts);
         for chunk in unknown.chunks(limits::LIST_ITEMS) {
-            self.send(path, Class::P1, Message::Unknown(chunk.to_vec()));
+            self.send(path, Class::P1, Form::Stream, Message::Unknown(chunk.to_vec()));
         }
     }
 
     /// Answers to questions: below what happens now, since there may be many.
     pub(super) fn send_receipts(&mut self, path: PathId, receipts: &[Receipt]) {
         for chunk in receipts.chunks(limits::LIST_ITEMS) {
-            self.send(path, Class::P2, Message::Receipts(chunk.to_vec()));
+            self.send(path, Class::P2, Form::Stream, Message::Receipts(chunk.to_vec()));
         }
     }
 
-    pub(super) fn tell_relay(&mut self, relay: &RelayId, receipt: &Receipt) {
-        let paths = self.relays.get(relay).into_iter().flatten();
-        let express = paths.filter(|path| self.sessions.get(path).is_some_and(|s| s.lane == Lane::Express));
-        self.out.extend(express.map(|path| Output::Send(*path, Class::P1, Message::Receipts(vec![receipt.clone()]))));
+    /// Tells a relay how far its event of `class` has come.
+    pub(super) fn tell_relay(&mut self, now: Now, relay: &RelayId, class: Class, receipt: &Receipt) {
+        let Some(gate) = self.relays.get_mut(relay) else { return };
+        if receipt.stage <= Stage::Stored || class > Class::P1 || !gate.carry(now, class, receipt) {
+            if receipt.stage == Stage::Stored {
+                gate.tells(now, receipt.event);
+            }
+            let form = if receipt.stage <= Stage::Stored { Form::Datagram } else { Form::Stream };
+            let send = |path| Output::Send(path, Class::P1, form, Message::Receipts(vec![receipt.clone()]));
+            self.out.extend(gate.express().map(send));
+        }
+        self.drain_gate(relay);
+    }
+
+    /// Sends what a relay's courier has decided to send.
+    pub(super) fn drain_gate(&mut self, relay: &RelayId) {
+        let Some(gate) = self.relays.get_mut(relay) else { return };
+        while let Some((Transmit { path, class, form, .. }, receipts)) = gate.poll_output() {
+            self.out.push_back(Output::Send(path, class, form, Message::Receipts(receipts)));
+        }
+        let wake = gate.poll_timeout();
+        let old = std::mem::replace(&mut gate.wake, wake);
+        self.timers.set(NodeName::Relay(relay.clone()), old, wake);
     }
 
     pub(super) fn refuse(&mut self, path: PathId, peer: NodeName, id: EventId, refusal: Refusal) {
-        self.send(path, Class::P1, Message::Refused(id, refusal));
+        self.send(path, Class::P1, Form::Stream, Message::Refused(id, refusal));
         self.report(Report::Refused(peer, id, refusal));
     }
 }

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::Machine;
 use crate::broker::desk::{Desk, DeskView};
+use crate::broker::gate::Gate;
 use crate::broker::port::{BrokerConfig, Input, Output, Report};
 use crate::event::Class;
 use crate::id::{EventId, NodeName, PathId, RelayId, SeatId, StationId};
 use crate::lane::Lane;
-use crate::message::{Hello, Message, WIRE_MINOR};
+use crate::message::{Echo, Hello, Message, WIRE_MINOR};
+use crate::path::{Form, PathInfo};
 use crate::plan::Plan;
 use crate::receipt::Stage;
 use crate::record::{Admission, RecordState};
@@ -23,7 +25,6 @@ pub(super) struct Pending {
 
 pub(super) struct Session {
     peer: NodeName,
-    pub(super) lane: Lane,
     expired: bool,
 }
 
@@ -38,9 +39,9 @@ pub struct Broker {
     /// Statements that the record's engine is at work on.
     pub(super) noting: BTreeSet<(EventId, Stage, SeatId)>,
     pub(super) sessions: BTreeMap<PathId, Session>,
-    pub(super) relays: BTreeMap<RelayId, BTreeSet<PathId>>,
+    pub(super) relays: BTreeMap<RelayId, Gate>,
     pub(super) desks: BTreeMap<SeatId, Desk>,
-    pub(super) desk_timers: BTreeSet<(Timestamp, SeatId)>,
+    pub(super) timers: Timers,
     pub(super) route_again_at: Option<Timestamp>,
     pub(super) out: VecDeque<Output>,
     rng: Rng,
@@ -62,7 +63,7 @@ impl Broker {
             sessions: BTreeMap::new(),
             relays: BTreeMap::new(),
             desks: BTreeMap::new(),
-            desk_timers: BTreeSet::new(),
+            timers: Timers::default(),
             route_again_at: None,
             out: VecDeque::new(),
             config,
@@ -96,16 +97,19 @@ impl Broker {
         self.desks.iter().map(move |(seat, desk)| (seat, desk.view(last)))
     }
 
-    fn session_up(&mut self, now: Now, path: PathId, peer: NodeName, lane: Lane, expired: bool) {
+    fn session_up(&mut self, now: Now, path: PathId, peer: NodeName, info: PathInfo, expired: bool) {
         match &peer {
             NodeName::Relay(relay) => {
-                self.relays.entry(relay.clone()).or_default().insert(path);
+                let seed = self.rng.next_u64();
+                let gate = self.relays.entry(relay.clone()).or_insert_with(|| Gate::new(seed));
+                gate.path_up(now, path, info);
+                self.drain_gate(relay);
             }
             NodeName::Station(seat) => {
                 let seed = self.rng.next_u64();
                 let desk = self.desks.entry(seat.clone()).or_insert_with(|| Desk::new(seed));
-                desk.paths.insert(path, lane);
-                desk.courier.path_up(now.mono, path, lane);
+                desk.paths.insert(path, info);
+                desk.courier.path_up(now.mono, path, info);
                 self.drain_desk(now, seat);
             }
             NodeName::Broker { .. } => {
@@ -115,10 +119,10 @@ impl Broker {
                 ));
             }
         }
-        self.sessions.insert(path, Session { peer, lane, expired });
-        if lane == Lane::Express {
+        self.sessions.insert(path, Session { peer, expired });
+        if info.lane == Lane::Express {
             let hello = Hello { software: self.config.software.clone(), wire_minor: WIRE_MINOR, resume: None };
-            self.send(path, Class::P1, Message::Hello(hello));
+            self.send(path, Class::P1, Form::Stream, Message::Hello(hello));
         }
     }
 
@@ -126,11 +130,14 @@ impl Broker {
         let Some(session) = self.sessions.remove(&path) else { return };
         match session.peer {
             NodeName::Relay(relay) => {
-                if let Some(paths) = self.relays.get_mut(&relay) {
-                    paths.remove(&path);
-                    if paths.is_empty() {
-                        self.relays.remove(&relay);
-                    }
+                let Some(gate) = self.relays.get_mut(&relay) else { return };
+                gate.path_down(now, path);
+                if gate.paths.is_empty() {
+                    let wake = gate.wake;
+                    self.relays.remove(&relay);
+                    self.timers.set(NodeName::Relay(relay), wake, None);
+                } else {
+                    self.drain_gate(&relay);
                 }
             }
             NodeName::Station(seat) => {
@@ -140,7 +147,7 @@ impl Broker {
                     if desk.paths.is_empty() {
                         let wake = desk.wake;
                         self.desks.remove(&seat);
-                        wake.map(|at| self.desk_timers.remove(&(at, seat)));
+                        self.timers.set(NodeName::Station(seat), wake, None);
                     } else {
                         self.drain_desk(now, &seat);
                     }
@@ -153,9 +160,20 @@ impl Broker {
     fn message(&mut self, now: Now, path: PathId, message: Message) {
         let Some(session) = self.sessions.get(&path) else { return };
         let (peer, expired) = (session.peer.clone(), session.expired);
+        if let Message::Probe(number) = message {
+            let echo = Echo { number, received: now.wall, sent: now.wall };
+            return self.send(path, Class::P1, Form::Datagram, Message::Echo(echo));
+        }
+        self.heard(now, path, &peer);
         match (peer, message) {
             (NodeName::Relay(relay), Message::Event(copy)) => self.event(now, path, &relay, expired, copy),
             (NodeName::Relay(relay), Message::Inquire(ids)) => self.inquired(path, &relay, &ids),
+            (NodeName::Relay(relay), Message::Confirmed(heard)) => self.reached_relay(now, &relay, heard),
+            (NodeName::Relay(relay), Message::Hello(hello)) => {
+                if let Some(gate) = self.relays.get_mut(&relay) {
+                    gate.confirms = hello.wire_minor >= 2;
+                }
+            }
             (NodeName::Station(seat), Message::Hello(hello)) => self.greeted(now, &seat, hello.resume),
             (NodeName::Station(seat), Message::Inquire(ids)) => self.asked(path, &seat, &ids),
             (NodeName::Station(seat), Message::Receipts(receipts)) => {
@@ -166,12 +184,77 @@ impl Broker {
         }
     }
 
-    pub(super) fn send(&mut self, path: PathId, class: Class, message: Message) {
-        self.out.push_back(Output::Send(path, class, message));
+    /// A peer has said something: its courier takes that for a sign of life.
+    fn heard(&mut self, now: Now, path: PathId, peer: &NodeName) {
+        match peer {
+            NodeName::Relay(relay) => {
+                if let Some(gate) = self.relays.get_mut(relay) {
+                    gate.heard(now, path);
+                    self.drain_gate(relay);
+                }
+            }
+            NodeName::Station(seat) => {
+                if let Some(desk) = self.desks.get_mut(seat) {
+                    desk.courier.heard(now.mono, path);
+                    self.drain_desk(now, seat);
+                }
+            }
+            NodeName::Broker { .. } => {}
+        }
+    }
+
+    /// A relay has these receipts.
+    fn reached_relay(&mut self, now: Now, relay: &RelayId, heard: Vec<(EventId, Stage)>) {
+        if let Some(gate) = self.relays.get_mut(relay) {
+            heard.into_iter().for_each(|key| gate.confirmed(now, key));
+            self.drain_gate(relay);
+        }
+    }
+
+    pub(super) fn send(&mut self, path: PathId, class: Class, form: Form, message: Message) {
+        self.out.push_back(Output::Send(path, class, form, message));
     }
 
     pub(super) fn report(&mut self, report: Report) {
         self.out.push_back(Output::Report(report));
+    }
+}
+
+/// When whose courier wants to be woken.
+#[derive(Debug, Default)]
+pub(super) struct Timers(BTreeSet<(Timestamp, NodeName)>);
+
+impl Timers {
+    /// Puts `new` in the place of `old`.
+    pub(super) fn set(&mut self, peer: NodeName, old: Option<Timestamp>, new: Option<Timestamp>) {
+        if old == new {
+            return;
+        }
+        let mut entry = (Timestamp(0), peer);
+        if let Some(old) = old {
+            entry.0 = old;
+            self.0.remove(&entry);
+        }
+        if let Some(new) = new {
+            entry.0 = new;
+            self.0.insert(entry);
+        }
+    }
+
+    fn due(&self, now: Timestamp) -> Vec<NodeName> {
+        self.0.iter().take_while(|(at, _)| *at <= now).map(|(_, peer)| peer.clone()).collect()
+    }
+
+    fn next(&self) -> Option<Timestamp> {
+        self.0.first().map(|(at, _)| *at)
+    }
+
+    fn has(&self, at: Timestamp, peer: &NodeName) -> bool {
+        self.0.contains(&(at, peer.clone()))
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -189,7 +272,7 @@ impl Machine for Broker {
 
     fn handle(&mut self, now: Now, input: Input) {
         match input {
-            Input::SessionUp { path, peer, lane, expired } => self.session_up(now, path, peer, lane, expired),
+            Input::SessionUp { path, peer, info, expired } => self.session_up(now, path, peer, info, expired),
             Input::SessionDown(path) => self.session_down(now, path),
             Input::Message(path, message) => self.message(now, path, message),
             Input::Committed(index, command) => self.committed(now, index, command),
@@ -199,13 +282,22 @@ impl Machine for Broker {
     }
 
     fn handle_timeout(&mut self, now: Now) {
-        let due: Vec<SeatId> =
-            self.desk_timers.iter().take_while(|(at, _)| *at <= now.mono).map(|(_, seat)| seat.clone()).collect();
-        for seat in due {
-            if let Some(desk) = self.desks.get_mut(&seat) {
-                desk.courier.handle_timeout(now.mono);
+        for peer in self.timers.due(now.mono) {
+            match peer {
+                NodeName::Station(seat) => {
+                    if let Some(desk) = self.desks.get_mut(&seat) {
+                        desk.courier.handle_timeout(now.mono);
+                    }
+                    self.drain_desk(now, &seat);
+                }
+                NodeName::Relay(relay) => {
+                    if let Some(gate) = self.relays.get_mut(&relay) {
+                        gate.handle_timeout(now);
+                    }
+                    self.drain_gate(&relay);
+                }
+                NodeName::Broker { .. } => {}
             }
-            self.drain_desk(now, &seat);
         }
         if self.route_again_at.is_some_and(|at| at <= now.mono) {
             self.route_again_at = None;
@@ -214,8 +306,7 @@ impl Machine for Broker {
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
-        let desk = self.desk_timers.first().map(|(at, _)| *at);
-        desk.into_iter().chain(self.route_again_at).min()
+        self.timers.next().into_iter().chain(self.route_again_at).min()
     }
 
     fn poll_output(&mut self) -> Option<Output> {
@@ -226,12 +317,18 @@ impl Machine for Broker {
         self.record.check()?;
         for (seat, desk) in &self.desks {
             desk.check().map_err(|why| format!("{seat:?}: {why}"))?;
-            if desk.wake.is_some_and(|at| !self.desk_timers.contains(&(at, seat.clone()))) {
+            if desk.wake.is_some_and(|at| !self.timers.has(at, &NodeName::Station(seat.clone()))) {
                 return Err(format!("{seat:?} wants to be woken, and nobody will"));
             }
         }
-        if self.desk_timers.len() > self.desks.len() {
-            return Err("timers outlive their desks".to_owned());
+        for (relay, gate) in &self.relays {
+            gate.check().map_err(|why| format!("{relay:?}: {why}"))?;
+            if gate.wake.is_some_and(|at| !self.timers.has(at, &NodeName::Relay(relay.clone()))) {
+                return Err(format!("{relay:?} wants to be woken, and nobody will"));
+            }
+        }
+        if self.timers.len() > self.desks.len() + self.relays.len() {
+            return Err("timers outlive those whom they wake".to_owned());
         }
         if let Some(id) = self.pending.keys().find(|id| self.record.get(id).is_some()) {
             return Err(format!("{id} is pending and in the record"));
@@ -239,7 +336,7 @@ impl Machine for Broker {
         if self.pending_of.values().sum::<usize>() != self.pending.len() {
             return Err(format!("{} events are pending, not as many counted", self.pending.len()));
         }
-        let listed: usize = self.relays.values().map(BTreeSet::len).sum();
+        let listed: usize = self.relays.values().map(|gate| gate.paths.len()).sum();
         let relays = self.sessions.values().filter(|s| matches!(s.peer, NodeName::Relay(_))).count();
         if listed != relays {
             return Err(format!("{relays} relay sessions, {listed} listed"));

@@ -11,6 +11,7 @@
 
 mod commit;
 mod desk;
+mod gate;
 mod intake;
 mod machine;
 mod port;

@@ -2,8 +2,8 @@
 
 use crate::event::{Class, Sealed};
 use crate::id::{EventId, Name, NodeName, PathId, RecordId, StationId};
-use crate::lane::Lane;
 use crate::message::{Message, Refusal};
+use crate::path::{Form, PathInfo};
 use crate::plan::Plan;
 use crate::receipt::Receipt;
 use crate::record::Command;
@@ -31,8 +31,8 @@ pub enum Input {
         path: PathId,
         /// The peer.
         peer: NodeName,
-        /// Which kind of connection.
-        lane: Lane,
+        /// What kind of session.
+        info: PathInfo,
         /// Whether its certificate is out of date: only P0 is taken then.
         expired: bool,
     },
@@ -64,7 +64,7 @@ pub enum Output {
     /// The log needs these indexes no longer.
     Forget(Vec<u64>),
     /// Send this.
-    Send(PathId, Class, Message),
+    Send(PathId, Class, Form, Message),
     /// Something that people and metrics want to know.
     Report(Report),
 }

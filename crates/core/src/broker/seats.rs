@@ -7,6 +7,7 @@ use crate::event::Class;
 use crate::id::{EventId, NodeName, PathId, SeatId};
 use crate::limits;
 use crate::message::{EventCopy, Message, Resume};
+use crate::path::Form;
 use crate::receipt::{Receipt, Stage};
 use crate::record::Command;
 use crate::time::Now;
@@ -16,28 +17,29 @@ impl Broker {
     /// once had and lost is among that.
     pub(super) fn greeted(&mut self, now: Now, seat: &SeatId, resume: Option<Resume>) {
         let Some(desk) = self.desks.get_mut(seat) else { return };
-        desk.greeted = true;
         let me = NodeName::Station(seat.clone());
         let resume = resume.filter(|resume| resume.record == self.config.record);
-        let mut lacks: Vec<(Class, Option<u64>, EventId)> = Vec::new();
+        desk.greet(resume.map_or(0, |resume| resume.index));
+        let mut lacks: Vec<(Class, Option<u64>, EventId, usize)> = Vec::new();
         for (index, entry) in self.record.for_station(&seat.station, resume.map_or(0, |resume| resume.index)) {
             if resume.is_none() || !entry.has(Stage::Delivered, &me) {
                 let event = &entry.admission.sealed.event;
                 // What somebody has taken long since is history: it does not stand before what nobody has.
                 let class = if entry.is_finished() { event.class.max(Class::P3) } else { event.class };
-                lacks.push((class, Some(index), event.id));
+                lacks.push((class, Some(index), event.id, entry.admission.sealed.wire_bytes()));
             }
         }
         for (id, pending) in &mut self.pending {
             if pending.admission.stations.contains(&seat.station) {
-                lacks.push((pending.admission.sealed.event.class, None, *id));
+                let sealed = &pending.admission.sealed;
+                lacks.push((sealed.event.class, None, *id, sealed.wire_bytes()));
                 pending.offered.insert(seat.clone());
             }
         }
         // The courier sends what it is given at once, so it is given alarms first; within a class, in the record's order.
-        lacks.sort_by_key(|(class, index, _)| (*class, index.unwrap_or(u64::MAX)));
-        for (class, index, id) in lacks {
-            desk.offer(now.mono, id, class, index, true);
+        lacks.sort_by_key(|(class, index, ..)| (*class, index.unwrap_or(u64::MAX)));
+        for (class, index, id, bytes) in lacks {
+            desk.offer(now.mono, id, (class, bytes), index, true);
         }
         self.drain_desk(now, seat);
         self.tell_mark(seat);
@@ -71,15 +73,15 @@ impl Broker {
         let entry = self.record.get(&id);
         let admission = entry.map(|entry| &entry.admission).or_else(|| self.pending.get(&id).map(|p| &p.admission));
         let Some(admission) = admission else {
-            return self.send(path, Class::P1, Message::Unknown(vec![id]));
+            return self.send(path, Class::P1, Form::Stream, Message::Unknown(vec![id]));
         };
         if !admission.stations.contains(&seat.station) {
-            self.send(path, Class::P1, Message::Unknown(vec![id]));
+            self.send(path, Class::P1, Form::Stream, Message::Unknown(vec![id]));
             return self.report(Report::Improper(me, "a receipt for an event that is not routed to it"));
         }
-        let relay = admission.sealed.event.relay.clone();
+        let (relay, class) = (admission.sealed.event.relay.clone(), admission.sealed.event.class);
         if let Some(answer) = self.settled(&receipt) {
-            return self.send(path, Class::P1, answer);
+            return self.send(path, Class::P1, Form::Datagram, answer);
         }
         if self.noting.len() >= limits::BROKER_PENDING_P0 || !self.noting.insert((id, stage, seat.clone())) {
             // It is with the record's engine already, or has to wait for it: the seat says it again until it is confirmed.
@@ -88,7 +90,7 @@ impl Broker {
         if stage < Stage::Acknowledged {
             // A fact at the station, whatever becomes of the record: the presser need not wait. Who owns the alarm is decided
             // by the record's order, so an acknowledgement does wait.
-            self.tell_relay(&relay, &receipt);
+            self.tell_relay(now, &relay, class, &receipt);
         }
         self.out.push_back(Output::Propose(Command::Note(receipt)));
     }
@@ -96,7 +98,7 @@ impl Broker {
     /// Sends what a seat's courier has decided to send.
     pub(super) fn drain_desk(&mut self, now: Now, seat: &SeatId) {
         let Some(desk) = self.desks.get_mut(seat) else { return };
-        while let Some(Transmit { key: id, path, class, .. }) = desk.courier.poll_output() {
+        while let Some(Transmit { key: id, path, class, form, .. }) = desk.courier.poll_output() {
             let (admission, receipts) = match (self.record.get(&id), self.pending.get(&id)) {
                 (Some(entry), _) => (&entry.admission, entry.receipts_for_stations()),
                 (None, Some(pending)) => (&pending.admission, Vec::new()),
@@ -108,24 +110,25 @@ impl Broker {
             };
             let trail = admission.trail.clone().leaving(now.wall);
             let copy = EventCopy { sealed: admission.sealed.clone(), trail, receipts };
-            self.out.push_back(Output::Send(path, class, Message::Event(copy)));
+            self.out.push_back(Output::Send(path, class, form, Message::Event(copy)));
         }
+        // A node cannot dial a station; a station finds out by itself.
+        desk.courier.poll_race();
         let wake = desk.courier.poll_timeout();
-        if let Some(old) = std::mem::replace(&mut desk.wake, wake) {
-            self.desk_timers.remove(&(old, seat.clone()));
-        }
-        self.desk_timers.extend(wake.map(|at| (at, seat.clone())));
+        let old = std::mem::replace(&mut desk.wake, wake);
+        self.timers.set(NodeName::Station(seat.clone()), old, wake);
     }
 
     /// Tells a seat that it has everything, once that has become so.
     fn tell_mark(&mut self, seat: &SeatId) {
         let last = self.record.last_index();
         let Some(desk) = self.desks.get_mut(seat).filter(|desk| desk.greeted) else { return };
-        let path = desk.express().next();
+        // The youngest session: an older one may be dead, and its end not noticed yet.
+        let path = desk.express().max();
         if let Some(path) = path
             && let Some(index) = desk.news(last)
         {
-            self.send(path, Class::P2, Message::Mark(Resume { record: self.config.record, index }));
+            self.send(path, Class::P2, Form::Stream, Message::Mark(Resume { record: self.config.record, index }));
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::event::{Class, Kind, Text};
 use crate::id::{EventId, Name, NodeName, PathId, RecordId, RelayId, SchoolId, SeatId, StationId};
 use crate::lane::Lane;
 use crate::message::{EventCopy, Hello, Message, Refusal, Resume};
+use crate::path::PathInfo;
 use crate::plan::Plan;
 use crate::receipt::{Receipt, Stage, Trail};
 use crate::record::{Command, RecordState};
@@ -71,7 +72,7 @@ impl Bench {
             match output {
                 Output::Propose(command) => self.proposals.push(command),
                 Output::Forget(indexes) => self.forgotten.extend(indexes),
-                Output::Send(path, class, message) => self.sent.push((path, class, message)),
+                Output::Send(path, class, _, message) => self.sent.push((path, class, message)),
                 Output::Report(report) => self.reports.push(report),
             }
         }
@@ -79,7 +80,7 @@ impl Bench {
     }
 
     fn up(&mut self, path: PathId, peer: NodeName) {
-        self.step(Input::SessionUp { path, peer, lane: Lane::Express, expired: false });
+        self.step(Input::SessionUp { path, peer, info: PathInfo::plain(Lane::Express), expired: false });
     }
 
     fn hear(&mut self, path: PathId, message: Message) {
@@ -156,7 +157,7 @@ fn copy(number: u8, kind: Kind) -> Message {
 fn receipt(event: EventId, stage: Stage, seat: &SeatId) -> Receipt {
     let by = NodeName::Station(seat.clone());
     let officer = (stage == Stage::Acknowledged).then(|| seat.seat.clone());
-    Receipt { event, stage, at: WallTime(3), by, officer, note: Text::default() }
+    Receipt { event, stage, at: WallTime(3), by, officer, note: Text::default(), skew: None }
 }
 
 #[test]
@@ -192,7 +193,7 @@ fn an_event_for_another_school_is_refused_and_costs_nobody_else() {
 fn an_expired_certificate_does_not_silence_an_alarm() {
     let mut bench = Bench::new(plan(), RecordState::new(100));
     let peer = NodeName::Relay(relay_id());
-    bench.step(Input::SessionUp { path: RELAY, peer, lane: Lane::Express, expired: true });
+    bench.step(Input::SessionUp { path: RELAY, peer, info: PathInfo::plain(Lane::Express), expired: true });
     bench.raise(1, Kind::Panic);
     assert_eq!(bench.proposals.len(), 1);
     bench.raise(2, Kind::Assist);
@@ -365,7 +366,7 @@ fn a_seat_that_lost_its_express_lane_is_served_on_the_bulk_lane_at_once() {
     let p1 = seat("p1", "a");
     bench.greet(PathId(2), &p1, None);
     let peer = NodeName::Station(p1);
-    bench.step(Input::SessionUp { path: PathId(3), peer, lane: Lane::Bulk, expired: false });
+    bench.step(Input::SessionUp { path: PathId(3), peer, info: PathInfo::plain(Lane::Bulk), expired: false });
     bench.raise(1, Kind::Panic);
     assert!(bench.events_to(PathId(3)).is_empty());
     bench.step(Input::SessionDown(PathId(2)));
@@ -406,4 +407,24 @@ fn an_answer_given_elsewhere_is_there_for_those_who_ask() {
     bench.hear(RELAY, Message::Inquire(vec![id(1), id(9)]));
     assert!(bench.stages_to(RELAY).contains(&Stage::Acknowledged));
     assert!(bench.was_sent(RELAY, &Message::Unknown(vec![id(9)])));
+}
+
+#[test]
+fn a_seat_that_comes_back_without_its_inbox_is_told_its_mark_anew_though_its_old_session_lingers() {
+    let mut bench = Bench::started();
+    let p1 = seat("p1", "a");
+    bench.greet(PathId(2), &p1, None);
+    let event = bench.raise(1, Kind::Panic);
+    bench.commit();
+    bench.say(PathId(2), &p1, event, Stage::Delivered);
+    bench.commit();
+    // The seat loses its power and all that it has, twice; the node has not noticed that its earlier sessions are dead.
+    for path in [PathId(3), PathId(4)] {
+        bench.greet(path, &p1, None);
+        assert_eq!(bench.events_to(path), [event]);
+        bench.say(path, &p1, event, Stage::Delivered);
+        let marks = bench.sent.iter().filter(|(.., message)| matches!(message, Message::Mark(_)));
+        let told: Vec<PathId> = marks.map(|(to, ..)| *to).collect();
+        assert_eq!(told, [path], "it is told where it is now, or is given everything again and again");
+    }
 }

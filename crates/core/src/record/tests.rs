@@ -31,7 +31,7 @@ fn note(number: u8, stage: Stage, seat: usize) -> Command {
 }
 
 fn receipt(number: u8, stage: Stage, by: NodeName) -> Receipt {
-    Receipt { event: id(number), stage, at: WallTime(2), by, officer: None, note: Text::default() }
+    Receipt { event: id(number), stage, at: WallTime(2), by, officer: None, note: Text::default(), skew: None }
 }
 
 /// Applies to a state, and keeps the log as an engine would: without what was forgotten.

@@ -4,15 +4,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::Machine;
 use crate::courier::Courier;
-use crate::event::{Class, Event, Text};
+use crate::event::{Class, Text};
 use crate::id::{EventId, NodeName, PathId, PersistSeq};
 use crate::inquiry::Inquiry;
 use crate::keeping::Unkept;
 use crate::limits;
 use crate::message::Message;
+use crate::path::Form;
+use crate::probe::{PathHealth, Prober};
 use crate::receipt::{Receipt, Stage};
+use crate::relay::buttons::Buttons;
 use crate::relay::port::{Input, Output, RelayConfig, Report, Write};
-use crate::relay::raise::{Press, RaiseError, Raised, Ticket};
+use crate::relay::raise::{RaiseError, Raised, Ticket};
 use crate::relay::row::RelayRow;
 use crate::relay::view::EventView;
 use crate::rng::Rng;
@@ -25,17 +28,19 @@ const HURRY_EVERY: Span = Span::from_millis(500);
 pub struct Relay {
     pub(super) config: RelayConfig,
     pub(super) me: NodeName,
-    rng: Rng,
-    next_seq: u64,
+    pub(super) rng: Rng,
+    pub(super) next_seq: u64,
     next_persist: u64,
     pub(super) events: BTreeMap<EventId, EventView>,
-    open: usize,
+    pub(super) open: usize,
     finished: BTreeSet<(u64, EventId)>,
-    by_key: BTreeMap<String, EventId>,
+    pub(super) by_key: BTreeMap<String, EventId>,
+    pub(super) buttons: Buttons,
     pub(super) courier: Courier<EventId>,
     pub(super) express: BTreeSet<PathId>,
+    pub(super) prober: Prober,
     writing: BTreeMap<PersistSeq, EventId>,
-    unkept: Unkept<EventId>,
+    pub(super) unkept: Unkept<EventId>,
     lamps_due: BTreeSet<(Timestamp, EventId)>,
     pub(super) refused_until: BTreeSet<(Timestamp, EventId)>,
     /// By slot: what the region does not have, and what it has but no officer.
@@ -54,7 +59,7 @@ impl Relay {
         let mut rng = Rng::new(config.seed);
         let mut relay = Self {
             me,
-            courier: Courier::new(rng.next_u64()),
+            courier: Courier::new(rng.next_u64()).with_rate(config.copy_rate),
             rng,
             next_seq: 1,
             next_persist: 1,
@@ -62,7 +67,9 @@ impl Relay {
             open: 0,
             finished: BTreeSet::new(),
             by_key: BTreeMap::new(),
+            buttons: Buttons::default(),
             express: BTreeSet::new(),
+            prober: Prober::default(),
             writing: BTreeMap::new(),
             unkept: Unkept::new(),
             lamps_due: BTreeSet::new(),
@@ -108,10 +115,22 @@ impl Relay {
         self.courier.has_path()
     }
 
-    /// Has the driver dial at once while an alarm waits and no broker node is reached.
+    /// How each express session does.
+    pub fn paths(&self, now: Timestamp) -> impl Iterator<Item = PathHealth> {
+        self.prober.health(now)
+    }
+
+    /// By how many microseconds this relay's clock is ahead of the region's, if that is known.
+    #[must_use]
+    pub fn skew(&self) -> Option<i64> {
+        self.prober.skew()
+    }
+
+    /// Has the driver dial at once while an alarm waits and no broker node answers. A session that was taken up early, before its
+    /// handshake is over, may lead nowhere: until something has come on it, dialling goes on.
     fn hurry(&mut self, now: Now) {
         let alarms: usize = self.courier.pending()[..=Class::P1 as usize].iter().sum();
-        if alarms == 0 || self.courier.has_path() {
+        if alarms == 0 || self.courier.is_answered() {
             self.hurry_at = None;
         } else if self.hurry_at.is_none_or(|at| at <= now.mono) {
             self.hurry_at = Some(now.mono + HURRY_EVERY);
@@ -145,7 +164,7 @@ impl Relay {
             self.by_key.insert(key.clone(), id);
         }
         if !view.is_stored() {
-            self.courier.offer(now.mono, id, view.row.sealed.event.class, true);
+            self.courier.offer(now.mono, id, view.row.sealed.event.class, true, view.row.sealed.wire_bytes());
         }
         self.open += 1;
         self.watch_lamp(id, &view);
@@ -154,7 +173,7 @@ impl Relay {
     }
 
     /// Files the event under what is still to be done for it.
-    fn file(&mut self, now: Now, id: EventId) {
+    pub(super) fn file(&mut self, now: Now, id: EventId) {
         let Some(view) = self.events.get(&id) else { return };
         let slot = view.row.slot;
         if view.is_stored() {
@@ -168,89 +187,6 @@ impl Relay {
             self.open -= usize::from(self.finished.insert((slot, id)));
         } else if view.is_stored() {
             self.inquiry.add(now.mono, slot, id);
-        }
-    }
-
-    fn raise(&mut self, now: Now, ticket: Ticket, press: Press, key: Option<String>) {
-        let Some(class) = press.kind.class() else {
-            return self.answer(ticket, Err(RaiseError::UnknownKind(press.kind)));
-        };
-        if let Some(len) = key.as_ref().map(String::len).filter(|len| *len > limits::IDEMPOTENCY_KEY_BYTES) {
-            return self.answer(ticket, Err(RaiseError::KeyTooLong { len }));
-        }
-        if let Some(id) = key.as_ref().and_then(|key| self.by_key.get(key)).copied() {
-            return self.raise_again(ticket, id, &press);
-        }
-        let room = if class == Class::P0 { 0 } else { limits::RELAY_RESERVED_FOR_P0 };
-        if self.open + room >= limits::RELAY_OPEN_EVENTS {
-            return self.answer(ticket, Err(RaiseError::Full { open: self.open }));
-        }
-        let id = self.new_id(now, &press, key.as_deref());
-        let event = Event {
-            id,
-            relay: self.config.relay.clone(),
-            epoch: self.config.epoch,
-            seq: self.next_seq,
-            kind: press.kind,
-            class,
-            mode: press.mode,
-            device: press.device,
-            zone: press.zone,
-            note: press.note,
-            raised_at: now.wall,
-        };
-        self.next_seq += 1;
-        let slot = self.config.next_slot;
-        self.config.next_slot += 1;
-        let row =
-            RelayRow { slot, sealed: (self.config.seal)(&event), idempotency_key: key.clone(), receipts: Vec::new() };
-        let mut view = EventView::new(now.mono, row, false);
-        view.waiting.push((ticket, false));
-        self.report(Report::Raised(view.row.sealed.clone()));
-        self.watch_lamp(id, &view);
-        self.open += 1;
-        if let Some(key) = key {
-            self.by_key.insert(key, id);
-        }
-        self.events.insert(id, view);
-        self.file(now, id);
-        self.keep(id);
-        self.courier.offer(now.mono, id, class, false);
-    }
-
-    /// The id of a new event; with a key it is that of the press, so that a press repeated to a relay that has lost its memory is still one event.
-    fn new_id(&mut self, now: Now, press: &Press, key: Option<&str>) -> EventId {
-        let relay = &self.config.relay;
-        let text =
-            |name: &Option<crate::id::Name>| name.as_ref().map(|name| name.as_str().to_owned()).unwrap_or_default();
-        let (device, zone) = (text(&press.device), text(&press.zone));
-        let keyed = key.map(|key| {
-            let (school, gate) = (relay.school.0.as_str(), relay.device.as_str());
-            let what = [press.kind.as_str(), press.mode.as_str(), &device, &zone, press.note.as_str()];
-            EventId::for_press(now.wall, &[&[school, gate, key], &what[..]].concat())
-        });
-        // One that is here already belongs to a key that has been forgotten: this is another event.
-        keyed.filter(|id| !self.events.contains_key(id)).unwrap_or_else(|| EventId::generate(now.wall, &mut self.rng))
-    }
-
-    fn raise_again(&mut self, ticket: Ticket, id: EventId, press: &Press) {
-        let Some(view) = self.events.get_mut(&id) else { return };
-        let event = view.row.sealed.event.clone();
-        let event_class = event.class;
-        let same = event.kind == press.kind
-            && event.mode == press.mode
-            && event.device == press.device
-            && event.zone == press.zone
-            && event.note == press.note;
-        if !same {
-            self.answer(ticket, Err(RaiseError::KeyReused { id }));
-        } else if view.kept {
-            self.answer(ticket, Ok(Raised { id, repeated: true }));
-        } else {
-            view.waiting.push((ticket, true));
-            if self.unkept.contains(event_class, id) {
-                self.keep(id);
-            }
         }
     }
 
@@ -270,8 +206,8 @@ impl Relay {
         let Some(view) = self.events.get_mut(&id).filter(|view| !view.kept) else { return };
         view.kept = true;
         let waiting = std::mem::take(&mut view.waiting);
-        for (ticket, repeated) in waiting {
-            self.answer(ticket, Ok(Raised { id, repeated }));
+        for (ticket, raised) in waiting {
+            self.answer(ticket, Ok(raised));
         }
         let receipt = self.own_receipt(id, Stage::Kept, now.wall);
         self.reached(now, id, receipt);
@@ -334,21 +270,33 @@ impl Relay {
         }
     }
 
-    fn watch_lamp(&mut self, id: EventId, view: &EventView) {
+    pub(super) fn watch_lamp(&mut self, id: EventId, view: &EventView) {
         if let Some(deadline) = view.lamp.deadline() {
             self.lamps_due.insert((deadline, id));
         }
     }
 
     pub(super) fn own_receipt(&self, event: EventId, stage: Stage, at: crate::time::WallTime) -> Receipt {
-        Receipt { event, stage, at, by: self.me.clone(), officer: None, note: Text::default() }
+        Receipt {
+            event,
+            stage,
+            at,
+            by: self.me.clone(),
+            officer: None,
+            note: Text::default(),
+            skew: self.prober.skew(),
+        }
     }
 
-    pub(super) fn send(&mut self, path: PathId, class: Class, message: Message) {
-        self.out.push_back(Output::Send(path, class, message));
+    pub(super) fn send(&mut self, path: PathId, class: Class, form: Form, message: Message) {
+        self.out.push_back(Output::Send(path, class, form, message));
     }
 
-    fn answer(&mut self, ticket: Ticket, answer: Result<Raised, RaiseError>) {
+    pub(super) fn race(&mut self) {
+        self.out.push_back(Output::Race);
+    }
+
+    pub(super) fn answer(&mut self, ticket: Ticket, answer: Result<Raised, RaiseError>) {
         self.out.push_back(Output::Answer(ticket, answer));
     }
 
@@ -366,9 +314,9 @@ impl Machine for Relay {
             Input::Raise { ticket, press, idempotency_key } => self.raise(now, ticket, press, idempotency_key),
             Input::Persisted(seq) => self.persisted(now, seq),
             Input::PersistFailed(seq, why) => self.persist_failed(now, seq, why),
-            Input::PathUp(path, lane) => self.path_up(now, path, lane),
+            Input::PathUp(path, node, info) => self.path_up(now, path, node, info),
             Input::PathDown(path) => self.path_down(now, path),
-            Input::Message(_, message) => self.message(now, message),
+            Input::Message(path, message) => self.message(now, path, message),
         }
         self.dispatch(now);
         self.hurry(now);
@@ -380,7 +328,9 @@ impl Machine for Relay {
             self.keep(id);
         }
         self.offer_refused(now);
+        self.count_joined(now);
         self.inquire(now);
+        self.probe(now);
         self.courier.handle_timeout(now.mono);
         self.dispatch(now);
         self.hurry(now);
@@ -393,9 +343,11 @@ impl Machine for Relay {
             lamp,
             refused,
             self.hurry_at,
+            self.buttons.poll_timeout(),
             self.unkept.poll_timeout(),
             self.inquiry.poll_timeout(),
             self.courier.poll_timeout(),
+            self.prober.poll_timeout(),
         ];
         timers.into_iter().flatten().min()
     }
@@ -406,6 +358,8 @@ impl Machine for Relay {
 
     fn check(&self) -> Result<(), String> {
         self.courier.check()?;
+        self.prober.check()?;
+        self.buttons.check()?;
         let open = self.events.values().filter(|view| !view.is_finished()).count();
         if open != self.open || self.events.len() - open != self.finished.len() {
             return Err(format!("{open} events are open, {} counted", self.open));

@@ -5,12 +5,18 @@
 //! * It is carried until the region's record has it, and leaves the outbox only when it is finished: taken by an officer, or,
 //!   where nobody need take it, in the record and on a station's disk.
 //! * What the region says it does not know is sent again, as long as it is not finished.
+//! * A button that sticks raises a handful of events and then one a second; their counts add up to its presses.
 
+mod buttons;
+mod intake;
 mod machine;
 mod port;
 mod raise;
 mod region;
+pub mod roster;
 mod row;
+#[cfg(test)]
+mod stuck_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -20,5 +26,6 @@ mod view;
 pub use machine::Relay;
 pub use port::{Input, Output, RelayConfig, Report, Write};
 pub use raise::{Press, RaiseError, Raised, Ticket};
+pub use roster::Roster;
 pub use row::RelayRow;
 pub use view::EventView;

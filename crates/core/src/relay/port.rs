@@ -1,12 +1,12 @@
 //! What a relay is told, what it wants done, and what it reports.
 
 use crate::event::{Class, Event, Sealed};
-use crate::id::{PathId, PersistSeq, RelayId};
+use crate::id::{NodeName, PathId, PersistSeq, RelayId};
 use crate::lamp::Lamp;
-use crate::lane::Lane;
 #[cfg(doc)]
 use crate::limits;
 use crate::message::{Message, Refusal};
+use crate::path::{Form, PathInfo};
 use crate::receipt::Receipt;
 use crate::relay::raise::{Press, RaiseError, Raised, Ticket};
 use crate::relay::row::RelayRow;
@@ -19,6 +19,8 @@ pub struct RelayConfig {
     pub epoch: u64,
     /// The first slot that no event has used.
     pub next_slot: u64,
+    /// Bytes a second of alarm copies beyond the first, for each line ([`limits::COPY_BYTES_PER_SECOND`]).
+    pub copy_rate: u32,
     /// Seed of all that is random.
     pub seed: u64,
     /// Encodes an event, the same bytes for the same event.
@@ -44,7 +46,7 @@ pub enum Input {
     /// It is not, and will not be.
     PersistFailed(PersistSeq, String),
     /// A session with a broker node is there.
-    PathUp(PathId, Lane),
+    PathUp(PathId, NodeName, PathInfo),
     /// It is gone.
     PathDown(PathId),
     /// A broker node said something.
@@ -66,9 +68,11 @@ pub enum Output {
     /// Bring this to stable storage and say so with [`Input::Persisted`].
     Persist(PersistSeq, Write),
     /// Send this.
-    Send(PathId, Class, Message),
-    /// An alarm waits and no broker node is reached: dial now, whatever pause between two tries is under way.
+    Send(PathId, Class, Form, Message),
+    /// An alarm waits and no broker node answers: dial now, whatever pause between two tries is under way. Said again every half second.
     Hurry,
+    /// Alarms are under way and nothing comes back on any path: dial afresh beside the sessions that there are, and keep those.
+    Race,
     /// Answer the presser.
     Answer(Ticket, Result<Raised, RaiseError>),
     /// Something that people and metrics want to know.

@@ -8,8 +8,8 @@ use crate::limits;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// A press, or whatever else an intake saw.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A press, or whatever else an intake saw. Presses that are equal are of one button.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Press {
     /// What happened; one that this version knows.
     pub kind: Kind,
@@ -28,8 +28,11 @@ pub struct Press {
 pub struct Raised {
     /// Its id.
     pub id: EventId,
-    /// Whether an earlier request with the same key had raised it.
+    /// Whether an earlier request had raised it: one with the same key, or one that this press joined.
     pub repeated: bool,
+    /// Whether the button sticks, so that this press joined the button's last event ([`limits::PRESSES_APART`]). It is in the count of
+    /// an event that follows.
+    pub joined: bool,
 }
 
 /// Why an event is not (surely) kept.

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::courier::Transmit;
 use crate::event::Class;
-use crate::id::{EventId, PathId};
+use crate::id::{EventId, NodeName, PathId};
 use crate::lane::Lane;
 use crate::message::{EventCopy, Hello, Message, Refusal, WIRE_MINOR};
+use crate::path::{Form, PathInfo};
 use crate::receipt::{Receipt, Stage, Trail};
 use crate::relay::machine::Relay;
 use crate::relay::port::Report;
@@ -17,21 +18,24 @@ use crate::time::{Now, Span};
 const OFFER_AGAIN_AFTER: Span = Span::from_secs(60);
 
 impl Relay {
-    pub(super) fn path_up(&mut self, now: Now, path: PathId, lane: Lane) {
-        if lane == Lane::Express {
+    pub(super) fn path_up(&mut self, now: Now, path: PathId, node: NodeName, info: PathInfo) {
+        if info.lane == Lane::Express {
             self.express.insert(path);
+            self.prober.path_up(now.mono, path, node, info);
             let hello = Hello { software: self.config.software.clone(), wire_minor: WIRE_MINOR, resume: None };
-            self.send(path, Class::P1, Message::Hello(hello));
+            self.send(path, Class::P1, Form::Stream, Message::Hello(hello));
             let open = self.inquiry.newest();
             if !open.is_empty() {
-                self.send(path, Class::P2, Message::Inquire(open));
+                self.send(path, Class::P2, Form::Stream, Message::Inquire(open));
             }
         }
-        self.courier.path_up(now.mono, path, lane);
+        self.courier.path_up(now.mono, path, info);
+        self.probe(now);
     }
 
     pub(super) fn path_down(&mut self, now: Now, path: PathId) {
         self.express.remove(&path);
+        self.prober.path_down(path);
         self.courier.path_down(now.mono, path);
     }
 
@@ -39,13 +43,27 @@ impl Relay {
     pub(super) fn inquire(&mut self, now: Now) {
         let paths: Vec<PathId> = self.express.iter().copied().collect();
         if let Some((path, ids)) = self.inquiry.due(now.mono, &paths) {
-            self.send(path, Class::P2, Message::Inquire(ids));
+            self.send(path, Class::P2, Form::Stream, Message::Inquire(ids));
         }
     }
 
-    pub(super) fn message(&mut self, now: Now, message: Message) {
+    /// Sends the probes that are due.
+    pub(super) fn probe(&mut self, now: Now) {
+        self.prober.handle_timeout(now);
+        for (path, losses) in self.prober.losses() {
+            self.courier.set_losses(path, losses);
+        }
+        while let Some((path, number)) = self.prober.poll_output() {
+            self.send(path, Class::P1, Form::Datagram, Message::Probe(number));
+        }
+    }
+
+    pub(super) fn message(&mut self, now: Now, path: PathId, message: Message) {
+        self.courier.heard(now.mono, path);
+        self.prober.heard(now.mono, path);
         match message {
             Message::Receipts(receipts) => {
+                self.confirm(path, &receipts);
                 let news: BTreeSet<EventId> =
                     receipts.into_iter().filter_map(|receipt| self.receipt(now, receipt)).collect();
                 news.into_iter().for_each(|id| self.keep(id));
@@ -55,8 +73,23 @@ impl Relay {
                 ids.into_iter().for_each(|id| self.offer_again(now, id));
             }
             Message::Refused(id, refusal) => self.refused(now, id, refusal),
+            Message::Echo(echo) => self.prober.echo(now, path, echo),
             // A region has nothing else to say to a relay; a newer one's words are not held against it.
-            Message::Hello(_) | Message::Event(_) | Message::Confirmed(_) | Message::Inquire(_) | Message::Mark(_) => {}
+            Message::Hello(_)
+            | Message::Event(_)
+            | Message::Confirmed(_)
+            | Message::Inquire(_)
+            | Message::Probe(_)
+            | Message::Mark(_) => {}
+        }
+    }
+
+    /// Says that receipts have come, so that they are not carried here any longer. Also those of events that are forgotten here.
+    fn confirm(&mut self, path: PathId, receipts: &[Receipt]) {
+        let carried = receipts.iter().filter(|receipt| receipt.stage > Stage::Stored);
+        let heard: Vec<(EventId, Stage)> = carried.map(|receipt| (receipt.event, receipt.stage)).collect();
+        if !heard.is_empty() {
+            self.send(path, Class::P1, Form::Datagram, Message::Confirmed(heard));
         }
     }
 
@@ -75,8 +108,8 @@ impl Relay {
 
     fn offer_again(&mut self, now: Now, id: EventId) {
         if let Some(view) = self.events.get(&id).filter(|view| !view.is_finished() && !view.refused) {
-            let class = view.row.sealed.event.class;
-            self.courier.offer(now.mono, id, class, true);
+            let (class, bytes) = (view.row.sealed.event.class, view.row.sealed.wire_bytes());
+            self.courier.offer(now.mono, id, class, true, bytes);
         }
     }
 
@@ -103,13 +136,17 @@ impl Relay {
 
     /// Sends what the courier has decided to send.
     pub(super) fn dispatch(&mut self, now: Now) {
-        while let Some(Transmit { key: id, path, class, .. }) = self.courier.poll_output() {
+        while let Some(Transmit { key: id, path, class, form, .. }) = self.courier.poll_output() {
             let Some(view) = self.events.get(&id) else { continue };
             let sealed = view.row.sealed.clone();
-            let trail = Trail::default().arrived(&self.me, sealed.event.raised_at).leaving(now.wall);
-            self.send(path, class, Message::Event(EventCopy { sealed, trail, receipts: Vec::new() }));
+            let skew = self.prober.skew_of(path);
+            let trail = Trail::default().arrived(&self.me, sealed.event.raised_at, skew).leaving(now.wall);
+            self.send(path, class, form, Message::Event(EventCopy { sealed, trail, receipts: Vec::new() }));
             let receipt = self.own_receipt(id, Stage::Sent, now.wall);
             self.reached(now, id, receipt);
+        }
+        if self.courier.poll_race() {
+            self.race();
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SeatId};
 use crate::lamp::Lamp;
 use crate::lane::Lane;
 use crate::message::{Message, Refusal};
+use crate::path::PathInfo;
 use crate::receipt::{Receipt, Stage};
 use crate::time::{Now, Timestamp, WallTime};
 use crate::{Machine, limits};
@@ -23,8 +24,15 @@ struct Bench {
 
 impl Bench {
     fn new(rows: Vec<RelayRow>) -> Self {
-        let config =
-            RelayConfig { relay: relay_id(), epoch: 1, next_slot: 1, seed: 1, seal, software: "test".to_owned() };
+        let config = RelayConfig {
+            relay: relay_id(),
+            epoch: 1,
+            next_slot: 1,
+            copy_rate: limits::COPY_BYTES_PER_SECOND,
+            seed: 1,
+            seal,
+            software: "test".to_owned(),
+        };
         Self { relay: Relay::new(at(0), config, rows), now: 0 }
     }
 
@@ -64,7 +72,8 @@ impl Bench {
     }
 
     fn receipt(&mut self, id: EventId, stage: Stage, by: NodeName) -> Vec<Output> {
-        let receipt = Receipt { event: id, stage, at: WallTime(5), by, officer: None, note: Text::default() };
+        let receipt =
+            Receipt { event: id, stage, at: WallTime(5), by, officer: None, note: Text::default(), skew: None };
         self.step(Input::Message(PATH, Message::Receipts(vec![receipt])))
     }
 
@@ -86,7 +95,7 @@ fn seat(number: usize) -> NodeName {
 }
 
 fn copies(outputs: &[Output]) -> usize {
-    outputs.iter().filter(|output| matches!(output, Output::Send(_, _, Message::Event(_)))).count()
+    outputs.iter().filter(|output| matches!(output, Output::Send(_, _, _, Message::Event(_)))).count()
 }
 
 fn answers(outputs: &[Output]) -> Vec<&Result<Raised, RaiseError>> {
@@ -103,7 +112,7 @@ fn persists(outputs: &[Output]) -> Vec<(PersistSeq, &Write)> {
 #[test]
 fn kept_is_not_said_before_the_disk_has_it_but_the_alarm_goes_at_once() {
     let mut bench = Bench::new(vec![]);
-    bench.step(Input::PathUp(PATH, Lane::Express));
+    bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));
     let outputs = bench.raise(Kind::Panic, None);
     assert_eq!((copies(&outputs), answers(&outputs).len()), (1, 0));
     let seq = persists(&outputs)[0].0;
@@ -123,7 +132,11 @@ fn without_a_path_the_alarm_waits_and_the_lamp_says_dial_110_in_time() {
     assert_eq!(bench.lamp(id), Lamp::Kept);
     let outputs = bench.wait(1);
     assert!(outputs.iter().any(|output| matches!(output, Output::Report(Report::Lamp(_, Lamp::Dial110)))));
-    assert_eq!(copies(&bench.step(Input::PathUp(PATH, Lane::Express))), 1, "it was dropped for want of a path");
+    assert_eq!(
+        copies(&bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)))),
+        1,
+        "it was dropped for want of a path"
+    );
 }
 
 #[test]
@@ -133,7 +146,8 @@ fn same_key_twice_is_one_event() {
     assert!(answers(&bench.raise(Kind::Panic, Some("k"))).is_empty(), "it is not kept yet");
     let outputs = bench.step(Input::Persisted(persists(&first)[0].0));
     let id = bench.only_id();
-    let expected = [&Ok(Raised { id, repeated: false }), &Ok(Raised { id, repeated: true })];
+    let expected =
+        [&Ok(Raised { id, repeated: false, joined: false }), &Ok(Raised { id, repeated: true, joined: false })];
     assert_eq!(answers(&outputs), expected);
     let outputs = bench.raise(Kind::Fire, Some("k"));
     assert_eq!(answers(&outputs), [&Err(RaiseError::KeyReused { id })]);
@@ -141,7 +155,7 @@ fn same_key_twice_is_one_event() {
     let row = bench.relay.get(&id).unwrap().row.clone();
     let mut bench = Bench::new(vec![row]);
     let outputs = bench.raise(Kind::Panic, Some("k"));
-    assert_eq!(answers(&outputs), [&Ok(Raised { id, repeated: true })]);
+    assert_eq!(answers(&outputs), [&Ok(Raised { id, repeated: true, joined: false })]);
 }
 
 #[test]
@@ -155,7 +169,7 @@ fn a_key_too_long_is_refused_with_its_length() {
 #[test]
 fn a_full_disk_is_said_and_the_alarm_is_sent_and_kept_later() {
     let mut bench = Bench::new(vec![]);
-    bench.step(Input::PathUp(PATH, Lane::Express));
+    bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));
     let outputs = bench.raise(Kind::Panic, Some("k"));
     assert_eq!(copies(&outputs), 1);
     let outputs = bench.step(Input::PersistFailed(persists(&outputs)[0].0, "full".to_owned()));
@@ -175,7 +189,7 @@ fn a_full_disk_is_said_and_the_alarm_is_sent_and_kept_later() {
 #[test]
 fn what_a_station_has_but_the_record_does_not_is_still_carried() {
     let mut bench = Bench::new(vec![]);
-    bench.step(Input::PathUp(PATH, Lane::Express));
+    bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));
     bench.raise(Kind::Fault, None);
     let id = bench.only_id();
     bench.receipt(id, Stage::Delivered, seat(1));
@@ -190,7 +204,7 @@ fn what_a_station_has_but_the_record_does_not_is_still_carried() {
 #[test]
 fn what_the_region_has_forgotten_is_sent_again_until_it_is_finished() {
     let mut bench = Bench::new(vec![]);
-    bench.step(Input::PathUp(PATH, Lane::Express));
+    bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));
     bench.raise(Kind::Panic, None);
     let id = bench.only_id();
     bench.receipt(id, Stage::Stored, broker());
@@ -205,23 +219,26 @@ fn what_the_region_has_forgotten_is_sent_again_until_it_is_finished() {
 #[test]
 fn a_missed_answer_is_asked_for_at_once_by_a_new_path_and_then_every_ten_seconds() {
     let asks =
-        |outputs: &[Output]| outputs.iter().filter(|o| matches!(o, Output::Send(_, _, Message::Inquire(_)))).count();
+        |outputs: &[Output]| outputs.iter().filter(|o| matches!(o, Output::Send(_, _, _, Message::Inquire(_)))).count();
     let mut bench = Bench::new(vec![]);
-    bench.step(Input::PathUp(PATH, Lane::Express));
+    bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));
     bench.raise(Kind::Panic, None);
     let id = bench.only_id();
     bench.receipt(id, Stage::Stored, broker());
-    assert_eq!(asks(&bench.step(Input::PathUp(PathId(2), Lane::Express))), 1);
+    assert_eq!(asks(&bench.step(Input::PathUp(PathId(2), broker(), PathInfo::plain(Lane::Express)))), 1);
     assert_eq!(asks(&bench.wait(60_000)), 6, "one message a round, whatever the number of paths");
     bench.receipt(id, Stage::Acknowledged, seat(1));
     assert_eq!(asks(&bench.wait(60_000)), 0);
-    assert_eq!(bench.relay.poll_timeout(), None, "a relay at rest sleeps");
+    for path in [PATH, PathId(2)] {
+        bench.step(Input::PathDown(path));
+    }
+    assert_eq!(bench.relay.poll_timeout(), None, "a relay at rest has nothing to do but to probe its paths");
 }
 
 #[test]
 fn a_refused_event_is_offered_again_after_a_minute_and_not_before() {
     let mut bench = Bench::new(vec![]);
-    bench.step(Input::PathUp(PATH, Lane::Express));
+    bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));
     bench.raise(Kind::Assist, None);
     let id = bench.only_id();
     for _ in 0..3 {
@@ -229,7 +246,7 @@ fn a_refused_event_is_offered_again_after_a_minute_and_not_before() {
     }
     assert!(bench.relay.get(&id).unwrap().is_refused());
     assert_eq!(copies(&bench.wait(59_000)), 0);
-    assert_eq!(copies(&bench.wait(1_100)), 1);
+    assert!(copies(&bench.wait(1_100)) >= 1);
 }
 
 #[test]
@@ -274,6 +291,7 @@ fn finished_events_and_their_keys_are_forgotten_and_open_ones_are_not() {
             by: seat(1),
             officer: None,
             note: Text::default(),
+            skew: None,
         };
         bench.relay.handle(at(bench.now), Input::Message(PATH, Message::Receipts(vec![receipt])));
         let outputs: Vec<Output> = std::iter::from_fn(|| bench.relay.poll_output()).collect();
@@ -313,6 +331,7 @@ fn an_event_that_a_mended_store_holds_twice_is_one_event() {
         by: broker(),
         officer: None,
         note: Text::default(),
+        skew: None,
     });
     let mut bench = Bench::new(vec![first, second]);
     let outputs = bench.drain();
@@ -327,7 +346,7 @@ proptest! {
     #[test]
     fn a_lamp_never_goes_back(heard in prop::collection::vec((0..7_usize, 0..4_usize, 0..4_000_u64), 1..40)) {
         let mut bench = Bench::new(vec![]);
-        bench.step(Input::PathUp(PATH, Lane::Express));
+        bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));
         bench.raise(Kind::Panic, None);
         let id = bench.only_id();
         let mut shown = bench.lamp(id);
@@ -348,7 +367,9 @@ fn an_alarm_without_a_path_has_the_driver_dial_at_once_and_again() {
     assert_eq!(hurries(&bench.raise(Kind::Status, None)), 0, "a status report can wait for the next try");
     assert_eq!(hurries(&bench.raise(Kind::Panic, None)), 1);
     assert_eq!(hurries(&bench.wait(2_000)), 4, "twice a second, while nobody is reached");
-    bench.step(Input::PathUp(PATH, Lane::Express));
+    bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));
+    assert_eq!(hurries(&bench.wait(2_000)), 4, "a session on which nothing has come may be one that leads nowhere");
+    bench.step(Input::Message(PATH, Message::Probe(1)));
     assert_eq!(hurries(&bench.wait(2_000)), 0);
     assert_eq!(hurries(&bench.step(Input::PathDown(PATH))), 1);
 }

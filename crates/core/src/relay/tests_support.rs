@@ -27,6 +27,7 @@ pub(crate) fn event(kind: Kind) -> Event {
         zone: None,
         note: Text::default(),
         raised_at: WallTime(1_700_000_000_000_000),
+        count: 1,
     }
 }
 

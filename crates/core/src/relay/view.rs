@@ -3,7 +3,7 @@
 use crate::event::{Class, Sealed};
 use crate::lamp::{Lamp, LampState};
 use crate::receipt::{Receipt, Stage, add_receipt};
-use crate::relay::raise::Ticket;
+use crate::relay::raise::{Raised, Ticket};
 use crate::relay::row::RelayRow;
 use crate::time::Timestamp;
 
@@ -14,7 +14,8 @@ pub struct EventView {
     pub(super) lamp: LampState,
     pub(super) kept: bool,
     pub(super) refused: bool,
-    pub(super) waiting: Vec<(Ticket, bool)>,
+    /// Whom to tell what, once it is on disk.
+    pub(super) waiting: Vec<(Ticket, Raised)>,
 }
 
 impl EventView {

@@ -6,7 +6,8 @@ use crate::event::Class;
 use crate::id::{PathId, PersistSeq};
 use crate::limits;
 use crate::message::{EventCopy, Message};
-use crate::receipt::{Receipt, Stage};
+use crate::path::Form;
+use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage};
 use crate::station::machine::{Held, Station};
 use crate::station::officer::carried_as;
 use crate::station::port::{AckError, Output, Report};
@@ -29,7 +30,7 @@ impl Station {
         }
         let seq = self.config.next_seq;
         self.config.next_seq += 1;
-        let trail = copy.trail.arrived(&self.me, now.wall);
+        let trail = copy.trail.arrived(&self.me, now.wall, self.prober.skew_of(path));
         let mut row = InboxRow {
             seq,
             sealed: copy.sealed,
@@ -70,14 +71,14 @@ impl Station {
         held.row.unconfirmed.extend(&forgotten);
         let delivered = held.row.said(Stage::Delivered, &me).cloned();
         for stage in forgotten {
-            self.courier.offer(now.mono, (event.id, stage), carried_as(event.class, stage), false);
+            self.courier.offer(now.mono, (event.id, stage), carried_as(event.class, stage), false, RECEIPT_WIRE_BYTES);
         }
         if news {
             self.keep(seq);
             self.file(now, seq);
         }
         if let Some(receipt) = delivered {
-            self.send(path, Class::P1, Message::Receipts(vec![receipt]));
+            self.send(path, Class::P1, Form::Datagram, Message::Receipts(vec![receipt]));
         }
     }
 

@@ -10,7 +10,9 @@ use crate::inquiry::Inquiry;
 use crate::keeping::Unkept;
 use crate::lane::Lane;
 use crate::message::{Hello, Message, Resume, WIRE_MINOR};
-use crate::receipt::{Receipt, Stage};
+use crate::path::{Form, PathInfo};
+use crate::probe::{PathHealth, Prober};
+use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage};
 use crate::station::officer::carried_as;
 use crate::station::port::{AckTicket, Acknowledged, Input, Output, Report, StationConfig, Write};
 use crate::station::row::InboxRow;
@@ -38,7 +40,8 @@ pub struct Station {
     /// Alarms that no officer has taken.
     pub(super) inquiry: Inquiry,
     pub(super) courier: Courier<(EventId, Stage)>,
-    pub(super) paths: BTreeMap<PathId, (NodeName, Lane)>,
+    pub(super) paths: BTreeMap<PathId, (NodeName, PathInfo)>,
+    pub(super) prober: Prober,
     pub(super) unkept: Unkept<u64>,
     pub(super) answers: BTreeMap<PersistSeq, Vec<(AckTicket, Acknowledged)>>,
     pub(super) show_by: BTreeSet<(Timestamp, u64)>,
@@ -54,12 +57,13 @@ impl Station {
     pub fn new(now: Now, config: StationConfig, rows: Vec<InboxRow>) -> Self {
         let mut station = Self {
             me: NodeName::Station(config.seat.clone()),
-            courier: Courier::new(config.seed),
+            courier: Courier::new(config.seed).of_statements(),
             rows: BTreeMap::new(),
             by_id: BTreeMap::new(),
             removable: BTreeSet::new(),
             inquiry: Inquiry::default(),
             paths: BTreeMap::new(),
+            prober: Prober::default(),
             unkept: Unkept::new(),
             next_persist: 1,
             writing: BTreeMap::new(),
@@ -89,6 +93,11 @@ impl Station {
         self.paths.values().map(|(node, _)| node).collect()
     }
 
+    /// How each express session does.
+    pub fn path_health(&self, now: Timestamp) -> impl Iterator<Item = PathHealth> {
+        self.prober.health(now)
+    }
+
     /// Statements that the region has not confirmed.
     #[must_use]
     pub fn unconfirmed(&self) -> usize {
@@ -115,7 +124,13 @@ impl Station {
         let lost: Vec<Stage> = row.unconfirmed.iter().copied().filter(|s| row.said(*s, &self.me).is_none()).collect();
         row.unconfirmed.retain(|stage| !lost.contains(stage));
         for stage in &row.unconfirmed {
-            self.courier.offer(now.mono, (event.id, *stage), carried_as(event.class, *stage), false);
+            self.courier.offer(
+                now.mono,
+                (event.id, *stage),
+                carried_as(event.class, *stage),
+                false,
+                RECEIPT_WIRE_BYTES,
+            );
         }
         self.by_id.insert(event.id, seq);
         self.rows.insert(seq, Held { row, durable: true, show_at: None, unknown: 0 });
@@ -138,36 +153,52 @@ impl Station {
         }
     }
 
-    fn path_up(&mut self, now: Now, path: PathId, node: NodeName, lane: Lane) {
-        if lane == Lane::Express {
+    fn path_up(&mut self, now: Now, path: PathId, node: NodeName, info: PathInfo) {
+        if info.lane == Lane::Express {
             let resume = self.config.marks.get(&node).copied();
             let hello = Hello { software: self.config.software.clone(), wire_minor: WIRE_MINOR, resume };
-            self.send(path, Class::P1, Message::Hello(hello));
-            self.courier.path_up(now.mono, path, lane);
+            self.send(path, Class::P1, Form::Stream, Message::Hello(hello));
+            self.courier.path_up(now.mono, path, info);
+            self.prober.path_up(now.mono, path, node.clone(), info);
             let open = self.inquiry.newest();
             if !open.is_empty() {
-                self.send(path, Class::P2, Message::Inquire(open));
+                self.send(path, Class::P2, Form::Stream, Message::Inquire(open));
             }
         }
-        self.paths.insert(path, (node, lane));
+        self.paths.insert(path, (node, info));
+        self.probe(now);
+    }
+
+    /// Sends the probes that are due.
+    fn probe(&mut self, now: Now) {
+        self.prober.handle_timeout(now);
+        for (path, losses) in self.prober.losses() {
+            self.courier.set_losses(path, losses);
+        }
+        while let Some((path, number)) = self.prober.poll_output() {
+            self.send(path, Class::P1, Form::Datagram, Message::Probe(number));
+        }
     }
 
     fn inquire(&mut self, now: Now) {
-        let express = self.paths.iter().filter(|(_, (_, lane))| *lane == Lane::Express);
+        let express = self.paths.iter().filter(|(_, (_, info))| info.lane == Lane::Express);
         let paths: Vec<PathId> = express.map(|(path, _)| *path).collect();
         if let Some((path, ids)) = self.inquiry.due(now.mono, &paths) {
-            self.send(path, Class::P2, Message::Inquire(ids));
+            self.send(path, Class::P2, Form::Stream, Message::Inquire(ids));
         }
     }
 
     fn message(&mut self, now: Now, path: PathId, message: Message) {
+        self.courier.heard(now.mono, path);
+        self.prober.heard(now.mono, path);
         match message {
             Message::Event(copy) => self.event(now, path, copy),
             Message::Receipts(receipts) => self.heard(now, receipts),
             Message::Confirmed(stages) => self.confirmed(now, stages),
             Message::Unknown(ids) => ids.into_iter().for_each(|id| self.unknown(now, id)),
             Message::Mark(resume) => self.mark(path, resume),
-            Message::Hello(_) | Message::Inquire(_) | Message::Refused(..) => {}
+            Message::Echo(echo) => self.prober.echo(now, path, echo),
+            Message::Hello(_) | Message::Inquire(_) | Message::Probe(_) | Message::Refused(..) => {}
         }
     }
 
@@ -226,7 +257,7 @@ impl Station {
         }
         let event = row.sealed.event.clone();
         for stage in row.unconfirmed.iter().copied() {
-            self.courier.offer(now.mono, (event.id, stage), carried_as(event.class, stage), false);
+            self.courier.offer(now.mono, (event.id, stage), carried_as(event.class, stage), false, RECEIPT_WIRE_BYTES);
         }
         self.file(now, seq);
         let delivered = row.said(Stage::Delivered, &self.me).cloned();
@@ -235,20 +266,31 @@ impl Station {
 
     /// Sends what the courier has decided to send.
     pub(super) fn dispatch(&mut self, now: Now) {
-        while let Some(Transmit { key: (id, stage), path, class, .. }) = self.courier.poll_output() {
+        while let Some(Transmit { key: (id, stage), path, class, form, .. }) = self.courier.poll_output() {
             match self.get(&id).and_then(|row| row.said(stage, &self.me)).cloned() {
-                Some(receipt) => self.send(path, class, Message::Receipts(vec![receipt])),
+                Some(receipt) => self.send(path, class, form, Message::Receipts(vec![receipt])),
                 None => drop(self.courier.settle(now.mono, &(id, stage))),
             }
         }
+        if self.courier.poll_race() {
+            self.out.push_back(Output::Race);
+        }
     }
 
-    pub(super) fn send(&mut self, path: PathId, class: Class, message: Message) {
-        self.out.push_back(Output::Send(path, class, message));
+    pub(super) fn send(&mut self, path: PathId, class: Class, form: Form, message: Message) {
+        self.out.push_back(Output::Send(path, class, form, message));
     }
 
     pub(super) fn own_receipt(&self, event: EventId, stage: Stage, at: WallTime) -> Receipt {
-        Receipt { event, stage, at, by: self.me.clone(), officer: None, note: Text::default() }
+        Receipt {
+            event,
+            stage,
+            at,
+            by: self.me.clone(),
+            officer: None,
+            note: Text::default(),
+            skew: self.prober.skew(),
+        }
     }
 
     /// The write that a row waits for, if one is under way.
@@ -267,9 +309,10 @@ impl Machine for Station {
 
     fn handle(&mut self, now: Now, input: Input) {
         match input {
-            Input::PathUp(path, node, lane) => self.path_up(now, path, node, lane),
+            Input::PathUp(path, node, info) => self.path_up(now, path, node, info),
             Input::PathDown(path) => {
                 self.paths.remove(&path);
+                self.prober.path_down(path);
                 self.courier.path_down(now.mono, path);
             }
             Input::Message(path, message) => self.message(now, path, message),
@@ -287,13 +330,20 @@ impl Machine for Station {
             self.keep(seq);
         }
         self.inquire(now);
+        self.probe(now);
         self.courier.handle_timeout(now.mono);
         self.dispatch(now);
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
         let show = self.show_by.first().map(|(at, _)| *at);
-        let timers = [show, self.unkept.poll_timeout(), self.inquiry.poll_timeout(), self.courier.poll_timeout()];
+        let timers = [
+            show,
+            self.unkept.poll_timeout(),
+            self.inquiry.poll_timeout(),
+            self.courier.poll_timeout(),
+            self.prober.poll_timeout(),
+        ];
         timers.into_iter().flatten().min()
     }
 
@@ -303,6 +353,7 @@ impl Machine for Station {
 
     fn check(&self) -> Result<(), String> {
         self.courier.check()?;
+        self.prober.check()?;
         self.check_rows()
     }
 }

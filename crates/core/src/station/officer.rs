@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::event::{Class, Text};
 use crate::id::{EventId, Name, PersistSeq};
-use crate::receipt::{Receipt, Stage};
+use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage};
 use crate::station::machine::Station;
 use crate::station::port::{AckError, AckTicket, Acknowledged, Output, Report};
 use crate::time::Now;
@@ -120,7 +120,7 @@ impl Station {
         let held = self.rows.get_mut(&seq)?;
         held.row.unconfirmed.insert(stage);
         let class = held.row.sealed.event.class;
-        self.courier.offer(now.mono, (id, stage), carried_as(class, stage), false);
+        self.courier.offer(now.mono, (id, stage), carried_as(class, stage), false, RECEIPT_WIRE_BYTES);
         self.file(now, seq);
         self.keep(seq)
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::event::{Class, Text};
 use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SeatId};
-use crate::lane::Lane;
 use crate::message::{Message, Resume};
+use crate::path::{Form, PathInfo};
 use crate::receipt::{Receipt, Stage};
 use crate::station::row::InboxRow;
 
@@ -31,7 +31,7 @@ pub struct AckTicket(pub u64);
 #[derive(Debug)]
 pub enum Input {
     /// A session with this broker node is there.
-    PathUp(PathId, NodeName, Lane),
+    PathUp(PathId, NodeName, PathInfo),
     /// It is gone.
     PathDown(PathId),
     /// The node said something.
@@ -72,7 +72,7 @@ pub enum Output {
     /// Bring this to stable storage and say so with [`Input::Persisted`].
     Persist(PersistSeq, Write),
     /// Send this.
-    Send(PathId, Class, Message),
+    Send(PathId, Class, Form, Message),
     /// Show this event. `durable` is false where the disk is slow or full: the same number may be given again after a crash.
     Show {
         /// The row.
@@ -82,6 +82,8 @@ pub enum Output {
     },
     /// An event that was shown without being on disk is there now.
     NowDurable(u64),
+    /// Statements are under way and nothing comes back on any path: dial afresh beside the sessions that there are, and keep those.
+    Race,
     /// Answer the officer.
     Answer(AckTicket, Result<Acknowledged, AckError>),
     /// Something that people and metrics want to know.

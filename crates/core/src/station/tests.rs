@@ -7,6 +7,7 @@ use crate::event::{Class, Kind, Text};
 use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SeatId};
 use crate::lane::Lane;
 use crate::message::{EventCopy, Message, Resume};
+use crate::path::PathInfo;
 use crate::receipt::{Receipt, Stage, Trail};
 use crate::relay::tests_support::{event, seal};
 use crate::time::{Now, Timestamp, WallTime};
@@ -30,7 +31,7 @@ impl Bench {
 
     fn connected() -> Self {
         let mut bench = Self::new(vec![]);
-        bench.step(Input::PathUp(PATH, broker(), Lane::Express));
+        bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));
         bench
     }
 
@@ -104,7 +105,7 @@ fn copy(number: u32, kind: Kind, receipts: Vec<Receipt>) -> Message {
 
 fn receipt(event: EventId, stage: Stage, by: &str) -> Receipt {
     let officer = (stage == Stage::Acknowledged).then(|| Name::new("wang").unwrap());
-    Receipt { event, stage, at: WallTime(1), by: by.parse().unwrap(), officer, note: Text::default() }
+    Receipt { event, stage, at: WallTime(1), by: by.parse().unwrap(), officer, note: Text::default(), skew: None }
 }
 
 fn shown(outputs: &[Output]) -> Vec<bool> {
@@ -113,7 +114,7 @@ fn shown(outputs: &[Output]) -> Vec<bool> {
 
 fn said(outputs: &[Output]) -> Vec<Stage> {
     let receipts =
-        outputs.iter().filter_map(|o| if let Output::Send(_, _, Message::Receipts(r)) = o { Some(r) } else { None });
+        outputs.iter().filter_map(|o| if let Output::Send(_, _, _, Message::Receipts(r)) = o { Some(r) } else { None });
     receipts.flatten().map(|receipt| receipt.stage).collect()
 }
 
@@ -206,7 +207,7 @@ fn ack_survives_a_restart_and_the_broker_forgetting() {
     let row = bench.station.get(&alarm).unwrap().clone();
     // A restart before anybody confirmed it.
     let mut bench = Bench::new(vec![row]);
-    let outputs = bench.step(Input::PathUp(PATH, broker(), Lane::Express));
+    let outputs = bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));
     assert_eq!(said(&outputs), [Stage::Acknowledged, Stage::Delivered]);
     bench.hear(Message::Confirmed(vec![(alarm, Stage::Acknowledged), (alarm, Stage::Delivered)]));
     assert_eq!(bench.station.unconfirmed(), 0);
@@ -233,16 +234,19 @@ fn what_the_region_does_not_know_is_given_up_in_the_end_and_said_again_if_the_ev
 #[test]
 fn an_alarm_that_nobody_took_is_asked_about_until_somebody_has() {
     let asks =
-        |outputs: &[Output]| outputs.iter().filter(|o| matches!(o, Output::Send(_, _, Message::Inquire(_)))).count();
+        |outputs: &[Output]| outputs.iter().filter(|o| matches!(o, Output::Send(_, _, _, Message::Inquire(_)))).count();
     let mut bench = Bench::connected();
     let alarm = bench.alarm();
     bench.hear(Message::Confirmed(vec![(alarm, Stage::Delivered)]));
     assert_eq!(bench.station.unacknowledged().count(), 1);
     assert_eq!(asks(&bench.wait(30_000)), 3);
-    assert_eq!(asks(&bench.step(Input::PathUp(PathId(2), broker(), Lane::Express))), 1);
+    assert_eq!(asks(&bench.step(Input::PathUp(PathId(2), broker(), PathInfo::plain(Lane::Express)))), 1);
     bench.hear(Message::Receipts(vec![receipt(alarm, Stage::Acknowledged, "station/p2/a")]));
     assert_eq!((asks(&bench.wait(30_000)), bench.station.unacknowledged().count()), (0, 0));
-    assert_eq!(bench.station.poll_timeout(), None, "a station at rest sleeps");
+    for path in [PATH, PathId(2)] {
+        bench.step(Input::PathDown(path));
+    }
+    assert_eq!(bench.station.poll_timeout(), None, "a station at rest has nothing to do but to probe its paths");
 }
 
 #[test]
@@ -254,9 +258,9 @@ fn a_mark_that_was_overtaken_takes_nothing_back() {
     assert_eq!(writes(&bench.hear(mark(9, 1))), 1);
     assert_eq!(writes(&bench.hear(mark(5, 1))), 0);
     assert_eq!(writes(&bench.hear(mark(1, 2))), 1, "another record begins anew");
-    let outputs = bench.step(Input::PathUp(PathId(2), broker(), Lane::Express));
+    let outputs = bench.step(Input::PathUp(PathId(2), broker(), PathInfo::plain(Lane::Express)));
     let hello =
-        outputs.iter().find_map(|o| if let Output::Send(_, _, Message::Hello(h)) = o { h.resume } else { None });
+        outputs.iter().find_map(|o| if let Output::Send(_, _, _, Message::Hello(h)) = o { h.resume } else { None });
     assert_eq!(hello.unwrap().index, 1);
 }
 
@@ -278,7 +282,7 @@ fn a_row_that_was_written_short_says_again_what_it_can() {
     row.receipts.clear();
     row.unconfirmed = [Stage::Delivered, Stage::Displayed].into();
     let mut bench = Bench::new(vec![row]);
-    let outputs = bench.step(Input::PathUp(PATH, broker(), Lane::Express));
+    let outputs = bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));
     assert_eq!(said(&outputs), [Stage::Delivered]);
 }
 

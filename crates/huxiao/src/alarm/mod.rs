@@ -6,6 +6,7 @@ mod send;
 mod show;
 mod view;
 mod watch;
+mod waterfall;
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub enum AlarmCommand {
     ///
     /// Connects again by itself and misses nothing meanwhile. Tells the station that what was printed is on a screen.
     Watch(watch::WatchArgs),
-    /// Show one event as a relay or a station knows it
+    /// Show one event as a node knows it, and how long each stage of its way took
     Show(show::ShowArgs),
     /// Take an alarm as an officer
     ///

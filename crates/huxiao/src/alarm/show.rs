@@ -1,9 +1,10 @@
-//! `huxiao alarm show`: one event as a relay or a station knows it.
+//! `huxiao alarm show`: one event as a node knows it, and its way as a waterfall.
 
 use clap::Args;
 use huxiao_core::EventId;
 
 use super::view::View;
+use super::waterfall::waterfall;
 use crate::exit::{Code, Failure, Outcome};
 use crate::http::{Client, Endpoint};
 use crate::output::{self, Format};
@@ -29,6 +30,9 @@ struct Node {
     /// Ask this station
     #[arg(long, value_name = "URL", env = "HUXIAO_STATION_URL")]
     station: Option<Endpoint>,
+    /// Ask this broker node
+    #[arg(long, value_name = "URL", env = "HUXIAO_BROKER_URL")]
+    broker: Option<Endpoint>,
 }
 
 /// Runs it.
@@ -36,14 +40,18 @@ struct Node {
 /// # Errors
 /// The node cannot be reached, or does not have the event.
 pub async fn run(args: ShowArgs) -> Outcome {
-    let Some(endpoint) = args.node.relay.or(args.node.station) else {
-        return Err(Failure::new(Code::Usage, "say which node: --relay URL or --station URL"));
+    let Some(endpoint) = args.node.relay.or(args.node.station).or(args.node.broker) else {
+        return Err(Failure::new(Code::Usage, "say which node: --relay URL, --station URL or --broker URL"));
     };
     let path = format!("/v1/events/{}", args.id);
     let json = Client::new(endpoint).get_json(&path).await.map_err(Failure::failed)?;
     let view = View::new(json);
     match args.output {
         Format::Json => output::finish_json(Code::Ok, &view.with_stage_ms()),
-        Format::Table => output::finish(Code::Ok, &view.table()),
+        Format::Table => {
+            let way = waterfall(&view.laps(), output::columns());
+            let gap = if way.is_empty() { "" } else { "\n" };
+            output::finish(Code::Ok, &format!("{}{gap}{way}", view.table()))
+        }
     }
 }

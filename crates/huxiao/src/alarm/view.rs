@@ -9,6 +9,7 @@ use huxiao_core::{Kind, Mode, Stage};
 use huxiao_runtime::time_format::parse_rfc3339;
 use serde_json::Value;
 
+use super::waterfall::Lap;
 use crate::output;
 
 /// An event of either API.
@@ -59,11 +60,21 @@ impl View {
         both(words["zh"].as_str().unwrap_or_default(), words["en"].as_str().unwrap_or_default())
     }
 
-    /// Milliseconds from the press to each stage, as far as the clocks of the nodes that say so agree.
+    /// The points of its way that the node tells of.
+    #[must_use]
+    pub fn laps(&self) -> Vec<Lap> {
+        Lap::all(&self.0)
+    }
+
+    /// Milliseconds from the press to each stage: on one clock where the node tells so, otherwise as far as the clocks agree.
     #[must_use]
     pub fn stage_ms(&self) -> BTreeMap<&'static str, f64> {
+        let laps = self.laps();
         let Ok(raised) = parse_rfc3339(self.text("raised_at")) else { return BTreeMap::new() };
         let since = |stage: Stage| {
+            if let Some(lap) = laps.iter().find(|lap| lap.stage() == stage.as_str()) {
+                return Some((stage.as_str(), lap.at_ms()));
+            }
             let at = parse_rfc3339(self.0["stages"].get(stage.as_str())?.as_str()?).ok()?;
             Some((stage.as_str(), millis(at - raised)))
         };
@@ -80,7 +91,13 @@ impl View {
         json
     }
 
-    /// What it is, in words: kind, class, mode.
+    /// How many presses it stands for.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0["count"].as_u64().unwrap_or(1)
+    }
+
+    /// What it is, in words: kind, count, mode.
     #[must_use]
     pub fn title(&self) -> String {
         let kind = self.text("kind");
@@ -89,7 +106,10 @@ impl View {
             .into_iter()
             .find(|(name, _)| self.flag(name));
         let mode = mode.map_or_else(String::new, |(name, zh)| format!("  [{zh} {name}]"));
-        format!("{kind}  {}{mode}", words.unwrap_or_default()).trim_end().to_owned()
+        // A button that sticks.
+        let times =
+            Some(self.count()).filter(|count| *count > 1).map_or_else(String::new, |count| format!("  ×{count}"));
+        format!("{kind}  {}{times}{mode}", words.unwrap_or_default()).trim_end().to_owned()
     }
 
     /// One line for a list that people read.
@@ -110,6 +130,9 @@ impl View {
         rows.extend(named.map(|name| (name, self.text(name).to_owned())));
         rows.extend(self.lamp_words().map(|words| ("lamp", words)));
         rows.extend(self.owner().map(|owner| ("acknowledged_by", owner)));
+        if self.count() > 1 {
+            rows.push(("count", format!("{}  按键连续触发  presses of a button that sticks", self.count())));
+        }
         if self.flag("refused") {
             rows.push(("refused", "a broker node refused it; the relay's log says why".to_owned()));
         }

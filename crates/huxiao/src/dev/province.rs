@@ -3,7 +3,7 @@
 //! Invariant: the folder that this command made for itself is removed at the end, one that was given is not.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ use crate::http::{Client, Endpoint};
 use crate::lab::{self, InitArgs};
 use crate::{node, random, role, version};
 
+/// Ports that are tried for a broker.
+const PORTS: u32 = 16;
 /// How long the nodes may take to stop.
 const DRAIN: Span = Span::from_secs(5);
 
@@ -45,7 +47,7 @@ impl Province {
     pub(super) async fn start(args: &DevArgs) -> Result<Self, Failure> {
         let folder = Folder::new(args.data.as_deref())?;
         let host_ip = if args.listen_all { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
-        let port = free_udp_port().map_err(Failure::failed)?;
+        let port = free_port().map_err(Failure::failed)?;
         let layout = lab::init(&InitArgs {
             dir: folder.path.clone(),
             brokers: vec![Address::Socket((Ipv4Addr::LOCALHOST, port).into())],
@@ -130,7 +132,7 @@ impl Province {
             "huxiao dev — a DEVELOPMENT province in one process. Never use it for real alarms.".to_owned(),
             "开发模式，不可用于真实报警。".to_owned(),
             String::new(),
-            format!("  broker    {}   sessions {} (UDP)", self.broker.1, self.broker.0),
+            format!("  broker    {}   sessions {} (UDP and TCP)", self.broker.1, self.broker.0),
         ];
         let list = |what: &str, nodes: &[(String, Endpoint)], lines: &mut Vec<String>| {
             lines.extend(nodes.iter().take(4).map(|(name, endpoint)| format!("  {what:<9} {endpoint}   {name}")));
@@ -209,7 +211,16 @@ impl Drop for Folder {
     }
 }
 
-/// A UDP port that was free a moment ago.
-fn free_udp_port() -> std::io::Result<u16> {
-    Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+/// A port that was free on UDP and on TCP a moment ago.
+fn free_port() -> std::io::Result<u16> {
+    let mut tried = 0;
+    loop {
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = udp.local_addr()?.port();
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(port),
+            Err(error) if tried >= PORTS => return Err(error),
+            Err(_) => tried += 1,
+        }
+    }
 }

@@ -38,7 +38,7 @@ pub enum LabCommand {
 pub struct InitArgs {
     /// The folder; it must be empty or not exist
     pub(crate) dir: PathBuf,
-    /// Where the broker nodes listen (UDP): host:port, several separated by commas
+    /// Where the broker nodes listen (UDP and TCP): host:port, several separated by commas
     #[arg(long, value_name = "HOST:PORT", required = true, value_delimiter = ',', value_parser = broker)]
     pub(crate) brokers: Vec<Address>,
     /// Schools, each with one relay
@@ -106,7 +106,7 @@ pub(crate) fn init(args: &InitArgs) -> Result<Layout, LabError> {
         return Err(LabError::SameBroker(broker.clone()));
     }
     let nodes = args.brokers.len() + usize::from(args.schools) + usize::from(args.stations);
-    let ports = ports::choose(nodes, args.http_base)?;
+    let ports = ports::choose(nodes, args.http_base, &args.brokers.iter().filter_map(port_of).collect::<Vec<_>>())?;
     let layout = Layout::new(args, &ports);
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -159,6 +159,14 @@ fn alternative_names(node: &Node) -> Vec<String> {
         Some(Address::Socket(socket)) => vec![socket.ip().to_string()],
         Some(Address::Host { host, .. }) => vec![host.clone()],
         Some(Address::Unix(_)) | None => Vec::new(),
+    }
+}
+
+fn port_of(broker: &Address) -> Option<u16> {
+    match broker {
+        Address::Socket(socket) => Some(socket.port()),
+        Address::Host { port, .. } => Some(*port),
+        Address::Unix(_) => None,
     }
 }
 

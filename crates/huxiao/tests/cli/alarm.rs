@@ -200,3 +200,48 @@ fn an_officer_takes_an_alarm_or_learns_who_has_it() {
         assert_eq!((json.code, &json.json()["owner"]["officer"]), (Some(exit), &json!("014")));
     }
 }
+
+/// An event with its way, as a node of this version tells it.
+fn timed() -> Value {
+    let mut event = event(&["kept", "received", "displayed"]);
+    let lap = |stage: &str, by: &str, at: f64, took: f64, exact: bool| json!({ "stage": stage, "by": by, "at_ms": at, "took_ms": took, "exact": exact });
+    event["count"] = json!(995);
+    event["timeline"] = json!([
+        lap("raised", "relay/school-001/gate", 0.0, 0.0, true),
+        lap("kept", "relay/school-001/gate", 2.5, 2.5, true),
+        lap("received", "broker/r1/n1", 50.0, 50.0, true),
+        lap("displayed", "station/p1/d1", 200.0, 150.0, false),
+    ]);
+    event
+}
+
+#[test]
+fn a_shown_event_has_its_way_as_a_waterfall() {
+    let server = Server::start(move |_| Answer::Json(200, timed().to_string()));
+    for node in ["--relay", "--station", "--broker"] {
+        let shown = run(["alarm", "show", ID, node, &server.url]);
+        assert_eq!(shown.code, Some(0), "{shown:?}");
+        let line = |words: &str| {
+            let found = shown.stdout.lines().find(|line| line.contains(words));
+            found.unwrap_or_else(|| panic!("{words} in {}", shown.stdout)).to_owned()
+        };
+        let received = line("区域中心收到  Received by the region");
+        // Not a terminal: sixty columns for two hundred milliseconds.
+        assert_eq!((received.matches('█').count(), received.matches('·').count()), (15, 0), "{received}");
+        assert!(received.contains("broker/r1/n1") && received.contains("50.0 ms") && !received.contains('~'));
+        let displayed = line("派出所已显示  On a police screen");
+        assert_eq!((displayed.matches('█').count(), displayed.matches('·').count()), (45, 15), "{displayed}");
+        assert!(displayed.contains("~150.0 ms") && displayed.contains("~200.0 ms"), "{displayed}");
+        assert!(line("按键连续触发").contains("995") && line("One-key alarm").contains("×995"));
+    }
+    let json = run(["alarm", "show", ID, "--broker", &server.url, "--output", "json"]).json();
+    assert_eq!(json["timeline"], timed()["timeline"]);
+    assert_eq!(json["stage_ms"], json!({ "kept": 2.5, "received": 50.0, "displayed": 200.0 }), "on one clock");
+}
+
+#[test]
+fn a_node_that_tells_no_way_is_shown_without_one() {
+    let server = relay(&["kept"]);
+    let shown = run(["alarm", "show", ID, "--relay", &server.url]);
+    assert!(shown.stdout.contains("kept") && !shown.stdout.contains("since pressed"), "{shown:?}");
+}

@@ -18,6 +18,7 @@ fn event(path: u64, number: u64, kind: Kind) -> LinkEvent {
         zone: None,
         note: Text::default(),
         raised_at: WallTime(1_000),
+        count: 1,
     };
     let copy = EventCopy { sealed: huxiao_wire::seal(&event), trail: Trail::default(), receipts: Vec::new() };
     LinkEvent::Message { path: PathId(path), message: Message::Event(copy) }

@@ -35,7 +35,7 @@ async fn an_alarm_goes_with_the_first_flight_and_nothing_else_does() {
     let began = Instant::now();
     let _cold = cold.link.dial(&target(line.addr, &[Lane::Express]));
     let path = cold.up().await.0;
-    assert!(cold.link.send(path, Class::P0, &alarm(1)));
+    assert!(cold.link.send(path, Class::P0, Form::Stream, &alarm(1)));
     assert!(!broker.up().await.4);
     broker.message().await;
     let cold_took = began.elapsed();
@@ -46,8 +46,8 @@ async fn an_alarm_goes_with_the_first_flight_and_nothing_else_does() {
     assert!(early);
     assert_eq!(peer.identity, identity("broker/east/b1"), "as the last session proved");
     assert!(relay.link.stats()[0].early);
-    assert!(relay.link.send(path, Class::P0, &hello("waits for the handshake")));
-    assert!(relay.link.send(path, Class::P0, &alarm(2)));
+    assert!(relay.link.send(path, Class::P0, Form::Stream, &hello("waits for the handshake")));
+    assert!(relay.link.send(path, Class::P0, Form::Stream, &alarm(2)));
     let (accepted, peer, _, _, early) = broker.up().await;
     assert!(early, "the broker took it up before the handshake was over");
     assert_eq!(peer.identity, identity("relay/school-1/gate"));
@@ -57,7 +57,7 @@ async fn an_alarm_goes_with_the_first_flight_and_nothing_else_does() {
     println!("dial to alarm at the broker over {ONE_WAY:?} one way: cold {cold_took:?}, 0-RTT {early_took:?}");
 
     // The broker believes a resumed relay at once, and answers it.
-    assert!(broker.link.send(accepted, Class::P1, &hello("answer")));
+    assert!(broker.link.send(accepted, Class::P1, Form::Stream, &hello("answer")));
     assert_eq!(relay.message().await, (path, hello("answer")));
     eventually("both know that it is over", || !relay.link.stats()[0].early && !broker.link.stats()[1].early).await;
     let counters = relay.link.counters();
@@ -75,8 +75,8 @@ async fn what_a_new_process_rejects_is_sent_again() {
     let (mut relay, _handle) = about_to_redial(&world, &mut broker, &line, new).await;
     let (path, .., early) = relay.up().await;
     assert!(early);
-    assert!(relay.link.send(path, Class::P0, &alarm(1)));
-    assert!(relay.link.send(path, Class::P1, &hello("later")));
+    assert!(relay.link.send(path, Class::P0, Form::Stream, &alarm(1)));
+    assert!(relay.link.send(path, Class::P1, Form::Stream, &hello("later")));
     let (accepted, .., early) = again.up().await;
     assert!(!early, "the full handshake was awaited");
     let both = [again.message().await, again.message().await];
@@ -117,7 +117,7 @@ async fn revocation_is_asked_on_a_resumed_session_too() {
     relay.down().await;
     let (path, .., early) = relay.up().await;
     assert!(early);
-    assert!(relay.link.send(path, Class::P0, &alarm(1)));
+    assert!(relay.link.send(path, Class::P0, Form::Stream, &alarm(1)));
     relay.down().await;
     broker.silence(Duration::from_millis(300)).await;
     assert!(broker.link.counters().peers_refused > 0);
@@ -132,10 +132,27 @@ async fn a_repeated_alarm_is_delivered_twice_and_harms_nothing() {
     let (path, .., early) = relay.up().await;
     assert!(early);
     for _ in 0..2 {
-        assert!(relay.link.send(path, Class::P0, &alarm(1)));
+        assert!(relay.link.send(path, Class::P0, Form::Stream, &alarm(1)));
     }
     let accepted = broker.up().await.0;
     for _ in 0..2 {
         assert_eq!(broker.message().await, (accepted, alarm(1)));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_datagram_goes_with_the_first_flight_if_it_may_be_repeated() {
+    let world = World::new();
+    let (mut broker, addr) = world.broker(|_| {}).await;
+    let line = Line::new(addr, ONE_WAY).await;
+    let (mut relay, _handle) = about_to_redial(&world, &mut broker, &line, addr).await;
+    let (path, .., early) = relay.up().await;
+    assert!(early);
+    assert!(relay.link.send(path, Class::P1, Form::Datagram, &hello("waits for the handshake")));
+    assert!(relay.link.send(path, Class::P0, Form::Datagram, &alarm(1)));
+    assert_eq!(relay.link.counters().datagrams_sent, 1);
+    let (accepted, .., early) = broker.up().await;
+    assert!(early);
+    assert_eq!(broker.message().await, (accepted, alarm(1)));
+    assert_eq!(broker.message().await, (accepted, hello("waits for the handshake")));
 }

@@ -75,7 +75,7 @@ async fn many_bad_frames_cost_the_session_and_nobody_elses() {
     }
     assert_eq!(broker.down().await, (path, DownReason::BadFrames));
     peer.closed().await;
-    assert!(relay.link.send(honest, huxiao_core::Class::P0, &alarm(2)));
+    assert!(relay.link.send(honest, huxiao_core::Class::P0, Form::Stream, &alarm(2)));
     assert_eq!(broker.message().await.1, alarm(2));
 }
 

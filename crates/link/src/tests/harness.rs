@@ -1,21 +1,19 @@
 //! A province for tests: an authority, nodes with links, a hostile peer, and a slow line.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+pub(super) use huxiao_core::Form;
 use huxiao_core::{
-    Class, Event, EventCopy, EventId, Hello, Identity, Kind, Lane, Message, Mode, Name, NodeName, PathId, RelayId, Rng,
-    SchoolId, Text, Trail, WallTime,
+    Class, Cost, Event, EventCopy, EventId, Hello, Identity, Kind, Lane, Message, Mode, Name, NodeName, PathId,
+    RelayId, Rng, SchoolId, Text, Trail, WallTime,
 };
 use huxiao_pki::{Authority, Credentials, Peer, Period};
 use huxiao_wire::seal;
 use quinn::{Connection, Endpoint};
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
+pub(super) use super::line::Line;
 use crate::registry::wall_now;
 use crate::*;
 
@@ -78,7 +76,7 @@ pub(super) fn identity(node: &str) -> Identity {
 }
 
 pub(super) fn target(addr: SocketAddr, lanes: &[Lane]) -> Target {
-    Target { addr: addr.to_string(), local: None, expect: Expect::broker(None), lanes: lanes.to_vec() }
+    Target { addr: addr.to_string(), uplink: Uplink::default(), expect: Expect::broker(None), lanes: lanes.to_vec() }
 }
 
 /// A link with its driver's ear.
@@ -101,7 +99,7 @@ impl Node {
 
     pub(super) async fn up(&mut self) -> (PathId, Peer, Lane, SocketAddr, bool) {
         match self.next().await {
-            LinkEvent::Up { path, peer, lane, remote, early } => (path, peer, lane, remote, early),
+            LinkEvent::Up { path, peer, info, remote, early } => (path, peer, info.lane, remote, early),
             other => panic!("expected Up, got {other:?}"),
         }
     }
@@ -130,8 +128,8 @@ impl Node {
 
 /// A hostile peer: a connection of a node with good credentials, without a link around it.
 pub(super) async fn raw(credentials: &Credentials, addr: SocketAddr, lane: Lane) -> (Endpoint, Connection) {
-    let endpoint = transport::dialler(None, addr).unwrap();
-    let config = transport::client_config(credentials, lane).unwrap();
+    let endpoint = transport::dialler(&Uplink::default(), addr).unwrap();
+    let config = transport::Clients::new(credentials).unwrap().get(lane, Cost::Free, true);
     let connection = endpoint.connect_with(config, addr, "any.name").unwrap().await.unwrap();
     (endpoint, connection)
 }
@@ -159,6 +157,7 @@ pub(super) fn alarm(number: u64) -> Message {
         zone: None,
         note: Text::default(),
         raised_at: WallTime(1_000),
+        count: 1,
     };
     Message::Event(EventCopy { sealed: seal(&event), trail: Trail::default(), receipts: Vec::new() })
 }
@@ -169,61 +168,4 @@ pub(super) fn hello(software: &str) -> Message {
 
 pub(super) fn is_broker(identity: &Identity) -> bool {
     matches!(identity.node, NodeName::Broker { .. })
-}
-
-/// A line with a delay in each direction that keeps packets in order, and that can be laid to another place.
-pub(super) struct Line {
-    pub(super) addr: SocketAddr,
-    to: Arc<Mutex<SocketAddr>>,
-}
-
-impl Line {
-    pub(super) async fn new(to: SocketAddr, delay: Duration) -> Self {
-        let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-        let line = Self { addr: front.local_addr().unwrap(), to: Arc::new(Mutex::new(to)) };
-        tokio::spawn(carry(front, Arc::clone(&line.to), delay));
-        line
-    }
-
-    /// Whoever dials from now on comes out at `to`; those who have dialled stay where they are.
-    pub(super) fn lead_to(&self, to: SocketAddr) {
-        *self.to.lock().unwrap() = to;
-    }
-}
-
-async fn carry(front: Arc<UdpSocket>, to: Arc<Mutex<SocketAddr>>, delay: Duration) {
-    let mut backs = HashMap::new();
-    let mut buffer = vec![0; 65_536];
-    while let Ok((len, from)) = front.recv_from(&mut buffer).await {
-        let back = match backs.entry(from) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-                let to = *to.lock().unwrap();
-                back.connect(to).await.unwrap();
-                tokio::spawn(answers(Arc::clone(&back), delayed(Arc::clone(&front), from, delay)));
-                new.insert(delayed(back, to, delay))
-            }
-        };
-        let _ = back.send((Instant::now(), buffer[..len].to_vec()));
-    }
-}
-
-async fn answers(back: Arc<UdpSocket>, out: mpsc::UnboundedSender<(Instant, Vec<u8>)>) {
-    let mut buffer = vec![0; 65_536];
-    while let Ok(len) = back.recv(&mut buffer).await {
-        let _ = out.send((Instant::now(), buffer[..len].to_vec()));
-    }
-}
-
-/// Sends what it is given to `to`, each packet `delay` after it came.
-fn delayed(socket: Arc<UdpSocket>, to: SocketAddr, delay: Duration) -> mpsc::UnboundedSender<(Instant, Vec<u8>)> {
-    let (sender, mut waiting) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
-    tokio::spawn(async move {
-        while let Some((came, datagram)) = waiting.recv().await {
-            tokio::time::sleep_until((came + delay).into()).await;
-            let _ = socket.send_to(&datagram, to).await;
-        }
-    });
-    sender
 }

@@ -20,9 +20,9 @@ async fn both_ends_learn_who_the_other_is_and_exchange_messages() {
     assert_eq!((peer.identity, peer.validity), (identity("relay/school-1/gate"), Validity::Valid));
     assert_eq!((lane, early), (Lane::Express, false));
 
-    assert!(relay.link.send(to_broker, Class::P0, &alarm(1)));
+    assert!(relay.link.send(to_broker, Class::P0, Form::Stream, &alarm(1)));
     assert_eq!(broker.message().await, (to_relay, alarm(1)));
-    assert!(broker.link.send(to_relay, Class::P1, &hello("broker")));
+    assert!(broker.link.send(to_relay, Class::P1, Form::Stream, &hello("broker")));
     assert_eq!(relay.message().await, (to_broker, hello("broker")));
     assert_eq!(relay.link.stats()[0].peer.identity, identity("broker/east/b1"));
     eventually("the send is acknowledged", || relay.link.counters().messages_sent == 1).await;
@@ -54,7 +54,7 @@ async fn an_expired_certificate_comes_up_flagged_on_either_end() {
     let (to_broker, peer, ..) = relay.up().await;
     assert_eq!((peer.validity, peer.not_after.0 / DAY), (Validity::Expired, past.not_after.0 / DAY));
     assert_eq!(broker.up().await.1.validity, Validity::Expired);
-    assert!(relay.link.send(to_broker, Class::P0, &alarm(1)));
+    assert!(relay.link.send(to_broker, Class::P0, Form::Stream, &alarm(1)));
     assert_eq!(broker.message().await.1, alarm(1));
 }
 

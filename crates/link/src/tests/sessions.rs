@@ -23,10 +23,11 @@ async fn two_lanes_are_two_sessions_to_one_port() {
     assert_ne!(accepted[0].2, accepted[1].2);
     for ((lane, path), (_, expected, _)) in lanes.into_iter().zip(accepted) {
         for (node, path) in [(&relay, path), (&broker, expected)] {
-            let window = node.link.shared.path(path).unwrap().connection.congestion_state().window();
+            let window =
+                node.link.shared.path(path).unwrap().carrier.quic().unwrap().connection.congestion_state().window();
             assert_eq!(window == congestion::EXPRESS_WINDOW, lane == Lane::Express, "{lane:?} has window {window}");
         }
-        assert!(relay.link.send(path, Class::P2, &hello(lane.as_str())));
+        assert!(relay.link.send(path, Class::P2, Form::Stream, &hello(lane.as_str())));
         assert_eq!(broker.message().await, (expected, hello(lane.as_str())));
     }
 }
@@ -42,7 +43,7 @@ async fn a_full_queue_says_no_and_still_takes_an_alarm() {
     let mut taken = 0;
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
-        if relay.link.send(path, Class::P2, &hello("x")) {
+        if relay.link.send(path, Class::P2, Form::Stream, &hello("x")) {
             taken += 1;
         } else if relay.link.counters().messages_refused > 200 {
             break;
@@ -51,14 +52,17 @@ async fn a_full_queue_says_no_and_still_takes_an_alarm() {
         }
     }
     assert!(relay.link.counters().messages_refused > 200, "the queue is bounded");
-    assert!(relay.link.send(path, Class::P0, &alarm(1)), "P0 has room of its own");
+    assert!(relay.link.send(path, Class::P0, Form::Stream, &alarm(1)), "P0 has room of its own");
     broker.up().await;
     let mut alarms = 0;
     for _ in 0..=taken {
         alarms += usize::from(broker.message().await.1 == alarm(1));
     }
     assert_eq!(alarms, 1, "everything that was taken arrives");
-    assert!(!relay.link.send(PathId(u64::MAX), Class::P0, &alarm(1)), "a path that is not there takes nothing");
+    assert!(
+        !relay.link.send(PathId(u64::MAX), Class::P0, Form::Stream, &alarm(1)),
+        "a path that is not there takes nothing"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,7 +113,7 @@ fn a_broker_that_was_killed_says_so_when_it_is_back() {
     clients.block_on(async {
         let began = Instant::now();
         // Not taken if a packet of QUIC's own (a probe, an acknowledgement) has found it out a moment ago.
-        let _ = relay.link.send(path, Class::P0, &alarm(1));
+        let _ = relay.link.send(path, Class::P0, Form::Stream, &alarm(1));
         assert_eq!(relay.down().await, (path, DownReason::PeerRestarted));
         println!("a killed broker was found out {:?} after the next message", began.elapsed());
         assert!(began.elapsed() < Duration::from_secs(10), "long before the idle time-out");
@@ -148,7 +152,7 @@ async fn a_full_node_refuses_and_keeps_whom_it_has() {
     let other = world.node("relay/school-2/gate");
     let _other = other.link.dial(&target(addr, &[Lane::Express]));
     eventually("the dial fails", || other.link.counters().dials_failed > 0).await;
-    assert!(relay.link.send(path, Class::P0, &alarm(1)));
+    assert!(relay.link.send(path, Class::P0, Form::Stream, &alarm(1)));
     assert_eq!(broker.message().await.1, alarm(1));
     assert!(broker.link.counters().sessions_refused > 0);
 }
@@ -161,7 +165,7 @@ async fn a_shutdown_first_sends_what_it_has() {
     let (mut relay, _handle, path) = world.relay(line.addr).await;
     broker.up().await;
     for number in 0..50 {
-        assert!(relay.link.send(path, Class::P1, &alarm(number)));
+        assert!(relay.link.send(path, Class::P1, Form::Stream, &alarm(number)));
     }
     let link = relay.link.clone();
     tokio::join!(async { link.shutdown().await }, async {
@@ -171,7 +175,7 @@ async fn a_shutdown_first_sends_what_it_has() {
         assert!(matches!(broker.down().await.1, DownReason::ClosedByPeer { code: 1 }));
     });
     assert_eq!(relay.down().await, (path, DownReason::Shutdown));
-    assert!(!relay.link.send(path, Class::P0, &alarm(1)));
+    assert!(!relay.link.send(path, Class::P0, Form::Stream, &alarm(1)));
     assert_eq!(relay.link.counters().messages_sent, 50);
     assert!(matches!(relay.link.listen("127.0.0.1:0".parse().unwrap()).await, Err(LinkError::ShutDown)));
 }

@@ -217,6 +217,7 @@ fn copy(class: Class, number: u64) -> LinkEvent {
         zone: None,
         note: Text::default(),
         raised_at: WallTime(1),
+        count: 1,
     };
     let sealed = Sealed { event: Arc::new(event), bytes: Arc::from(Vec::new()) };
     let message = Message::Event(EventCopy { sealed, trail: Trail::default(), receipts: Vec::new() });

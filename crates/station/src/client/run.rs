@@ -73,7 +73,7 @@ pub(super) fn watch_store(store: Store, shutdown: Shutdown) -> Arc<OnceLock<Stri
 pub(super) async fn end(
     machine: JoinHandle<()>,
     link: Link,
-    dials: Vec<DialHandle>,
+    dials: Arc<Vec<DialHandle>>,
     store: Store,
     shutdown: Shutdown,
     failed: Arc<OnceLock<String>>,

@@ -92,6 +92,7 @@ async fn another_seats_acknowledgement_is_shown_and_is_first() {
         by: "station/s1/desk-2".parse().unwrap(),
         officer: Some("099".parse().unwrap()),
         note: Text::default(),
+        skew: None,
     };
     broker.say(Class::P1, &Message::Receipts(vec![theirs])).await;
     let stage = screen.until("stage").await;

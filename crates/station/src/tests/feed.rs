@@ -86,6 +86,7 @@ impl Bench {
             high: opened.high,
             losses: &[],
             link: &link,
+            dials: &Arc::default(),
             now: clock.now(),
             seed: 1,
             software: String::new(),

@@ -42,6 +42,7 @@ async fn start(world: &World, opened: &Opened, losses: &[Loss]) -> (usize, usize
         high: opened.high,
         losses,
         link: &idle_link(world),
+        dials: &std::sync::Arc::default(),
         now: clock.now(),
         seed: 1,
         software: String::new(),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use huxiao_core::{
-    Class, Event, EventCopy, EventId, Hello, Identity, Kind, Lane, Message, Mode, NodeName, PathId, Receipt, RelayId,
-    Rng, Span, Stage, Step, Text, Trail, WallTime,
+    Class, Event, EventCopy, EventId, Form, Hello, Identity, Kind, Lane, Message, Mode, NodeName, PathId, Receipt,
+    RelayId, Rng, Span, Stage, Step, Text, Trail, WallTime,
 };
 use huxiao_link::{Link, LinkConfig, LinkEvent};
 use huxiao_pki::{Authority, Credentials, Period};
@@ -110,9 +110,9 @@ impl Broker {
         let wait = async {
             loop {
                 match self.events.recv().await.expect("a link that lives") {
-                    LinkEvent::Up { path, lane, .. } => {
+                    LinkEvent::Up { path, info, .. } => {
                         self.sessions += 1;
-                        if lane == Lane::Express {
+                        if info.lane == Lane::Express {
                             self.express = Some(path);
                         }
                     }
@@ -155,7 +155,7 @@ impl Broker {
     pub(super) async fn say(&self, class: Class, message: &Message) {
         let path = self.express.expect("a session");
         let wait = async {
-            while !self.link.send(path, class, message) {
+            while !self.link.send(path, class, Form::Stream, message) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
@@ -165,7 +165,7 @@ impl Broker {
     pub(super) async fn give(&self, event: &Event) {
         let node: NodeName = "broker/r1/b1".parse().unwrap();
         let now = Clock::system().wall();
-        let trail = Trail::new(vec![Step { node, arrived: now, left: Some(now) }]);
+        let trail = Trail::new(vec![Step { node, arrived: now, left: Some(now), skew: None }]);
         let copy = EventCopy { sealed: huxiao_wire::seal(event), trail, receipts: Vec::new() };
         self.say(event.class, &Message::Event(copy)).await;
     }
@@ -190,6 +190,7 @@ pub(super) fn event(kind: Kind, number: u64) -> Event {
         zone: Some("gatehouse".parse().unwrap()),
         note: Text::new("门口有人").unwrap(),
         raised_at: now,
+        count: 1,
     }
 }
 

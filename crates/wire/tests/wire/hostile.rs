@@ -47,7 +47,7 @@ fn check(message: &Message) {
         Message::Receipts(list) => check_receipts(list, limits::LIST_ITEMS),
         Message::Confirmed(list) => assert!(list.len() <= limits::LIST_ITEMS),
         Message::Inquire(list) | Message::Unknown(list) => assert!(list.len() <= limits::LIST_ITEMS),
-        Message::Refused(..) | Message::Mark(_) => {}
+        Message::Refused(..) | Message::Mark(_) | Message::Probe(_) | Message::Echo(_) => {}
     }
     assert_eq!(decode_frame(&encode(message), LIMIT).as_ref(), Ok(message), "what was taken must be sendable");
 }

@@ -33,6 +33,7 @@ fn event() -> Event {
         zone: Some(name("z")),
         note: note(),
         raised_at: LATE,
+        count: u32::MAX,
     }
 }
 
@@ -46,7 +47,7 @@ fn seat(letter: &str) -> NodeName {
 
 fn receipt(stage: Stage, letter: &str) -> Receipt {
     let officer = Some(name("o"));
-    Receipt { event: event().id, stage, at: LATE, by: seat(letter), officer, note: note() }
+    Receipt { event: event().id, stage, at: LATE, by: seat(letter), officer, note: note(), skew: Some(i64::MIN) }
 }
 
 /// As many receipts as an event may have, `extra` more, with every stage among them, late stages last.
@@ -58,7 +59,10 @@ fn receipts(extra: usize) -> Vec<Receipt> {
 }
 
 fn trail() -> Trail {
-    Trail::new(vec![Step { node: seat("t"), arrived: LATE, left: Some(LATE) }; limits::TRAIL_STEPS])
+    Trail::new(vec![
+        Step { node: seat("t"), arrived: LATE, left: Some(LATE), skew: Some(i64::MIN) };
+        limits::TRAIL_STEPS
+    ])
 }
 
 fn first_of_each_stage(receipts: &[Receipt]) -> Vec<(Stage, NodeName)> {

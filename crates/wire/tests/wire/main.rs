@@ -6,5 +6,6 @@
 mod golden;
 mod hostile;
 mod limits;
+mod measured;
 mod roundtrip;
 mod samples;

@@ -6,8 +6,8 @@ use huxiao_core::record::{Admission, Command};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
-    Class, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Receipt, RecordId, Refusal, RelayId,
-    Resume, SchoolId, SeatId, Stage, StationId, Step, Text, Trail, WallTime, limits,
+    Class, Echo, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Receipt, RecordId, Refusal,
+    RelayId, Resume, SchoolId, SeatId, Stage, StationId, Step, Text, Trail, WallTime, limits,
 };
 use huxiao_wire::{
     decode_command, decode_frame, decode_inbox_row, decode_relay_row, encode, encode_command, encode_inbox_row,
@@ -60,8 +60,8 @@ fn kind() -> impl Strategy<Value = (Kind, Class)> {
 fn event() -> impl Strategy<Value = Event> {
     let mode = select(&[Mode::Live, Mode::Drill, Mode::Test][..]);
     let place = (option::of(name()), option::of(name()), text());
-    (id(), name(), name(), any::<(u64, u64)>(), kind(), mode, place, wall()).prop_map(
-        |(id, school, relay, (epoch, seq), (kind, class), mode, (device, zone, note), raised_at)| Event {
+    (id(), name(), name(), (any::<(u64, u64)>(), 1..=u32::MAX), kind(), mode, place, wall()).prop_map(
+        |(id, school, relay, ((epoch, seq), count), (kind, class), mode, (device, zone, note), raised_at)| Event {
             id,
             relay: RelayId { school: SchoolId(school), device: relay },
             epoch,
@@ -73,17 +73,19 @@ fn event() -> impl Strategy<Value = Event> {
             zone,
             note,
             raised_at,
+            count,
         },
     )
 }
 
 fn receipt() -> impl Strategy<Value = Receipt> {
-    (id(), stage(), wall(), node(), option::of(name()), text())
-        .prop_map(|(event, stage, at, by, officer, note)| Receipt { event, stage, at, by, officer, note })
+    (id(), stage(), wall(), node(), option::of(name()), text(), option::of(any::<i64>()))
+        .prop_map(|(event, stage, at, by, officer, note, skew)| Receipt { event, stage, at, by, officer, note, skew })
 }
 
 fn trail() -> impl Strategy<Value = Trail> {
-    let step = (node(), wall(), option::of(wall())).prop_map(|(node, arrived, left)| Step { node, arrived, left });
+    let step = (node(), wall(), option::of(wall()), option::of(any::<i64>()))
+        .prop_map(|(node, arrived, left, skew)| Step { node, arrived, left, skew });
     vec(step, 0..=4).prop_map(Trail::new)
 }
 
@@ -113,6 +115,12 @@ fn message() -> impl Strategy<Value = Message> {
         vec(id(), 0..40).prop_map(Message::Unknown),
         (id(), refusal).prop_map(|(id, refusal)| Message::Refused(id, refusal)),
         resume().prop_map(Message::Mark),
+        any::<u64>().prop_map(Message::Probe),
+        (any::<u64>(), wall(), wall()).prop_map(|(number, received, sent)| Message::Echo(Echo {
+            number,
+            received,
+            sent
+        })),
     ]
 }
 

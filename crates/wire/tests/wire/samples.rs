@@ -6,8 +6,8 @@ use huxiao_core::record::{Admission, Command};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
-    Class, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Receipt, RecordId, Refusal, RelayId,
-    Resume, SchoolId, Sealed, Stage, StationId, Step, Text, Trail, WallTime,
+    Class, Echo, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Receipt, RecordId, Refusal,
+    RelayId, Resume, SchoolId, Sealed, Stage, StationId, Step, Text, Trail, WallTime,
 };
 use huxiao_wire::seal;
 
@@ -38,6 +38,7 @@ pub(crate) fn alarm() -> Event {
         zone: Some(name("gatehouse")),
         note: Text::new("南门有人持械").unwrap(),
         raised_at: RAISED,
+        count: 1,
     }
 }
 
@@ -67,8 +68,8 @@ pub(crate) fn other_id() -> EventId {
 
 pub(crate) fn trail() -> Trail {
     Trail::new(vec![
-        Step { node: node("relay/4501020001/gate-1"), arrived: RAISED, left: Some(after(1)) },
-        Step { node: node("broker/nanning/n1"), arrived: after(21), left: None },
+        Step { node: node("relay/4501020001/gate-1"), arrived: RAISED, left: Some(after(1)), skew: None },
+        Step { node: node("broker/nanning/n1"), arrived: after(21), left: None, skew: None },
     ])
 }
 
@@ -80,6 +81,7 @@ pub(crate) fn stored() -> Receipt {
         by: node("broker/nanning/n1"),
         officer: None,
         note: Text::default(),
+        skew: None,
     }
 }
 
@@ -91,7 +93,20 @@ pub(crate) fn acknowledged() -> Receipt {
         by: node("station/xixiangtang/seat-2"),
         officer: Some(name("045123")),
         note: Text::new("已派两车").unwrap(),
+        skew: None,
     }
+}
+
+/// A trail from clocks that are known to differ.
+pub(crate) fn skewed() -> Trail {
+    let known = trail();
+    let steps = known.steps().iter().cloned();
+    Trail::new(steps.map(|step| Step { skew: step.left.map(|_| -61_000_000), ..step }).collect())
+}
+
+/// A receipt from a clock that is known to be ahead.
+pub(crate) fn ahead() -> Receipt {
+    Receipt { skew: Some(1_500), ..acknowledged() }
 }
 
 pub(crate) fn resume() -> Resume {
@@ -119,6 +134,9 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("refused_no_room", Message::Refused(alarm().id, Refusal::NoRoom)),
         ("refused_other", Message::Refused(alarm().id, Refusal::Other)),
         ("mark", Message::Mark(resume())),
+        ("probe", Message::Probe(70_000)),
+        ("echo", Message::Echo(Echo { number: 70_000, received: after(7), sent: after(8) })),
+        ("event_skewed", Message::Event(EventCopy { sealed: sealed(), trail: skewed(), receipts: vec![ahead()] })),
     ]
 }
 

@@ -28,7 +28,7 @@ impl World {
         let Some(raised) = self.ledger.raised.get(&id) else { return Ok(()) };
         let (school, at, planned) = (raised.school, raised.at, raised.stations.clone());
         let is_routed = self.routes[school].contains(&station);
-        if !planned.is_empty() && !(planned.contains(&station) && is_routed) {
+        if !(planned.is_empty() || planned.contains(&station) && is_routed) {
             return Ok(());
         }
         if self.ledger.arrived.contains_key(&(id, station)) || self.ledger.taken.contains(&id) {

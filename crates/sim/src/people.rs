@@ -58,7 +58,8 @@ impl World {
     pub(crate) fn sweep(&mut self) {
         for at in 0..self.seats.len() {
             let seat = self.seats[at].machine.iter();
-            let open: Vec<EventId> = seat.flat_map(Station::unacknowledged).map(|row| row.sealed.event.id).collect();
+            let open: Vec<EventId> =
+                seat.flat_map(station::Station::unacknowledged).map(|row| row.sealed.event.id).collect();
             for id in open {
                 // Several may reach for the same alarm at once.
                 let who = self.pick(self.seats.len());

@@ -71,7 +71,7 @@ fn one(
 ) -> Result<(Outcome, (usize, usize)), BenchError> {
     let folder = bench.scratch.path().join(folder);
     let (program, seed) = (bench.program.to_path_buf(), bench.seed);
-    let order = Order { system: System::Huxiao, profile: profile(), seed, program, folder };
+    let order = Order { system: System::Huxiao, profile: profile(), seed, program, folder, after: Duration::ZERO };
     let line = Line::new(order.profile, seed)?;
     let (tell, heard) = mpsc::channel();
     let huxiao = Huxiao::start(&line, &order.program, &order.folder, tell)?;

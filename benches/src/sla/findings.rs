@@ -182,10 +182,13 @@ pub(crate) fn faults(outcomes: &[Outcome]) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod example {
+    //! Findings for tests.
+
     use super::*;
     use crate::sla::tally::Figures;
 
+    /// A run of 300 presses.
     pub(crate) fn outcome(profile: &'static str, system: System, p99: Option<f64>) -> Outcome {
         let times = Times { samples: 300, p50_ms: Some(1.0), p90_ms: Some(2.0), p99_ms: p99, max_ms: Some(900.0) };
         Outcome {
@@ -195,11 +198,18 @@ mod tests {
             bytes_per_alarm: 1.0,
             packets_per_alarm: 1.0,
             after_dark: Times::default(),
+            waits: Vec::new(),
             alarms: Vec::new(),
             darks: Vec::new(),
             remarks: Vec::new(),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::example::outcome;
+    use super::*;
 
     #[test]
     fn ratios_and_their_bounds() {

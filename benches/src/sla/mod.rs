@@ -1,7 +1,7 @@
 //! The latency that one can promise: every system on every kind of line, pressed at the same instants, beside the bare line itself.
 //!
 //! Invariants:
-//! * All systems meet the same presses, on lines with the same profile and the same seed, in one run of the bench.
+//! * All systems meet the same presses, at the same instants, on lines with the same profile and the same seed, in one run of the bench.
 //! * Times are from before the press to the arrival at the police side, on one clock. Nobody waits with the next press.
 //! * Whatever goes wrong with one system, what the others did is shown.
 
@@ -42,6 +42,9 @@ const EVERY_ON_LAN: Duration = Duration::from_millis(100);
 const LAN_ROUNDS: u32 = 3;
 /// Single packets for each press: the tail of the line itself is to be known better than that of any system.
 const PACKETS_PER_PRESS: u32 = 5;
+/// Lines with dice of their own for each system on each profile in a full run: on one line, a few bad seconds make the whole tail of
+/// a system in which one alarm waits for another.
+const LINES: u32 = 2;
 /// Presses of a full run, and of a quick one.
 const PRESSES: u32 = 300;
 const QUICK_PRESSES: u32 = 60;
@@ -84,6 +87,9 @@ pub(crate) struct Args {
     /// Presses of each system on each line
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     presses: Option<u32>,
+    /// Lines of each profile, on which a system presses at the same time and whose alarms are counted together
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=8))]
+    lines: Option<u32>,
     /// Measure this huxiao program instead of building one
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
@@ -107,6 +113,7 @@ pub(crate) struct Bench<'a> {
     scratch: &'a Scratch,
     seed: u64,
     presses: u32,
+    lines: u32,
     quick: bool,
     systems: Vec<System>,
     /// How long after the last press alarms are waited for.
@@ -149,14 +156,18 @@ pub(crate) fn run(args: &Args) -> Result<bool, BenchError> {
         scratch: &scratch,
         seed: args.seed,
         presses: args.presses.unwrap_or(if args.quick { QUICK_PRESSES } else { PRESSES }),
+        lines: args.lines.unwrap_or(if args.quick { 1 } else { LINES }),
         quick: args.quick,
         systems: systems(args, &mut findings),
         patience,
     };
+    let load_before = load();
     let errors = bench.measure(&parts(args), &mut findings);
+    findings.outcomes = run::pooled(std::mem::take(&mut findings.outcomes));
     findings.verdicts.splice(0..0, findings::verdicts(&findings.outcomes));
     findings.faults.extend(findings::faults(&findings.outcomes));
     findings.skipped.extend(errors.iter().map(|(what, error)| format!("{what}: {error}")));
+    findings.notes.push(format!("load average of the machine: {load_before} before, {} after", load()));
     findings.took_seconds = began.elapsed().as_secs_f64();
     write(&findings, &out)?;
     report::print(&match args.output {
@@ -177,6 +188,7 @@ fn notes(patience: Duration) -> Vec<String> {
         "times are from before the press (for Huxiao: the write of the HTTP request to the relay) to the message in the hands of a \
          subscriber at the police side (for Huxiao: the station's event stream), one clock",
         "percentiles are by nearest rank over all presses; an alarm that never came is slower than all, so a percentile may be \"never\"",
+        "presses and dice are the same for all systems on one line; several lines of a profile have different ones and are counted together",
         "bytes are those of IP packets sent into the line, both ways, keep-alives included, over the number of presses",
         "Huxiao syncs the disks of relay, broker and station; for the others see their settings",
     ]
@@ -184,6 +196,12 @@ fn notes(patience: Duration) -> Vec<String> {
     .into_iter()
     .chain([lost])
     .collect()
+}
+
+/// The processes that ran or wanted to run in the last minute, on average, as the kernel says it: whoever else is at work shows in it.
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().filter(|first| !first.is_empty()).unwrap_or("unknown").to_owned()
 }
 
 /// Which systems are to be run: those that are asked for and there. The others are named.
@@ -269,7 +287,7 @@ impl Bench<'_> {
     fn lan(&self) -> Vec<(String, Result<Outcome, BenchError>)> {
         // Without loss there is only one bare line.
         let systems = self.systems.iter().copied().filter(|system| *system != System::Bare);
-        let orders: Vec<Order> = systems.map(|system| self.order(system, Profile::lan())).collect();
+        let orders: Vec<Order> = systems.map(|system| self.order(system, Profile::lan(), 0, Duration::ZERO)).collect();
         let presses = self.presses.div_ceil(LAN_ROUNDS);
         let schedule = |round| Schedule::new(presses, EVERY_ON_LAN, self.seed.wrapping_add(round));
         let schedules: Vec<Schedule> = (0..u64::from(LAN_ROUNDS)).map(schedule).collect();
@@ -278,24 +296,28 @@ impl Bench<'_> {
 
     /// All other lines.
     fn wide(&self, profiles: &[Profile]) -> Vec<(String, Result<Outcome, BenchError>)> {
-        let orders: Vec<Order> = profiles
-            .iter()
-            .flat_map(|profile| self.systems.iter().map(|system| self.order(*system, *profile)))
+        let places = (0..self.lines).flat_map(|line| profiles.iter().map(move |profile| (line, profile)));
+        let step = EVERY / u32::try_from(profiles.len()).unwrap_or(1).saturating_mul(self.lines).max(1);
+        let orders: Vec<Order> = (0..)
+            .zip(places)
+            .flat_map(|(place, (line, profile))| {
+                self.systems.iter().map(move |system| self.order(*system, *profile, line, step * place))
+            })
             .collect();
-        let schedule = |system: System| {
-            let times = if system.promises() { 1 } else { PACKETS_PER_PRESS };
-            Schedule::new(self.presses * times, EVERY / times, self.seed)
+        let schedule = |order: &Order| {
+            let times = if order.system.promises() { 1 } else { PACKETS_PER_PRESS };
+            Schedule::new(self.presses * times, EVERY / times, order.seed)
         };
         named(&orders, run::together(&orders, &schedule, self.patience))
     }
 
     /// One system on one line, in a folder of its own.
-    fn order(&self, system: System, profile: Profile) -> Order {
-        let folder = self.scratch.path().join(format!("{}-{system:?}", profile.name));
+    fn order(&self, system: System, profile: Profile, line: u32, after: Duration) -> Order {
+        let folder = self.scratch.path().join(format!("{}-{line}-{system:?}", profile.name));
         // Every line has dice of its own; the systems on it meet the same.
-        let line = Profile::ALL.iter().position(|name| *name == profile.name).unwrap_or(0) as u64;
-        let seed = self.seed.wrapping_mul(1_000).wrapping_add(line);
-        Order { system, profile, seed, program: self.program.to_path_buf(), folder }
+        let kind = Profile::ALL.iter().position(|name| *name == profile.name).unwrap_or(0) as u64;
+        let seed = self.seed.wrapping_mul(1_000).wrapping_add(u64::from(line) * 10 + kind);
+        Order { system, profile, seed, program: self.program.to_path_buf(), folder, after }
     }
 }
 

@@ -144,6 +144,7 @@ mod tests {
             bytes_per_alarm: 0.0,
             packets_per_alarm: 0.0,
             after_dark: Times::default(),
+            waits: Vec::new(),
             alarms: alarms.collect(),
             darks,
             remarks: Vec::new(),

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use huxiao_benches::emulator::Profile;
+use huxiao_benches::emulator::{Namespace, Profile};
 
 use super::Bench;
 use super::findings::{Extra, Findings, Spread};
@@ -61,10 +61,10 @@ pub(super) fn measure(bench: &Bench<'_>, findings: &mut Findings) -> Result<(), 
     while redials.len() < samples as usize && (redials.is_empty() || began.elapsed() < limit) {
         number += 1;
         let ports = line.near().enter(udp_ports)??;
-        let block = format!(
-            "table inet gone {{ chain out {{ type filter hook output priority 0; udp sport {{ {ports} }} drop; }}; }}"
-        );
-        nft(&line, &block)?;
+        // Where packets come in, so that no sender is told: a NAT that forgot says nothing either.
+        let school = line.near_ip();
+        nft(line.far(), &silence(&format!("ip saddr {school} udp sport {{ {ports} }}")))?;
+        nft(line.near(), &silence(&format!("ip daddr {school} udp dport {{ {ports} }}")))?;
         let pressed = line.near().enter(|| {
             let mut presser = Presser::open(huxiao.lab.relay(), 1)?;
             let pressed = Instant::now();
@@ -72,7 +72,8 @@ pub(super) fn measure(bench: &Bench<'_>, findings: &mut Findings) -> Result<(), 
             Ok::<_, BenchError>(pressed)
         })??;
         redials.push(arrival(&heard, number)?.saturating_duration_since(pressed).as_secs_f64() * 1e3);
-        nft(&line, "flush ruleset")?;
+        nft(line.far(), "flush ruleset")?;
+        nft(line.near(), "flush ruleset")?;
         thread::sleep(REST);
     }
     tell_times(findings, "from a press while the line has forgotten the session's port", redials);
@@ -127,9 +128,14 @@ fn local_ports(table: &str) -> impl Iterator<Item = u16> {
     locals.filter_map(|(_, port)| u16::from_str_radix(port, 16).ok())
 }
 
-/// Gives the school's end of the line a rule of its own.
-fn nft(line: &Line, rules: &str) -> Result<(), BenchError> {
-    let output = line.near().command("nft").arg(rules).stdin(Stdio::null()).output().trying("run nft")?;
+/// A table that drops what comes in and matches.
+fn silence(what: &str) -> String {
+    format!("table inet gone {{ chain come {{ type filter hook input priority 0; {what} drop; }}; }}")
+}
+
+/// Gives one end of the line rules of its own.
+fn nft(end: &Namespace, rules: &str) -> Result<(), BenchError> {
+    let output = end.command("nft").arg(rules).stdin(Stdio::null()).output().trying("run nft")?;
     if output.status.success() {
         return Ok(());
     }

@@ -34,6 +34,8 @@ pub(crate) struct Order {
     pub(crate) program: PathBuf,
     /// A folder that is this run's own.
     pub(crate) folder: PathBuf,
+    /// How long after the others it begins, so that not everybody presses at once and waits for the machine instead of the line.
+    pub(crate) after: Duration,
 }
 
 /// A system that runs on its line.
@@ -122,6 +124,7 @@ impl Run {
             bytes_per_alarm: each(carried.bytes),
             packets_per_alarm: each(carried.packets),
             after_dark: Times::of(&waits),
+            waits,
             alarms: self
                 .tally
                 .alarms()
@@ -181,6 +184,8 @@ pub(crate) struct Outcome {
     pub(crate) packets_per_alarm: f64,
     /// How much longer alarms took that had to wait for the end of a dark time: from that end on, without the line's own delay.
     pub(crate) after_dark: Times,
+    #[serde(skip)]
+    pub(crate) waits: Vec<Option<Duration>>,
     /// Every press: when it was, in seconds from the run's beginning, and how many milliseconds it took; nothing if it never came.
     pub(crate) alarms: Vec<Alarm>,
     /// When the line was dark: beginning and end, in seconds from the run's beginning.
@@ -189,10 +194,46 @@ pub(crate) struct Outcome {
     pub(crate) remarks: Vec<String>,
 }
 
-/// Runs all of `orders` at the same time, each on a line of its own, with the same presses. `schedule` gives those of a system.
+impl Outcome {
+    /// Takes in what the same system did on another line with the same profile and as many presses.
+    fn add(&mut self, other: Self) {
+        let lines = |alarms: &[Alarm]| alarms.len() as f64;
+        let (ours, theirs) = (lines(&self.alarms), lines(&other.alarms));
+        let mean = |a: f64, b: f64| (a * ours + b * theirs) / (ours + theirs).max(1.0);
+        self.bytes_per_alarm = mean(self.bytes_per_alarm, other.bytes_per_alarm);
+        self.packets_per_alarm = mean(self.packets_per_alarm, other.packets_per_alarm);
+        self.alarms.extend(other.alarms);
+        self.waits.extend(other.waits);
+        self.remarks.extend(other.remarks);
+        let times: Vec<Option<Duration>> =
+            self.alarms.iter().map(|alarm| Some(Duration::from_secs_f64(alarm.took_ms? / 1e3))).collect();
+        self.after_dark = Times::of(&self.waits);
+        self.figures = Figures {
+            times: Times::of(&times),
+            delivered: self.figures.delivered + other.figures.delivered,
+            lost: self.figures.lost + other.figures.lost,
+            repeats: self.figures.repeats + other.figures.repeats,
+        };
+    }
+}
+
+/// One outcome for each system on each profile, whatever the number of its lines.
+pub(crate) fn pooled(outcomes: Vec<Outcome>) -> Vec<Outcome> {
+    let mut pooled: Vec<Outcome> = Vec::new();
+    for outcome in outcomes {
+        let same = |one: &&mut Outcome| (one.profile, one.system) == (outcome.profile, outcome.system);
+        match pooled.iter_mut().find(same) {
+            Some(one) => one.add(outcome),
+            None => pooled.push(outcome),
+        }
+    }
+    pooled
+}
+
+/// Runs all of `orders` at the same time, each on a line of its own, with the presses that `schedule` gives it.
 pub(crate) fn together(
     orders: &[Order],
-    schedule: &(dyn Fn(System) -> Schedule + Sync),
+    schedule: &(dyn Fn(&Order) -> Schedule + Sync),
     patience: Duration,
 ) -> Vec<Result<Outcome, BenchError>> {
     let ready = Barrier::new(orders.len());
@@ -201,8 +242,9 @@ pub(crate) fn together(
         let started = Run::start(order.clone());
         drop(gate);
         let mut run = started?;
+        thread::sleep(order.after);
         run.begin();
-        run.press(&schedule(order.system), patience)?;
+        run.press(&schedule(order), patience)?;
         Ok(run.finish())
     };
     spread(orders, &one)
@@ -274,10 +316,10 @@ mod tests {
         });
         let order = |system: System| {
             let folder = scratch.path().join(system.title());
-            Order { system, profile: Profile::town(), seed: 1, program: PathBuf::new(), folder }
+            Order { system, profile: Profile::town(), seed: 1, program: PathBuf::new(), folder, after: Duration::ZERO }
         };
         let orders: Vec<Order> = there.map(order).collect();
-        let schedule = |_| Schedule::new(10, Duration::from_millis(20), 1);
+        let schedule = |_: &Order| Schedule::new(10, Duration::from_millis(20), 1);
         let outcomes = together(&orders, &schedule, Duration::from_secs(30));
         assert_eq!(outcomes.len(), orders.len());
         for outcome in outcomes {
@@ -289,6 +331,30 @@ mod tests {
             assert!(outcome.bytes_per_alarm >= 328.0, "{name}: {}", outcome.bytes_per_alarm);
             assert_eq!(outcome.alarms.len(), 10);
         }
+    }
+
+    #[test]
+    fn lines_of_one_system_are_pooled_and_others_are_not() {
+        use crate::sla::findings::example::outcome;
+        let second = Duration::from_secs(1);
+        let line = |took: &[Option<f64>], bytes| {
+            let mut line = outcome("bad", System::Nats, None);
+            line.alarms = took.iter().map(|took_ms| Alarm { pressed_s: 1.0, took_ms: *took_ms }).collect();
+            (line.figures.delivered, line.figures.lost, line.bytes_per_alarm) = (2, 1, bytes);
+            line.waits = vec![Some(second), None];
+            line
+        };
+        let lines = vec![
+            line(&[Some(100.0), Some(300.0), None], 500.0),
+            outcome("bad", System::Quic, None),
+            line(&[Some(200.0), Some(400.0), None], 700.0),
+        ];
+        let pooled = pooled(lines);
+        assert_eq!(pooled.len(), 2);
+        let Figures { times, delivered, lost, .. } = pooled[0].figures;
+        assert_eq!((times.samples, delivered, lost, times.p50_ms, times.p90_ms), (6, 4, 2, Some(300.0), None));
+        assert!((pooled[0].bytes_per_alarm - 600.0).abs() < 1e-9);
+        assert_eq!((pooled[0].after_dark.samples, pooled[0].after_dark.p50_ms), (4, Some(1_000.0)));
     }
 
     #[test]

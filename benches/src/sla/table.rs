@@ -107,3 +107,70 @@ fn verdicts(findings: &Findings) -> Table {
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Machine;
+    use crate::sla::findings::example::outcome;
+    use crate::sla::findings::{Extra, Spread, verdicts as judge};
+    use crate::sla::run::Alarm;
+    use crate::sla::system::System;
+    use std::path::Path;
+
+    #[test]
+    fn every_finding_is_shown_in_both_forms() {
+        let mut ours = outcome("bad", System::Huxiao, Some(250.4));
+        ours.alarms = vec![Alarm { pressed_s: 1.5, took_ms: Some(2.000_4) }, Alarm { pressed_s: 3.0, took_ms: None }];
+        ours.remarks = vec!["all well".into()];
+        (ours.after_dark.samples, ours.after_dark.p50_ms) = (7, Some(31.0));
+        let outcomes = vec![outcome("bad", System::Clean, Some(280.0)), ours, outcome("bad", System::Nats, None)];
+        let spread = Spread { samples: 3, least: 1.0, median: 1_234.0, most: 5.0 };
+        let findings = Findings {
+            bench: "sla",
+            quick: true,
+            seed: 7,
+            machine: Machine::here(Path::new("/")),
+            program: "huxiao 0".into(),
+            settings: vec!["NATS: as it comes".into()],
+            verdicts: judge(&outcomes),
+            outcomes,
+            narrow: Vec::new(),
+            extras: vec![Extra { what: "a start".into(), spread, unit: "ms" }],
+            notes: vec!["read it so".into()],
+            skipped: vec!["Mosquitto: not installed".into()],
+            faults: vec!["bad: an alarm was lost".into()],
+            took_seconds: 61.0,
+        };
+        let table = text(&findings);
+        for part in [
+            "bad: press → police side, ms",
+            "Huxiao",
+            "250",
+            "never",
+            "bad: Huxiao",
+            "31",
+            "a start",
+            "1234",
+            "T1",
+            "≤ 1",
+            "met",
+            "bad, Huxiao: all well",
+            "peer: NATS",
+            "note: read",
+            "skipped: Mosq",
+            "FAULT: bad",
+            "seed 7, took 61 s",
+        ] {
+            assert!(table.contains(part), "{part} in\n{table}");
+        }
+        let json = serde_json::to_value(&findings).unwrap();
+        assert_eq!(json["outcomes"][1]["alarms"], serde_json::json!([[1.5, 2.0], [3.0, null]]));
+        assert_eq!(json["outcomes"][1]["system"], "huxiao");
+        assert_eq!(json["outcomes"][1]["p99_ms"], 250.4);
+        assert_eq!(json["outcomes"][2]["p99_ms"], serde_json::Value::Null);
+        assert_eq!(json["verdicts"][0]["bound"]["at_most"], 1.0);
+        assert_eq!(json["verdicts"][0]["met"], true);
+        assert_eq!(json["extras"][0]["median"], 1_234.0);
+    }
+}

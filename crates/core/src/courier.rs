@@ -5,12 +5,12 @@
 //! several copies beat any single packet: the fastest of those that arrive counts, and the receiver removes the others by their id.
 //!
 //! An alarm (P0, P1) goes at once on every path: as a datagram, and a moment later on a stream, so that the two do not share one
-//! packet. Copies follow as datagrams at 20, 50, 95, 160, … ms (on a path that is known to lose much at 6, 12, 20, 35, … ms) over one path after another, [`YOUNG_GAP`] apart while the item is
+//! packet. Copies follow as datagrams at 20, 50, 95, 160, … ms (where losses are known at 6, 12, 20, 35, … ms) over one path after another, [`YOUNG_GAP`] apart while the item is
 //! young and then ever more slowly, [`LONGEST_GAP`] at most, until it is settled. What is below P1 goes on a stream of one path, and again
 //! over the next one if no receipt comes.
 //!
 //! Invariants:
-//! * An item leaves only by [`Courier::settle`]. There is no time-to-live and no silent drop.
+//! * An item leaves only by [`Courier::settle`] or [`Courier::withdraw`]. There is no time-to-live and no silent drop.
 //! * A higher class is always sent before a lower one. An alarm waits for nothing while the line's budget lasts, and beyond it for
 //!   no more than [`limits::COURIER_WINDOW`] others whose receipts are outstanding.
 //! * An item below P0 waits only for [`limits::COURIER_WINDOW`] others of its class or of higher ones, never for lower ones.
@@ -30,6 +30,7 @@ use crate::id::PathId;
 use crate::lane::Lane;
 use crate::limits;
 use crate::path::{Carrier, Cost, Form, PathInfo, UplinkId};
+use crate::probe::Losses;
 use crate::rng::Rng;
 use crate::time::{Span, Timestamp};
 
@@ -39,14 +40,19 @@ const STREAM_AFTER: Span = Span::from_millis(2);
 pub const YOUNG_GAP: Span = Span::from_millis(250);
 /// The longest gap between repeats.
 pub const LONGEST_GAP: Span = Span::from_secs(5);
-/// With alarms under way, this long without anything heard on any path has fresh sessions dialled beside the old ones.
+/// With alarms under way, this long without anything heard on any path has fresh sessions dialled beside the old ones. Doubled after each
+/// such race up to [`LONGEST_GAP`], until something is settled.
 pub const RACE_AFTER: Span = Span::from_millis(800);
-/// Between two such races, doubled each time up to [`LONGEST_GAP`].
-const RACE_GAP: Span = Span::from_millis(800);
 /// After this long without anything heard, the next thing heard is a sign of life.
 const SILENCE: Span = Span::from_millis(500);
 /// A path that has been silent for this much longer than the liveliest one gets one turn in four.
 const STALE: Span = Span::from_secs(1);
+/// Receipts of which the quickest tells what the way there and back takes.
+const ANSWERS: usize = 8;
+/// So many receipts must have come before one can be called slow.
+const KNOWN: usize = 3;
+/// A receipt that takes this much longer than five quarters of the best stood in a queue, or many copies were lost.
+const SLOW_BEYOND: Span = Span::from_millis(150);
 /// A copy that left so recently is not sent again for a sign of life.
 const JUST_SENT: Span = Span::from_millis(20);
 
@@ -91,8 +97,8 @@ struct Path {
     heard: Timestamp,
     /// Whether anything has ever come on it: one taken up early may lead nowhere.
     answered: bool,
-    /// Whether it is known to lose much.
-    lossy: bool,
+    /// What it is known to lose.
+    losses: Losses,
 }
 
 /// Carries items of key `K` to one receiver.
@@ -113,6 +119,12 @@ pub struct Courier<K> {
     rng: Rng,
     /// When anything was last heard, or alarms were first under way since none were.
     heard: Timestamp,
+    /// When a silence last ended, by a sign of life or a new path.
+    revived: Timestamp,
+    /// How long the last alarms waited for their receipts.
+    answers: VecDeque<Span>,
+    /// Whether it carries statements.
+    statements: bool,
     race_at: Option<Timestamp>,
     race_gap: Span,
     race: bool,
@@ -140,8 +152,11 @@ impl<K: Ord + Copy> Courier<K> {
             next_order: 0,
             rng: Rng::new(seed),
             heard: Timestamp(0),
+            revived: Timestamp(0),
+            answers: VecDeque::new(),
+            statements: false,
             race_at: None,
-            race_gap: RACE_GAP,
+            race_gap: RACE_AFTER,
             race: false,
             out: VecDeque::new(),
         }
@@ -151,6 +166,13 @@ impl<K: Ord + Copy> Courier<K> {
     #[must_use]
     pub fn with_rate(mut self, rate: u32) -> Self {
         self.rate = rate;
+        self
+    }
+
+    /// The same for statements about what their receiver knows of: they are not repeated before an answer is due.
+    #[must_use]
+    pub fn of_statements(mut self) -> Self {
+        self.statements = true;
         self
     }
 
@@ -172,6 +194,15 @@ impl<K: Ord + Copy> Courier<K> {
 
     /// The receipt for `key` has come: it is carried no longer. False if it was not carried.
     pub fn settle(&mut self, now: Timestamp, key: &K) -> bool {
+        if let Some(item) = self.items.get(key).cloned() {
+            self.race_gap = RACE_AFTER;
+            self.learn(now, &item);
+        }
+        self.withdraw(now, key)
+    }
+
+    /// Carries `key` no longer, though no receipt for it has come. False if it was not carried.
+    pub fn withdraw(&mut self, now: Timestamp, key: &K) -> bool {
         let Some(item) = self.items.remove(key) else { return false };
         self.waiting.remove(&(item.class, item.order, *key));
         self.carried[item.class as usize] -= 1;
@@ -188,7 +219,8 @@ impl<K: Ord + Copy> Courier<K> {
     /// A path to the receiver is there: alarms under way go out on it too, highest class first. What waited because there was no path
     /// goes out on all of them.
     pub fn path_up(&mut self, now: Timestamp, path: PathId, info: PathInfo) {
-        self.paths.insert(path, Path { info, heard: now, answered: false, lossy: false });
+        self.revived = now;
+        self.paths.insert(path, Path { info, heard: now, answered: false, losses: Losses::Unknown });
         let rate = self.rate;
         self.lines.entry(info.uplink).or_insert_with(|| Line::new(now, rate)).refill(now);
         if info.lane == Lane::Express {
@@ -232,22 +264,24 @@ impl<K: Ord + Copy> Courier<K> {
         let Some(alive) = self.paths.get_mut(&path) else { return };
         alive.heard = now;
         alive.answered = true;
-        let silent = now.since(self.heard) >= SILENCE;
+        let silent = now.since(self.heard) >= SILENCE.max(self.answer() * 2);
         self.heard = now;
-        self.race_gap = RACE_GAP;
+        // Races go on with growing gaps until something is settled: a receiver that is heard and settles nothing (one that is told to keep
+        // quiet, a middlebox that takes the receipts out) would be dialled afresh every second for ever.
         self.race_at = None;
         self.watch(now);
         if silent {
+            self.revived = now;
             for key in self.urgent_flights(|flight| now.since(flight.sent) >= JUST_SENT) {
                 self.flush(now, key, path);
             }
         }
     }
 
-    /// Whether a path loses much: then the first copies follow one another more closely.
-    pub fn set_lossy(&mut self, path: PathId, lossy: bool) {
+    /// What a path loses: the first copies follow one another the more closely.
+    pub fn set_losses(&mut self, path: PathId, losses: Losses) {
         if let Some(path) = self.paths.get_mut(&path) {
-            path.lossy = lossy;
+            path.losses = losses;
         }
     }
 
@@ -438,7 +472,12 @@ impl<K: Ord + Copy> Courier<K> {
             }
             self.out.push_back(Transmit { key, path, class, form, attempt: 0 });
         }
-        self.launch(now, key, if quick { Pace::quick() } else { Pace::patient() });
+        let pace = match (quick, self.statements) {
+            (true, false) => Pace::quick(),
+            (true, true) => Pace::statement(self.answer()),
+            (false, _) => Pace::patient(),
+        };
+        self.launch(now, key, pace);
     }
 
     fn launch(&mut self, now: Timestamp, key: K, pace: Pace) {
@@ -456,7 +495,7 @@ impl<K: Ord + Copy> Courier<K> {
         let attempt = flight.attempt.saturating_add(1);
         let paths = self.paths_for(class, lane);
         let quick = urgent(class) && paths.iter().any(|(_, path)| path.info.carrier == Carrier::Quic);
-        if quick && attempt == 1 {
+        if quick && attempt == 1 && !self.statements {
             for (path, Path { info, .. }) in paths.into_iter().filter(|(_, p)| p.info.carrier == Carrier::Quic) {
                 if let Some(line) = self.lines.get_mut(&info.uplink).filter(|line| line.allows(Purpose::First, bytes)) {
                     line.spend(bytes);
@@ -475,6 +514,30 @@ impl<K: Ord + Copy> Courier<K> {
                 self.out.push_back(Transmit { key, path, class, form: Form::Stream, attempt });
             }
             self.schedule(now, key, attempt);
+        }
+    }
+
+    /// How quickly receipts came at best of late; zero before the first.
+    fn answer(&self) -> Span {
+        self.answers.iter().min().copied().unwrap_or_default()
+    }
+
+    /// Takes from the time that an alarm waited for its receipt how the lines do. A wait through a silence says nothing of them.
+    fn learn(&mut self, now: Timestamp, item: &Item) {
+        let (Some(first), Some(flight)) = (item.first, item.flight) else { return };
+        if !urgent(item.class) || self.revived >= first {
+            return;
+        }
+        let (waited, best) = (now.since(first), self.answer());
+        let slow = waited > best * 5 / 4 + SLOW_BEYOND;
+        if self.answers.len() >= KNOWN && slow && flight.attempt >= 2 {
+            self.lines.values_mut().for_each(Line::congested);
+        } else if !slow {
+            self.lines.values_mut().for_each(Line::flowing);
+        }
+        self.answers.push_back(waited);
+        if self.answers.len() > ANSWERS {
+            self.answers.pop_front();
         }
     }
 
@@ -512,13 +575,23 @@ impl<K: Ord + Copy> Courier<K> {
 
     fn schedule(&mut self, now: Timestamp, key: K, attempt: u32) {
         let under_way = self.due.len() + self.starved.len();
-        let lossy = self.paths.values().any(|path| path.lossy);
+        let losses = self.paths.values().map(|path| path.losses).max().unwrap_or(Losses::Unknown);
+        let answer = self.answer();
         let Some(item) = self.items.get_mut(&key) else { return };
         let (class, age) = (item.class, now.since(item.first.unwrap_or(now)));
         let Some(flight) = &mut item.flight else { return };
         flight.attempt = attempt;
         flight.sent = now;
-        let gap = schedule::next_gap(Circumstances { class, attempt, gap: flight.gap, age, lossy, under_way });
+        let gap = schedule::next_gap(Circumstances {
+            class,
+            attempt,
+            gap: flight.gap,
+            age,
+            losses,
+            answer,
+            statement: self.statements,
+            under_way,
+        });
         flight.gap = gap;
         let gap = if attempt < 2 && urgent(class) { gap } else { self.rng.jitter(gap, schedule::JITTER_PERCENT) };
         self.list(now + gap, key);
@@ -585,11 +658,11 @@ impl<K: Ord + Copy> Courier<K> {
         let alarms = self.flying[..=Class::P1 as usize].iter().any(|count| *count > 0);
         if !alarms || self.paths.is_empty() {
             self.race_at = None;
-            self.race_gap = RACE_GAP;
+            self.race_gap = RACE_AFTER;
         } else if self.race_at.is_none() {
             // Nobody was expected to say anything before.
             self.heard = self.heard.max(now);
-            self.race_at = Some(now + RACE_AFTER);
+            self.race_at = Some(now + self.race_gap.max(self.answer() * 3));
         }
     }
 

@@ -48,7 +48,7 @@ pub use id::{
 pub use lane::Lane;
 pub use message::{Echo, EventCopy, Hello, Message, Refusal, Resume, WIRE_MINOR};
 pub use path::{Carrier, Cost, Form, PathInfo, UplinkId};
-pub use probe::{Health, PathHealth, Prober};
+pub use probe::{Health, Losses, PathHealth, Prober};
 pub use receipt::{Receipt, Stage, Step, Trail};
 pub use record::{Admission, Command};
 pub use relay::RelayRow;

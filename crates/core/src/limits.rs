@@ -27,6 +27,8 @@ pub const STORE_VALUE_BYTES: usize = 8 * 1_024;
 /// Bytes of one block of the black box: one P0 event each.
 pub const BLACK_BOX_BLOCK_BYTES: usize = 4 * 1_024;
 
+/// Lines of a relay. A broker node takes eight sessions of one relay on a lane, and each line may have a fresh one beside a silent one.
+pub const RELAY_UPLINKS: usize = 4;
 /// Unfinished events that a relay holds.
 pub const RELAY_OPEN_EVENTS: usize = 20_000;
 /// Slots of [`RELAY_OPEN_EVENTS`] that only P0 may use.
@@ -48,7 +50,7 @@ pub const INBOX_EVENTS: usize = 50_000;
 pub const INBOX_RESERVED_FOR_ALARMS: usize = 50_000;
 /// Items of one class or of higher ones, P0 not counted, that a courier has under way at once. P0 is never held back.
 pub const COURIER_WINDOW: usize = 64;
-/// Receipts that are carried to one relay at once; more are said once, and asked for by the relay itself.
+/// Events whose receipts are carried to one relay at once; those of more are said once, and asked for by the relay itself.
 pub const RECEIPTS_CARRIED: usize = 256;
 /// Sessions that a broker node takes: a region's schools, each over two uplinks and two lanes, and room to spare.
 pub const BROKER_SESSIONS: usize = 65_536;

@@ -28,10 +28,21 @@ const PATIENCE: Span = Span::from_secs(2);
 const PROBES_HELD: usize = 8;
 /// Outcomes of probes from which the loss of a path is estimated.
 const OUTCOMES: usize = 32;
-/// A path is taken for one that loses much until so many probes came back, and after that while any of the last [`OUTCOMES`] did not.
+/// After so many probes it can be told whether a path loses any.
 const PROVEN: usize = 5;
 /// Samples of which the best tells the difference of the clocks.
 const SAMPLES: usize = 8;
+
+/// What a path has lost of late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Losses {
+    /// Enough probes came back, and none was lost.
+    None,
+    /// Too few have been sent to tell.
+    Unknown,
+    /// Some were lost.
+    Some,
+}
 
 /// How a path does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +63,19 @@ impl Health {
             Health::Unproven => "unproven",
             Health::Healthy => "healthy",
             Health::Silent => "silent",
+        }
+    }
+
+    /// What is said of a way on which there is no session, in Chinese and in English.
+    pub const ABSENT_WORDS: (&'static str, &'static str) = ("未连接", "no session");
+
+    /// In Chinese and in English, for people.
+    #[must_use]
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Health::Unproven => ("尚未证实", "not proven yet"),
+            Health::Healthy => ("畅通", "answers"),
+            Health::Silent => ("无应答", "does not answer"),
         }
     }
 }
@@ -208,10 +232,9 @@ impl Prober {
         self.paths.values().filter_map(Probed::best).min().map(|(_, skew)| skew)
     }
 
-    /// Which sessions lose much, as far as can be known yet.
-    pub fn lossy(&self) -> impl Iterator<Item = (PathId, bool)> {
-        let lossy = |probed: &Probed| probed.outcomes.len() < PROVEN || probed.outcomes.contains(&false);
-        self.paths.iter().map(move |(path, probed)| (*path, lossy(probed)))
+    /// What each session loses.
+    pub fn losses(&self) -> impl Iterator<Item = (PathId, Losses)> {
+        self.paths.iter().map(|(path, probed)| (*path, probed.losses()))
     }
 
     /// Holds the prober against its invariants.
@@ -263,6 +286,16 @@ impl Probed {
             (true, _) => Health::Silent,
             (false, Some(_)) => Health::Healthy,
             (false, None) => Health::Unproven,
+        }
+    }
+
+    fn losses(&self) -> Losses {
+        if self.outcomes.contains(&false) {
+            Losses::Some
+        } else if self.outcomes.len() < PROVEN {
+            Losses::Unknown
+        } else {
+            Losses::None
         }
     }
 

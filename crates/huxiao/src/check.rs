@@ -60,7 +60,7 @@ pub async fn run(command: CheckCommand) -> Outcome {
         CheckCommand::Live(args) => ("live", "/livez?verbose", args),
         CheckCommand::Ready(args) => ("ready", "/readyz?verbose", args),
     };
-    let endpoint = endpoint(&args)?;
+    let endpoint = endpoint(args.url.as_ref(), &args.config, args.role)?;
     let deadline = Instant::now() + args.wait.unwrap_or_default();
     let mut client = Client::new(endpoint.clone());
     loop {
@@ -72,15 +72,23 @@ pub async fn run(command: CheckCommand) -> Outcome {
     }
 }
 
-fn endpoint(args: &CheckArgs) -> Result<Endpoint, Failure> {
-    if let Some(url) = &args.url {
+/// Where the API of the node is that `url` or its configuration names.
+///
+/// # Errors
+/// Neither names it.
+pub(crate) fn endpoint(
+    url: Option<&Endpoint>,
+    files: &ConfigFiles,
+    role: Option<RoleArg>,
+) -> Result<Endpoint, Failure> {
+    if let Some(url) = url {
         return Ok(url.clone());
     }
-    if args.config.files.is_empty() {
+    if files.files.is_empty() {
         return Err(Failure::new(Code::Usage, "say which node: --url URL or --config FILE"));
     }
-    let role = args.role.map_or_else(|| role::of_files(&args.config.files), |role| Ok(Role::from(role)))?;
-    let config = role::loader(role, &args.config).load().map_err(Failure::config)?;
+    let role = role.map_or_else(|| role::of_files(&files.files), |role| Ok(Role::from(role)))?;
+    let config = role::loader(role, files).load().map_err(Failure::config)?;
     let address = config.address("http.listen");
     if let Address::Socket(socket) = &address
         && socket.port() == 0

@@ -16,6 +16,7 @@ use crate::exit::{Code, Failure, Outcome};
 use crate::lab::{self, LabCommand};
 use crate::node::{self, NodeCommand};
 use crate::output;
+use crate::relay::{self, RelayCommand};
 use crate::store::{self, StoreCommand};
 use crate::version::{self, VersionArgs};
 
@@ -36,7 +37,7 @@ pub struct Cli {
 enum Command {
     /// The node in a school's gatehouse
     #[command(subcommand)]
-    Relay(NodeCommand),
+    Relay(RelayCommand),
     /// The node in a region's machine room
     #[command(subcommand)]
     Broker(NodeCommand),
@@ -81,7 +82,8 @@ where
     };
     let global = &cli.global;
     let outcome = match cli.command {
-        Command::Relay(command) => node::run(Role::Relay, command, global),
+        Command::Relay(RelayCommand::Run(args)) => node::run(Role::Relay, NodeCommand::Run(args), global),
+        Command::Relay(RelayCommand::Paths(args)) => block_on(relay::paths(args, global)),
         Command::Broker(command) => node::run(Role::Broker, command, global),
         Command::Station(command) => node::run(Role::Station, command, global),
         Command::Alarm(command) => block_on(alarm::run(command, global)),

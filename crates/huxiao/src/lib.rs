@@ -19,6 +19,7 @@ mod lab;
 mod node;
 mod output;
 mod random;
+mod relay;
 mod role;
 mod store;
 mod version;

@@ -40,6 +40,15 @@ pub fn keys(role: Role) -> &'static [Key] {
     }
 }
 
+/// What stands at the end of the role's file to start from: tables of which there may be several, as people write them.
+#[must_use]
+pub fn example(role: Role) -> &'static str {
+    match role {
+        Role::Relay => huxiao_relay::EXAMPLE,
+        Role::Broker | Role::Station => "",
+    }
+}
+
 /// The layers of a node of this role: files, this process's environment, flags.
 #[must_use]
 pub fn loader(role: Role, files: &ConfigFiles) -> Loader {

@@ -6,22 +6,32 @@
 //! copies, and the few kilobytes that classes below P0 may have under way (see [`crate::outgoing`]). The window itself is so
 //! large that it never speaks: on a line that has gone dead everything sent counts as under way until something is heard,
 //! and the copy that gets through when it heals must not wait behind those that did not. Nor does quinn's pacer speak, which
-//! spreads a window over a round trip: it lets ten packets go at once and the rest at megabytes a second. Bulk is what a congestion controller was made for, and gets Cubic.
+//! spreads a window over a round trip: it lets ten packets go at once and the rest at megabytes a second.
+//!
+//! Bulk yields: it fills a line that is idle and leaves the line's queue to express (see [`yielding`]).
 //!
 //! A server fixes a connection's transport settings before it has seen the ALPN that names the lane. So both lanes begin
 //! as express, and [`choose`] switches the mode, which every copy of a connection's controller shares.
 //!
-//! Invariant: an express window never changes.
+//! Invariants:
+//!
+//! * An express window never changes.
+//! * A connection that moved to a path of which nothing is known has a new controller, which is in the mode of express until
+//!   [`choose`] is called again. Whoever sends on bulk calls it before each frame.
 
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use huxiao_core::Lane;
+use huxiao_core::{Lane, Span};
 use quinn::Connection;
-use quinn::congestion::{Controller, ControllerFactory, CubicConfig};
+use quinn::congestion::{Controller, ControllerFactory};
 use quinn_proto::RttEstimator;
+
+use crate::congestion::yielding::Yielding;
+
+mod yielding;
 
 /// Bytes under way on an express connection: twice what the budget for copies lets go until the idle time-out ends a silent
 /// connection (30 s of 8,000 bytes).
@@ -29,13 +39,15 @@ pub(crate) const EXPRESS_WINDOW: u64 = 512 * 1_024;
 
 /// Makes the controllers.
 #[derive(Debug, Default)]
-pub(crate) struct Modes {
-    cubic: Arc<CubicConfig>,
-}
+pub(crate) struct Modes;
 
+#[derive(Clone)]
 struct Mode {
     bulk: Arc<AtomicBool>,
-    cubic: Box<dyn Controller>,
+    yielding: Yielding,
+    /// The smoothed round-trip time that quinn showed last, and the sample that has led to it.
+    rtt: Span,
+    sample: Option<Span>,
 }
 
 /// Puts a connection into the mode of its lane.
@@ -46,10 +58,15 @@ pub(crate) fn choose(connection: &Connection, lane: Lane) {
 }
 
 impl ControllerFactory for Modes {
-    fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        let cubic = Arc::clone(&self.cubic).build(now, current_mtu);
-        Box::new(Mode { bulk: Arc::default(), cubic })
+    fn build(self: Arc<Self>, _: Instant, current_mtu: u16) -> Box<dyn Controller> {
+        Box::new(Mode { bulk: Arc::default(), yielding: Yielding::new(current_mtu), rtt: Span::ZERO, sample: None })
     }
+}
+
+/// The round trip that has moved the smoothed one from `before` to `now` (RFC 9002 §5.3: by an eighth). quinn shows only the
+/// smoothed one, and only there the time is taken off by which the peer put its acknowledgement off.
+fn sample(before: Span, now: Span) -> Option<Span> {
+    if before.is_zero() { None } else { (now * 8).checked_sub(before * 7) }
 }
 
 impl Mode {
@@ -59,36 +76,41 @@ impl Mode {
 }
 
 impl Controller for Mode {
-    fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
-        self.cubic.on_sent(now, bytes, last_packet_number);
+    fn on_sent(&mut self, now: Instant, _: u64, _: u64) {
+        self.yielding.on_sent(now);
     }
 
-    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
-        self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
+    fn on_ack(&mut self, _: Instant, _: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+        let smoothed = rtt.get();
+        if smoothed != self.rtt {
+            self.sample = sample(self.rtt, smoothed);
+            self.rtt = smoothed;
+        }
+        self.yielding.on_ack(bytes, app_limited);
     }
 
-    fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest: Option<u64>) {
-        self.cubic.on_end_acks(now, in_flight, app_limited, largest);
+    fn on_end_acks(&mut self, now: Instant, _: u64, _: bool, _: Option<u64>) {
+        self.yielding.on_end_acks(now, self.rtt, self.sample.take());
     }
 
-    fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent_congestion: bool, lost_bytes: u64) {
-        self.cubic.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
+    fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent_congestion: bool, _: u64) {
+        self.yielding.on_loss(now, sent, is_persistent_congestion);
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
-        self.cubic.on_mtu_update(new_mtu);
+        self.yielding.on_mtu(new_mtu);
     }
 
     fn window(&self) -> u64 {
-        if self.bulk() { self.cubic.window() } else { EXPRESS_WINDOW }
+        if self.bulk() { self.yielding.window() } else { EXPRESS_WINDOW }
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
-        Box::new(Mode { bulk: Arc::clone(&self.bulk), cubic: self.cubic.clone_box() })
+        Box::new(self.clone())
     }
 
     fn initial_window(&self) -> u64 {
-        if self.bulk() { self.cubic.initial_window() } else { EXPRESS_WINDOW }
+        if self.bulk() { self.yielding.initial_window() } else { EXPRESS_WINDOW }
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
@@ -101,9 +123,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_sample_is_found_again_in_what_it_was_smoothed_to() {
+        let before = Span::from_micros(120_345);
+        for took in [60, 119, 121, 400].map(Span::from_millis) {
+            let found = sample(before, (before * 7 + took) / 8).unwrap();
+            assert!(found.abs_diff(took) < Span::from_micros(1), "{took:?}, found {found:?}");
+        }
+        assert_eq!(sample(Span::ZERO, before), None, "nothing was smoothed yet");
+    }
+
+    #[test]
     fn a_loss_shrinks_bulk_and_leaves_express_alone() {
         let now = Instant::now();
-        let mut express = Arc::new(Modes::default()).build(now, 1_200);
+        let mut express = Arc::new(Modes).build(now, 1_200);
         let before = express.window();
         express.on_congestion_event(now, now, true, 12_000);
         assert_eq!(express.window(), before);
@@ -111,6 +143,6 @@ mod tests {
         // The copy that a connection hands out shares the mode with the connection's own.
         let copy = express.clone_box().into_any().downcast::<Mode>().unwrap();
         copy.bulk.store(true, Ordering::Relaxed);
-        assert!(express.window() < before, "Cubic has seen the persistent congestion all along");
+        assert_eq!(express.window(), 2_400, "bulk has seen the persistent congestion all along");
     }
 }

@@ -64,6 +64,10 @@ counters! {
     tcp_dials_failed,
     /// Sessions over TCP that were given back because QUIC carries again.
     tcp_given_back,
+    /// Of the dials, those beside a session that heard nothing.
+    races,
+    /// Dialled sessions moved to a new local socket.
+    migrations,
     /// Dialled sessions that began before their handshake was over (0-RTT).
     early_offered,
     /// Of those, accepted by the server.

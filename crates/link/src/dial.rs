@@ -1,46 +1,51 @@
-//! Keeping sessions up towards one target: dial, live, wait, dial again.
+//! Keeping sessions up towards one target: carries out what [`Plan`] decides, for each lane.
 //!
 //! Invariants:
 //!
 //! * Every dial has a new socket, so a new local port. What held the last one back (a NAT mapping, a conntrack entry that
 //!   points at a pod that is gone) does not hold back the next.
-//! * Nothing depends on 0-RTT: a session is taken up early only towards a node whose last session was proven, and after
-//!   one that came to nothing the next is dialled in full.
+//! * Nothing depends on 0-RTT: a session is taken up early only towards a node that was once proven to be there. If it comes to
+//!   nothing, the next is dialled in full; in a hurry, others are dialled in full beside it.
+//! * Only express is ever in a hurry.
 
-use std::collections::hash_map::{DefaultHasher, RandomState};
-use std::hash::{BuildHasher, Hash, Hasher};
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use huxiao_core::{Lane, PathInfo, Span};
+use huxiao_core::{Lane, PathId};
 use huxiao_pki::Peer;
-use quinn::{Connection, ZeroRttAccepted};
-use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::sleep_until;
 use tracing::{debug, warn};
 
-use crate::backoff::{Backoff, PROVEN_AFTER};
-use crate::codes;
-use crate::config::Target;
+use crate::config::{Target, Uplink};
+use crate::dial::attempt::Attempt;
+use crate::dial::plan::{Dial, Plan, Reason, Step};
 use crate::event::{DownReason, LinkError};
-use crate::path::quic::{self, peer_of};
-use crate::path::{self, Session};
+use crate::path::{self, Path, Session};
 use crate::registry::Shared;
-use crate::tcp::dial::Beside;
-use crate::{tcp, transport};
+use crate::tcp;
+use crate::tcp::dial::{Beside, QuicUp};
 
-/// A dial that has had no answer for this long is begun anew, from a new port, if somebody is in a hurry. Each one in a row is
-/// given twice the time of the one before: on a slow line a handshake takes longer, and giving every one up would reach nobody.
-const HURRY_AFTER: Span = Span::from_secs(1);
-/// After so many doublings a dial outlasts the time for a handshake, and is given up no more.
-const DOUBLINGS: u32 = 4;
+mod attempt;
+mod plan;
+
+pub(crate) use attempt::resolve_in_time;
+
+/// So many failures of a series are news, the rest is noise.
+const NEWS: u32 = 3;
 
 /// Keeps dialling one target until it is dropped, which also ends the sessions.
 #[derive(Debug)]
 #[must_use = "dropping it ends the sessions"]
 pub struct DialHandle {
     lanes: Vec<Arc<Lifeline>>,
+    uplink: Arc<Mutex<Uplink>>,
     _stop: watch::Sender<()>,
 }
 
@@ -48,24 +53,49 @@ pub struct DialHandle {
 #[derive(Debug)]
 struct Lifeline {
     lane: Lane,
-    hurry: Notify,
+    /// Told when one of the next three is true.
+    called: Notify,
+    hurry: AtomicBool,
+    race: AtomicBool,
+    moved: AtomicBool,
     problem: Mutex<Option<String>>,
     beside: Arc<Beside>,
 }
 
 impl DialHandle {
-    /// An alarm is waiting: dial now instead of at the end of a delay, and give up a dial that has had no answer for a second (the
-    /// next for two, and so on).
+    /// An alarm waits and no session is there. For the next six seconds the express lane is dialled again and again, two round trips
+    /// apart and several at once, until one of these dials is answered; the others are then dropped.
     pub fn hurry(&self) {
-        for lane in &self.lanes {
-            lane.hurry.notify_one();
+        self.express(|lane| {
+            lane.hurry.store(true, Ordering::Release);
             lane.beside.hurry();
+        });
+    }
+
+    /// Alarms are under way and nothing comes back: dials express afresh, from a new port, beside the session that there is. Once
+    /// the fresh one is up both live for five seconds; then the older one is closed if it has heard nothing meanwhile, else the fresh one is.
+    /// While there is no session it is the same as [`DialHandle::hurry`].
+    pub fn race(&self) {
+        self.express(|lane| {
+            lane.race.store(true, Ordering::Release);
+            lane.beside.hurry();
+        });
+    }
+
+    /// The uplink's local address has changed: moves the living sessions to sockets on the new one, and dials from there from now
+    /// on. `None` leaves the address to the system. Sessions survive it (RFC 9000 §9); one that cannot be moved stays where it is.
+    pub fn rebind(&self, local: Option<IpAddr>) {
+        self.uplink.lock().unwrap_or_else(PoisonError::into_inner).local = local;
+        for lane in &self.lanes {
+            lane.moved.store(true, Ordering::Release);
+            lane.called.notify_one();
         }
     }
 
-    /// Alarms are under way and nothing comes back: dial afresh beside the sessions that there are, and keep those.
-    pub fn race(&self) {
-        self.hurry();
+    /// The sessions that it has now, on whatever lane and whatever carries them.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<PathId> {
+        self.lanes.iter().flat_map(|lane| lane.beside.sessions()).collect()
     }
 
     /// Why the last dial of each lane came to nothing, for those lanes that have no QUIC session now, and whether TCP carries what
@@ -73,6 +103,13 @@ impl DialHandle {
     #[must_use]
     pub fn problems(&self) -> Vec<(Lane, String)> {
         self.lanes.iter().filter_map(|lane| Some((lane.lane, lane.words()?))).collect()
+    }
+
+    fn express(&self, call: impl Fn(&Lifeline)) {
+        for lane in self.lanes.iter().filter(|lane| lane.lane == Lane::Express) {
+            call(lane);
+            lane.called.notify_one();
+        }
     }
 }
 
@@ -94,15 +131,25 @@ impl Lifeline {
 /// Starts one dialler a lane.
 pub(crate) fn start(shared: &Arc<Shared>, target: &Target) -> DialHandle {
     let (stop, stopped) = watch::channel(());
+    let uplink = Arc::new(Mutex::new(target.uplink.clone()));
     let mut lanes = Vec::new();
     for lane in &target.lanes {
-        let beside = Arc::new(Beside::default());
+        let beside = Arc::new(Beside::new(Arc::clone(&uplink)));
         tokio::spawn(tcp::dial::keep(Arc::clone(shared), target.clone(), *lane, Arc::clone(&beside), stopped.clone()));
-        let life = Arc::new(Lifeline { lane: *lane, hurry: Notify::new(), problem: Mutex::default(), beside });
+        let life = Arc::new(Lifeline {
+            lane: *lane,
+            called: Notify::new(),
+            hurry: AtomicBool::new(false),
+            race: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
+            problem: Mutex::default(),
+            beside,
+        });
         lanes.push(Arc::clone(&life));
-        tokio::spawn(keep(Arc::clone(shared), target.clone(), life, stopped.clone()));
+        let keeper = Keeper::new(Arc::clone(shared), target.clone(), Arc::clone(&uplink), life);
+        tokio::spawn(keeper.keep(stopped.clone()));
     }
-    DialHandle { lanes, _stop: stop }
+    DialHandle { lanes, uplink, _stop: stop }
 }
 
 /// Ends when the handle is dropped or the link closes.
@@ -115,158 +162,230 @@ pub(crate) async fn stopping(shared: &Shared, mut stopped: watch::Receiver<()>) 
     }
 }
 
-async fn keep(shared: Arc<Shared>, target: Target, life: Arc<Lifeline>, stopped: watch::Receiver<()>) {
-    let mut stop = std::pin::pin!(stopping(&shared, stopped));
-    let mut backoff = Backoff::new(RandomState::new().hash_one(&target.addr));
-    let mut known = None;
-    let mut given_up = 0;
-    for attempt in 0_usize.. {
-        let began = Instant::now();
-        let established = tokio::select! {
-            biased;
-            () = &mut stop => return,
-            () = impatience(&life, given_up) => None,
-            established = establish(&shared, &target, life.lane, attempt, known.take()) => Some(established),
-        };
-        given_up = if established.is_none() { DOUBLINGS.min(given_up + 1) } else { 0 };
-        match established {
-            Some(Ok(session)) => {
-                life.note(None);
-                let path = Arc::clone(&session.path);
-                let _carries = life.beside.quic_up(&path);
-                let mut session = std::pin::pin!(path::run(Arc::clone(&shared), session));
-                let why = tokio::select! {
-                    why = &mut session => why,
-                    () = &mut stop => {
-                        if !*shared.closing.borrow() {
-                            path.close(DownReason::Shutdown);
-                        }
-                        session.await;
-                        return;
-                    }
-                };
-                life.note(Some(why.to_string()));
-                known = (!path.is_early()).then(|| path.peer.clone());
-                if known.is_some() && began.elapsed() >= PROVEN_AFTER {
-                    backoff.reset();
-                }
-            }
-            Some(Err(error)) => {
-                shared.tally.dials_failed.add();
-                // The first failures of a series are news, the rest is noise.
-                if attempt < 3 || life.problem() != Some(error.to_string()) {
-                    warn!(target = target.addr, lane = life.lane.as_str(), "cannot dial: {error}");
-                }
-                life.note(Some(error.to_string()));
-            }
-            None => {
-                shared.tally.dials_failed.add();
-                debug!(target = target.addr, "no answer yet and no time to wait: dialling anew");
-                continue;
-            }
-        }
-        tokio::select! {
-            () = &mut stop => return,
-            () = life.hurry.notified() => {}
-            () = sleep(life.beside.stretch(backoff.delay(), target.uplink.cost)) => {}
-        }
-    }
-}
+/// What a dial came to.
+type Dialled = (usize, Result<Session, LinkError>);
 
-/// Ends once a dial has had its time and somebody is in a hurry, when `given_up` of them were given up in a row.
-async fn impatience(life: &Lifeline, given_up: u32) {
-    sleep(HURRY_AFTER * 2_u32.pow(given_up)).await;
-    life.hurry.notified().await;
-}
-
-/// One dial. `known` is who answered there last, if that session was proven.
-async fn establish(
-    shared: &Arc<Shared>,
-    target: &Target,
-    lane: Lane,
-    attempt: usize,
+/// One lane of one target.
+struct Keeper {
+    shared: Arc<Shared>,
+    target: Target,
+    uplink: Arc<Mutex<Uplink>>,
+    life: Arc<Lifeline>,
+    plan: Plan,
+    /// Who was proven to be there last.
     known: Option<Peer>,
-) -> Result<Session, LinkError> {
-    shared.tally.dials.add();
-    let patience = shared.config.handshake_timeout;
-    let addr = resolve_in_time(target, attempt, patience).await?;
-    let endpoint = transport::dialler(target.uplink.local, addr)?;
-    let connecting = endpoint.connect_with(shared.client(lane), addr, &server_name(&target.addr))?;
-    let (connection, confirm) = match connecting.into_0rtt() {
-        Ok((connection, confirm)) => match known {
-            Some(peer) if target.expect.admits(&peer.identity) && shared.welcome(&peer) => {
-                return early(shared, connection, confirm, peer, target.uplink.info(lane));
-            }
-            _ => (connection, Some(confirm)),
-        },
-        Err(connecting) => {
-            let connection = timeout(patience, connecting).await.map_err(|_| LinkError::NoAnswer(addr))?;
-            (connection.map_err(|error| handshake_error(addr, error))?, None)
+    failures: u32,
+    dials: JoinSet<Dialled>,
+    lives: JoinSet<(PathId, DownReason)>,
+    sessions: HashMap<PathId, (Arc<Path>, QuicUp)>,
+    proofs: (mpsc::UnboundedSender<PathId>, mpsc::UnboundedReceiver<PathId>),
+}
+
+impl Keeper {
+    fn new(shared: Arc<Shared>, target: Target, uplink: Arc<Mutex<Uplink>>, life: Arc<Lifeline>) -> Self {
+        let seed = RandomState::new().hash_one(&target.addr);
+        Self {
+            plan: Plan::new(Instant::now(), shared.config.handshake_timeout, seed),
+            shared,
+            target,
+            uplink,
+            life,
+            known: None,
+            failures: 0,
+            dials: JoinSet::new(),
+            lives: JoinSet::new(),
+            sessions: HashMap::new(),
+            proofs: mpsc::unbounded_channel(),
         }
-    };
-    if let Some(confirm) = confirm {
-        timeout(patience, confirm).await.map_err(|_| LinkError::NoAnswer(addr))?;
     }
-    if let Some(error) = connection.close_reason() {
-        return Err(handshake_error(addr, error));
+
+    /// Until the handle is dropped or the link closes.
+    async fn keep(mut self, stopped: watch::Receiver<()>) {
+        let shared = Arc::clone(&self.shared);
+        let life = Arc::clone(&self.life);
+        let mut stop = std::pin::pin!(stopping(&shared, stopped));
+        loop {
+            let wake = self.decide(Instant::now());
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                Some(path) = self.proofs.1.recv() => self.proven(path),
+                Some(ended) = self.lives.join_next() => self.ended(ended),
+                Some(dialled) = self.dials.join_next() => self.dialled(dialled),
+                () = life.called.notified() => self.called(),
+                () = sleep_until(wake.unwrap_or_else(Instant::now).into()), if wake.is_some() => {}
+            }
+        }
+        self.end().await;
     }
-    let peer = peer_of(&connection);
-    let Some(peer) = peer.as_ref().ok().filter(|peer| target.expect.admits(&peer.identity) && shared.welcome(peer))
-    else {
-        connection.close(codes::NOT_ACCEPTED, &[]);
-        shared.tally.peers_refused.add();
-        let found = peer.map_or_else(|error| error.to_string(), |peer| peer.identity.to_string());
-        return Err(LinkError::Unexpected { addr, found });
-    };
-    transport::set_lane(&connection, lane);
-    quic::begin(shared, connection, peer.clone(), target.uplink.info(lane), true, None)
-}
 
-/// A session that begins on the ticket of the last one.
-fn early(
-    shared: &Arc<Shared>,
-    connection: Connection,
-    confirm: ZeroRttAccepted,
-    mut peer: Peer,
-    info: PathInfo,
-) -> Result<Session, LinkError> {
-    shared.tally.early_offered.add();
-    transport::set_lane(&connection, info.lane);
-    let now = crate::registry::wall_now();
-    if now > peer.not_after {
-        peer.validity = huxiao_pki::Validity::Expired;
+    /// Does what is to be done now, and says when to look again.
+    fn decide(&mut self, now: Instant) -> Option<Instant> {
+        let Self { plan, sessions, .. } = self;
+        let heard = |path| sessions.get(&path).map_or(0, |(path, _)| path.carrier.figures().heard);
+        let steps: Vec<_> = std::iter::from_fn(|| plan.poll(now, &heard)).collect();
+        for step in steps {
+            match step {
+                Step::Dial(dial) => self.dial(dial),
+                Step::GiveUpDials => self.dials.abort_all(),
+                Step::Close(path, reason) => {
+                    if let Some((path, _)) = self.sessions.get(&path) {
+                        path.close(words(reason));
+                    }
+                }
+            }
+        }
+        self.plan.wake()
     }
-    quic::begin(shared, connection, peer, info, true, Some(confirm))
-}
 
-fn handshake_error(addr: SocketAddr, error: quinn::ConnectionError) -> LinkError {
-    match error {
-        quinn::ConnectionError::TimedOut => LinkError::NoAnswer(addr),
-        error => LinkError::Handshake { addr, why: error.into() },
+    fn dial(&mut self, Dial { attempt, life, ticket, race }: Dial) {
+        if race {
+            self.shared.tally.races.add();
+            debug!(target = self.target.addr, "nothing comes back: dialling beside the session that there is");
+        }
+        let known = self.known.clone().filter(|_| ticket);
+        let uplink = self.uplink.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let target = Target { uplink, ..self.target.clone() };
+        let attempt = Attempt { number: attempt, life, ticket, known };
+        let (shared, lane) = (Arc::clone(&self.shared), self.life.lane);
+        self.dials.spawn(async move {
+            let number = attempt.number;
+            (number, Box::pin(attempt::establish(shared, target, lane, attempt)).await)
+        });
+    }
+
+    /// A dial is over.
+    fn dialled(&mut self, dialled: Result<Dialled, JoinError>) {
+        // The others were dropped.
+        let Ok((attempt, established)) = dialled else { return };
+        let now = Instant::now();
+        match established {
+            Ok(session) => {
+                let (path, early) = (Arc::clone(&session.path), session.path.is_early());
+                let carries = self.life.beside.quic_up(&path);
+                let proofs = early.then(|| self.proofs.0.clone());
+                self.lives.spawn(live(Arc::clone(&self.shared), session, proofs));
+                self.sessions.insert(path.id, (Arc::clone(&path), carries));
+                self.plan.established(now, attempt, path.id, early);
+                if !early {
+                    self.learned(&path);
+                }
+            }
+            Err(error) => {
+                self.shared.tally.dials_failed.add();
+                self.plan.stretch(self.life.beside.stretch(self.target.uplink.cost));
+                self.plan.failed(now, attempt);
+                self.failures = self.failures.saturating_add(1);
+                let text = error.to_string();
+                if self.failures <= NEWS || self.life.problem().as_ref() != Some(&text) {
+                    warn!(target = self.target.addr, lane = self.life.lane.as_str(), "cannot dial: {text}");
+                }
+                if self.sessions.is_empty() {
+                    self.life.note(Some(text));
+                }
+            }
+        }
+    }
+
+    /// The handshake of an early session is over.
+    fn proven(&mut self, path: PathId) {
+        if let Some((path, _)) = self.sessions.get(&path) {
+            let path = Arc::clone(path);
+            self.plan.proven(Instant::now(), path.id);
+            self.learned(&path);
+        }
+    }
+
+    /// Somebody is there, and this far away.
+    fn learned(&mut self, path: &Path) {
+        self.failures = 0;
+        self.known = Some(path.peer.clone());
+        self.plan.measured(path.carrier.figures().rtt);
+        self.life.note(None);
+    }
+
+    /// A session is over.
+    fn ended(&mut self, ended: Result<(PathId, DownReason), JoinError>) {
+        // An error would be a panic in there, which is reported where it happens.
+        let Ok((id, why)) = ended else { return };
+        let Some((path, _)) = self.sessions.remove(&id) else { return };
+        if !path.is_early() {
+            self.plan.measured(path.carrier.figures().rtt);
+        }
+        if why == DownReason::PeerChanged {
+            self.known = None;
+        }
+        self.plan.stretch(self.life.beside.stretch(self.target.uplink.cost));
+        self.plan.ended(Instant::now(), id);
+        if self.sessions.is_empty() {
+            self.life.note(Some(why.to_string()));
+        }
+    }
+
+    /// The handle was used.
+    fn called(&mut self) {
+        let now = Instant::now();
+        if self.life.hurry.swap(false, Ordering::AcqRel) {
+            self.plan.hurry(now);
+        }
+        if self.life.race.swap(false, Ordering::AcqRel) {
+            self.plan.race(now);
+        }
+        if self.life.moved.swap(false, Ordering::AcqRel) {
+            let uplink = self.uplink.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            for (path, _) in self.sessions.values() {
+                match path.carrier.quic().map(|quic| quic.rebind(&uplink)) {
+                    Some(Ok(())) => {
+                        self.shared.tally.migrations.add();
+                        debug!(path = path.id.0, local = ?uplink.local, "moved to a new socket");
+                    }
+                    Some(Err(error)) => warn!(path = path.id.0, "cannot move a session to a new socket: {error}"),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// Ends everything that this lane has.
+    async fn end(mut self) {
+        self.dials.abort_all();
+        while let Some(dialled) = self.dials.join_next().await {
+            // Done before it heard of it: it is in the table, and has to leave it by the usual way.
+            if let Ok((_, Ok(session))) = dialled {
+                session.path.close(DownReason::Shutdown);
+                self.lives.spawn(live(Arc::clone(&self.shared), session, None));
+            }
+        }
+        if !*self.shared.closing.borrow() {
+            self.sessions.values().for_each(|(path, _)| path.close(DownReason::Shutdown));
+        }
+        while self.lives.join_next().await.is_some() {}
     }
 }
 
-/// The target's address of this attempt, if it is found within `patience`.
-pub(crate) async fn resolve_in_time(target: &Target, attempt: usize, patience: Span) -> Result<SocketAddr, LinkError> {
-    timeout(patience, resolve(target, attempt)).await.unwrap_or_else(|_| {
-        Err(LinkError::Resolve { addr: target.addr.clone(), why: "the resolver does not answer".to_owned() })
-    })
+/// A session's life. Tells `proofs` when its handshake is over, if it is not yet.
+async fn live(
+    shared: Arc<Shared>,
+    session: Session,
+    proofs: Option<mpsc::UnboundedSender<PathId>>,
+) -> (PathId, DownReason) {
+    let path = Arc::clone(&session.path);
+    let mut life = std::pin::pin!(path::run(shared, session));
+    if let Some(proofs) = proofs {
+        tokio::select! {
+            why = &mut life => return (path.id, why),
+            // The keeper that is gone need not know.
+            () = path.proven() => drop(proofs.send(path.id)),
+        }
+    }
+    (path.id, life.await)
 }
 
-/// The target's address of this attempt: each of a name's addresses has its turn.
-async fn resolve(target: &Target, attempt: usize) -> Result<SocketAddr, LinkError> {
-    let fail = |why: String| LinkError::Resolve { addr: target.addr.clone(), why };
-    let found = tokio::net::lookup_host(&target.addr).await.map_err(|error| fail(error.to_string()))?;
-    let usable = |addr: &SocketAddr| target.uplink.local.is_none_or(|local| local.is_ipv4() == addr.is_ipv4());
-    let addrs: Vec<_> = found.filter(usable).collect();
-    let turn = attempt.checked_rem(addrs.len()).and_then(|turn| addrs.get(turn));
-    turn.copied().ok_or_else(|| fail("it has no address that can be reached from the local one".to_owned()))
-}
-
-/// The name under which TLS keeps the tickets of a target. Identities are what is verified; a name only has to tell
-/// targets apart, also two ports of one address, because a ticket is good only for the process that gave it.
-fn server_name(addr: &str) -> String {
-    let mut hasher = DefaultHasher::new();
-    addr.hash(&mut hasher);
-    format!("t{:016x}.huxiao.invalid", hasher.finish())
+fn words(reason: Reason) -> DownReason {
+    match reason {
+        Reason::NoAnswer => DownReason::HandshakeTimeout,
+        Reason::Slower => DownReason::Closed("another dial was answered first".to_owned()),
+        Reason::Silent => DownReason::Closed("it heard nothing, and a fresh session did".to_owned()),
+        Reason::NotNeeded => DownReason::Closed("the session that it was dialled beside is heard again".to_owned()),
+    }
 }

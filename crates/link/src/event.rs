@@ -48,7 +48,7 @@ pub enum LinkEvent {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DownReason {
     /// Nothing came for the idle time-out: the line, a NAT mapping or the peer's machine is gone.
-    #[error("nothing came from the peer for {}s", huxiao_core::limits::IDLE_TIMEOUT.as_secs())]
+    #[error("nothing came from the peer for the idle time-out")]
     TimedOut,
     /// The peer ended it, for the reason that its code names.
     #[error("the peer closed the session: {} (code {code:#x})", codes::words(*code))]
@@ -151,6 +151,10 @@ pub struct PathStats {
     pub sent_bytes: u64,
     /// Bytes received, likewise.
     pub received_bytes: u64,
+    /// UDP datagrams sent: each is a packet on the line, with headers that `sent_bytes` does not count. None on TCP.
+    pub sent_datagrams: u64,
+    /// UDP datagrams received, likewise.
+    pub received_datagrams: u64,
     /// Packets sent. None on TCP, where the system keeps count and not the link.
     pub sent_packets: u64,
     /// Of those, lost.
@@ -175,6 +179,16 @@ pub enum LinkError {
     /// The same for TCP, by which sessions come whose line drops UDP.
     #[error("cannot open TCP {addr}: {error}")]
     BindTcp {
+        /// The local address.
+        addr: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// There is no such device, it is down, the address is not one of its, or this system cannot bind to a device.
+    #[error("cannot open UDP {addr} on the device {device}: {error}")]
+    Device {
+        /// The uplink's device.
+        device: String,
         /// The local address.
         addr: SocketAddr,
         /// What the system said.

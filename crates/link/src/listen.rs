@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::codes;
 use crate::event::LinkError;
-use crate::path::quic::{self, peer_of};
+use crate::path::quic::{self, Quic, peer_of};
 use crate::path::{self, Session};
 use crate::registry::Shared;
 use crate::tcp::{self, tls};
@@ -128,7 +128,7 @@ fn admit(shared: &Arc<Shared>, connection: &Connection, confirm: Option<ZeroRttA
         shared.tally.peers_refused.add();
         return Err(refuse(codes::NOT_ACCEPTED, format!("{} is not accepted here", peer.identity)));
     }
-    quic::begin(shared, connection.clone(), peer, PathInfo::plain(lane), false, confirm)
+    quic::begin(shared, Quic::accepted(connection.clone()), peer, PathInfo::plain(lane), confirm)
         .map_err(|error| refuse(codes::FULL, error.to_string()))
 }
 

@@ -18,6 +18,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use huxiao_core::{Class, Form, Lane, Message, PathId, PathInfo, Span};
 use huxiao_pki::Peer;
+use tokio::sync::Notify;
 
 use crate::event::{DownReason, LinkEvent, PathStats};
 use crate::outgoing::{Frame, Outgoing, Push};
@@ -57,6 +58,10 @@ pub(crate) struct Figures {
     pub(crate) sent_bytes: u64,
     /// Bytes received, likewise.
     pub(crate) received_bytes: u64,
+    /// UDP datagrams sent; none on TCP.
+    pub(crate) sent_datagrams: u64,
+    /// UDP datagrams received; none on TCP.
+    pub(crate) received_datagrams: u64,
     /// Packets sent; none where the system keeps count and not the link.
     pub(crate) sent_packets: u64,
     /// Of those, lost.
@@ -76,6 +81,7 @@ pub(crate) struct Path {
     pub(crate) carrier: Box<dyn Carry>,
     pub(crate) outgoing: Outgoing,
     early: AtomicBool,
+    confirmed: Notify,
     bad_frames: AtomicU32,
     why: Mutex<Option<DownReason>>,
     since: Instant,
@@ -108,6 +114,7 @@ impl Path {
             dialled,
             outgoing: Outgoing::new(lane, shared.config.queue),
             early: AtomicBool::new(early),
+            confirmed: Notify::new(),
             bad_frames: AtomicU32::new(0),
             why: Mutex::new(None),
             since: now,
@@ -125,6 +132,14 @@ impl Path {
     pub(crate) fn confirm(&self) {
         self.early.store(false, Ordering::Release);
         self.outgoing.ready.notify_one();
+        self.confirmed.notify_one();
+    }
+
+    /// Ends when the handshake is over, for one who waits; never if it comes to nothing.
+    pub(crate) async fn proven(&self) {
+        if self.is_early() {
+            self.confirmed.notified().await;
+        }
     }
 
     /// The other end's address.
@@ -185,6 +200,8 @@ impl Path {
             rtt: figures.rtt,
             sent_bytes: figures.sent_bytes,
             received_bytes: figures.received_bytes,
+            sent_datagrams: figures.sent_datagrams,
+            received_datagrams: figures.received_datagrams,
             sent_packets: figures.sent_packets,
             lost: figures.lost,
             since: self.since.elapsed(),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use huxiao_core::{Identity, Lane, PathId, Span, WallTime};
+use huxiao_core::{Cost, Identity, Lane, PathId, Span, WallTime};
 use huxiao_pki::{Credentials, Peer, Validity};
 use quinn::{ClientConfig, Endpoint, ServerConfig};
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ use crate::event::{DownReason, LinkError, LinkEvent};
 use crate::lanes::{EventSender, Offer};
 use crate::path::Path;
 use crate::tcp::tls;
-use crate::transport;
+use crate::transport::{self, Clients};
 
 /// Paths of a process are numbered together, so that drivers of several links cannot confuse them.
 static NEXT_PATH: AtomicU64 = AtomicU64::new(1);
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     /// Turns true once: everything is to end.
     pub(crate) closing: watch::Sender<bool>,
     events: EventSender,
-    clients: [ClientConfig; 2],
+    clients: Clients,
     tcp_clients: [TlsConnector; 2],
     server: Mutex<Option<ServerConfig>>,
     endpoints: Mutex<Vec<Endpoint>>,
@@ -71,8 +71,7 @@ impl Shared {
         config: LinkConfig,
         events: EventSender,
     ) -> Result<Arc<Self>, LinkError> {
-        let express = transport::client_config(&credentials, Lane::Express)?;
-        let bulk = transport::client_config(&credentials, Lane::Bulk)?;
+        let clients = Clients::new(&credentials)?;
         let tcp_clients = [tls::connector(&credentials, Lane::Express)?, tls::connector(&credentials, Lane::Bulk)?];
         Ok(Arc::new(Self {
             credentials,
@@ -80,7 +79,7 @@ impl Shared {
             tally: Tally::default(),
             closing: watch::channel(false).0,
             events,
-            clients: [express, bulk],
+            clients,
             tcp_clients,
             server: Mutex::default(),
             endpoints: Mutex::default(),
@@ -89,9 +88,9 @@ impl Shared {
         }))
     }
 
-    /// The configuration to dial a lane with, always the same one.
-    pub(crate) fn client(&self, lane: Lane) -> ClientConfig {
-        self.clients[usize::from(lane == Lane::Bulk)].clone()
+    /// The configuration to dial a lane with over a line of this cost, always the same one. With `ticket` it spends a session ticket.
+    pub(crate) fn client(&self, lane: Lane, cost: Cost, ticket: bool) -> ClientConfig {
+        self.clients.get(lane, cost, ticket)
     }
 
     /// What to dial a lane over TCP with.
@@ -142,7 +141,13 @@ impl Shared {
     pub(crate) async fn up(&self, path: &Path) {
         self.tally.sessions_up.add();
         let (peer, remote, early) = (path.peer.clone(), path.remote(), path.is_early());
-        info!(path = path.id.0, peer = %peer.identity, lane = path.lane.as_str(), carrier = path.info.carrier.as_str(), %remote, early, "session up");
+        let (lane, carrier) = (path.lane.as_str(), path.info.carrier.as_str());
+        if early && path.dialled {
+            // Nobody has answered yet. That somebody did is worth a line, see `path::quic`.
+            debug!(path = path.id.0, peer = %peer.identity, lane, carrier, %remote, "session begun early");
+        } else {
+            info!(path = path.id.0, peer = %peer.identity, lane, carrier, %remote, early, "session up");
+        }
         if peer.validity != Validity::Valid {
             warn!(path = path.id.0, peer = %peer.identity, validity = %peer.validity, "the peer's certificate is not valid now");
         }
@@ -163,7 +168,12 @@ impl Shared {
             }
         }
         self.tally.sessions_down.add();
-        info!(path = path.id.0, peer = %path.peer.identity, lane = path.lane.as_str(), carrier = path.info.carrier.as_str(), %why, "session down");
+        let (peer, lane, carrier) = (&path.peer.identity, path.lane.as_str(), path.info.carrier.as_str());
+        if path.dialled && path.is_early() {
+            debug!(path = path.id.0, %peer, lane, carrier, %why, "early session came to nothing");
+        } else {
+            info!(path = path.id.0, %peer, lane, carrier, %why, "session down");
+        }
         self.tell(LinkEvent::Down { path: path.id, why: why.clone() }).await;
     }
 

@@ -7,6 +7,7 @@ mod frames;
 mod harness;
 mod identity;
 mod line;
+mod lines;
 mod sessions;
 mod tcp;
 mod tcp_hostile;

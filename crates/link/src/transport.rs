@@ -7,18 +7,22 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use huxiao_core::limits::{BULK_FRAME_BYTES, EXPRESS_FRAME_BYTES, IDLE_TIMEOUT, KEEP_ALIVE, STATION_KEEP_ALIVE};
-use huxiao_core::{Lane, Role, Span};
+use huxiao_core::limits::{
+    BULK_FRAME_BYTES, EXPRESS_FRAME_BYTES, IDLE_TIMEOUT, KEEP_ALIVE, METERED_IDLE_TIMEOUT, METERED_KEEP_ALIVE,
+    STATION_KEEP_ALIVE,
+};
+use huxiao_core::{Cost, Lane, Role, Span};
 use huxiao_pki::Credentials;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TokioRuntime,
+    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokenMemoryCache, TokioRuntime,
     TransportConfig, VarInt,
 };
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::{hkdf, hmac};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::config::Uplink;
 use crate::congestion::{self, Modes};
 use crate::event::LinkError;
 
@@ -92,25 +96,72 @@ pub(crate) fn set_lane(connection: &Connection, lane: Lane) {
     }
 }
 
-/// The one configuration with which a lane is dialled, for as long as the process lives.
-pub(crate) fn client_config(credentials: &Credentials, lane: Lane) -> Result<ClientConfig, LinkError> {
-    let setup = |error: String| LinkError::Setup(error);
-    let tls = credentials.client_tls(alpn(lane)).map_err(|error| setup(error.to_string()))?;
-    let crypto = QuicClientConfig::try_from(tls).map_err(|error| setup(error.to_string()))?;
-    let mut config = ClientConfig::new(Arc::new(crypto));
-    let mut transport = transport()?;
-    // From this side alone: it is the one behind the NAT, and each ping draws an answer that serves the other.
-    let keep_alive = match credentials.identity().node.role() {
-        Role::Station => STATION_KEEP_ALIVE,
-        Role::Relay | Role::Broker => KEEP_ALIVE,
-    };
+/// The configurations with which lanes are dialled, for as long as the process lives: by lane, by what the line costs, and one that
+/// leaves the session tickets alone beside one that spends them.
+pub(crate) struct Clients {
+    lanes: [LaneClients; 2],
+    /// What listeners gave to show at the next dial, so that they need not ask for a proof of the address (RFC 9000 §8.1.3).
+    tokens: Arc<TokenMemoryCache>,
+}
+
+struct LaneClients {
+    spending: Arc<QuicClientConfig>,
+    sparing: Arc<QuicClientConfig>,
+    free: Arc<TransportConfig>,
+    metered: Arc<TransportConfig>,
+}
+
+impl Clients {
+    /// Those of one node.
+    pub(crate) fn new(credentials: &Credentials) -> Result<Self, LinkError> {
+        let lanes = [LaneClients::new(credentials, Lane::Express)?, LaneClients::new(credentials, Lane::Bulk)?];
+        Ok(Self { lanes, tokens: Arc::default() })
+    }
+
+    /// The one for a dial.
+    pub(crate) fn get(&self, lane: Lane, cost: Cost, ticket: bool) -> ClientConfig {
+        let of_lane = &self.lanes[usize::from(lane == Lane::Bulk)];
+        let crypto = if ticket { &of_lane.spending } else { &of_lane.sparing };
+        let transport = match cost {
+            Cost::Free => &of_lane.free,
+            Cost::Metered => &of_lane.metered,
+        };
+        let mut config = ClientConfig::new(Arc::clone(crypto) as _);
+        config.transport_config(Arc::clone(transport)).token_store(Arc::clone(&self.tokens) as _);
+        config
+    }
+}
+
+impl LaneClients {
+    fn new(credentials: &Credentials, lane: Lane) -> Result<Self, LinkError> {
+        let setup = |error: String| LinkError::Setup(error);
+        let (spending, sparing) = credentials.client_tls_pair(alpn(lane)).map_err(|error| setup(error.to_string()))?;
+        let quic = |tls: rustls::ClientConfig| match QuicClientConfig::try_from(tls) {
+            Ok(config) => Ok(Arc::new(config)),
+            Err(error) => Err(setup(error.to_string())),
+        };
+        let keep_alive = match credentials.identity().node.role() {
+            Role::Station => STATION_KEEP_ALIVE,
+            Role::Relay | Role::Broker => KEEP_ALIVE,
+        };
+        Ok(Self {
+            spending: quic(spending)?,
+            sparing: quic(sparing)?,
+            free: Arc::new(client_transport(lane, keep_alive, IDLE_TIMEOUT)?),
+            metered: Arc::new(client_transport(lane, METERED_KEEP_ALIVE, METERED_IDLE_TIMEOUT)?),
+        })
+    }
+}
+
+/// Keep-alives come from the dialling side alone: it is the one behind the NAT, and each ping draws an answer that serves the other.
+fn client_transport(lane: Lane, keep_alive: Span, idle: Span) -> Result<TransportConfig, LinkError> {
+    let mut transport = transport(idle)?;
     transport.keep_alive_interval(Some(keep_alive));
     if lane == Lane::Bulk {
         // What is offered by one end only is used by neither; a listener offers it before it knows the lane.
         transport.datagram_receive_buffer_size(None);
     }
-    config.transport_config(Arc::new(transport));
-    Ok(config)
+    Ok(transport)
 }
 
 /// The one configuration with which a process listens.
@@ -120,7 +171,8 @@ pub(crate) fn server_config(credentials: &Credentials) -> Result<ServerConfig, L
     let tls = credentials.server_tls(&protocols).map_err(|error| setup(error.to_string()))?;
     let crypto = QuicServerConfig::try_from(tls).map_err(|error| setup(error.to_string()))?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(Arc::new(transport()?));
+    // The shorter of both ends' time-outs holds, and only the dialler knows what its line costs.
+    config.transport_config(Arc::new(transport(METERED_IDLE_TIMEOUT)?)).migration(true);
     // A peer that was here before shows the token it got then and needs no Retry, also after a restart of this node, which is
     // when they all come at once.
     let tokens = hkdf::Salt::new(hkdf::HKDF_SHA256, b"").extract(&credentials.derive("huxiao quic address token"));
@@ -139,7 +191,7 @@ pub(crate) fn listener(
     addr: SocketAddr,
 ) -> Result<Endpoint, LinkError> {
     let fail = |error| LinkError::Bind { addr, error };
-    let socket = socket(addr).map_err(fail)?;
+    let socket = socket(addr, None).map_err(fail)?;
     // The kernel grants as much as its limits allow and does not say no.
     let _ = socket.set_recv_buffer_size(LISTENER_BUFFER_BYTES);
     let reset = hmac::Key::new(hmac::HMAC_SHA256, &credentials.derive("huxiao quic stateless reset"));
@@ -151,17 +203,29 @@ pub(crate) fn listener(
     Endpoint::new(endpoint, Some(config), UdpSocket::from(socket), Arc::new(TokioRuntime)).map_err(fail)
 }
 
-/// A new socket and endpoint to dial `remote` from, on a port that the system has not just used.
-pub(crate) fn dialler(local: Option<IpAddr>, remote: SocketAddr) -> Result<Endpoint, LinkError> {
-    let wildcard = if remote.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
-    let addr = SocketAddr::new(local.unwrap_or(wildcard), 0);
-    let fail = |error| LinkError::Bind { addr, error };
-    let socket = socket(addr).map_err(fail)?;
-    Endpoint::new(EndpointConfig::default(), None, UdpSocket::from(socket), Arc::new(TokioRuntime)).map_err(fail)
+/// A new socket and endpoint to dial `remote` from over `uplink`.
+pub(crate) fn dialler(uplink: &Uplink, remote: SocketAddr) -> Result<Endpoint, LinkError> {
+    let socket = outgoing(uplink, remote)?;
+    let fail = |error| LinkError::Bind { addr: remote, error };
+    Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime)).map_err(fail)
 }
 
-fn socket(addr: SocketAddr) -> io::Result<Socket> {
+/// A new socket to reach `remote` from over `uplink`, on a port that the system has not just used.
+pub(crate) fn outgoing(uplink: &Uplink, remote: SocketAddr) -> Result<UdpSocket, LinkError> {
+    let wildcard = if remote.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let addr = SocketAddr::new(uplink.local.unwrap_or(wildcard), 0);
+    let socket = socket(addr, uplink.device.as_deref()).map_err(|error| match &uplink.device {
+        Some(device) => LinkError::Device { device: device.clone(), addr, error },
+        None => LinkError::Bind { addr, error },
+    })?;
+    Ok(UdpSocket::from(socket))
+}
+
+fn socket(addr: SocketAddr, device: Option<&str>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if let Some(device) = device {
+        bind_device(&socket, device)?;
+    }
     if addr.is_ipv6() {
         socket.set_only_v6(false)?;
     }
@@ -170,15 +234,30 @@ fn socket(addr: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn transport() -> Result<TransportConfig, LinkError> {
-    let idle = IdleTimeout::try_from(IDLE_TIMEOUT).map_err(|error| LinkError::Setup(error.to_string()))?;
+/// Has everything that `socket` sends leave by `device`, whatever the routes say.
+#[cfg(target_os = "linux")]
+fn bind_device(socket: &Socket, device: &str) -> io::Result<()> {
+    socket.bind_device(Some(device.as_bytes()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bind_device(_: &Socket, _: &str) -> io::Result<()> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "only Linux binds a socket to a device; give a local address instead",
+    ))
+}
+
+fn transport(idle: Span) -> Result<TransportConfig, LinkError> {
+    let idle = IdleTimeout::try_from(idle).map_err(|error| LinkError::Setup(error.to_string()))?;
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(idle))
         .initial_rtt(INITIAL_RTT)
-        // What every IPv6 path carries; more is found out by probing and never assumed.
+        // What every IPv6 path carries, and no more: an alarm is a quarter of it, bulk's longer packets would hold up a slow line for
+        // as much longer, and probing for more costs a metered one some kilobytes a session.
         .initial_mtu(1_200)
-        .mtu_discovery_config(Some(MtuDiscoveryConfig::default()))
+        .mtu_discovery_config(None)
         .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
@@ -188,6 +267,6 @@ fn transport() -> Result<TransportConfig, LinkError> {
         .datagram_send_buffer_size(DATAGRAMS_OUT_BYTES)
         .packet_threshold(PACKET_THRESHOLD)
         .time_threshold(TIME_THRESHOLD)
-        .congestion_controller_factory(Arc::new(Modes::default()));
+        .congestion_controller_factory(Arc::new(Modes));
     Ok(transport)
 }

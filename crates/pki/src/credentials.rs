@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ::ring::hmac;
 use huxiao_core::limits::BROKER_SESSIONS;
 use huxiao_core::{Identity, Role, WallTime};
-use rustls::client::Resumption;
+use rustls::client::{ClientSessionMemoryCache, Resumption};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::ServerSessionMemoryCache;
@@ -22,10 +22,14 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use crate::files::{self, FileError};
 use crate::leaf::{Leaf, PeerError, Side};
 use crate::period::{Period, Validity};
+use crate::tickets::Sparing;
 use crate::verify::Verifier;
 
-/// Servers of which a dialling node keeps session tickets: a few brokers, under a few names.
-const TICKET_STORE_SERVERS: usize = 256;
+/// Session tickets that a dialling node keeps, at most eight a server: a few brokers, under a few names.
+const TICKETS: usize = 256;
+/// Session tickets that a listener gives out in each handshake. A dialler with an alarm waiting spends several on a line that may
+/// be dead. They are numbers under which the listener keeps what it knows, so each takes one place of its store.
+const TICKETS_A_HANDSHAKE: usize = 4;
 
 /// A node's own certificate and key with the authority that it trusts. Cheap to clone.
 #[derive(Clone)]
@@ -169,7 +173,10 @@ impl Credentials {
         // QUIC knows 0 and this value, nothing in between (RFC 9001 §4.6.1).
         config.max_early_data_size = u32::MAX;
         // rustls keeps 256 by default: a fleet's tickets would push each other out and nobody would ever resume.
+        // It is this process's alone. Nodes that shared tickets would have to share the keys or the store, and each could then be
+        // mistaken for the other; a dialler is warm with several nodes anyway and needs no ticket of one for another.
         config.session_storage = ServerSessionMemoryCache::new(BROKER_SESSIONS);
+        config.send_tls13_tickets = TICKETS_A_HANDSHAKE;
         Ok(config)
     }
 
@@ -187,8 +194,25 @@ impl Credentials {
             .with_client_cert_resolver(Arc::clone(&self.own) as _);
         config.alpn_protocols = vec![alpn.to_vec()];
         config.enable_early_data = true;
-        config.resumption = Resumption::in_memory_sessions(TICKET_STORE_SERVERS);
+        config.resumption = Resumption::in_memory_sessions(TICKETS);
         Ok(config)
+    }
+
+    /// Two TLS configurations for dialling with the protocol `alpn`, which keep the tickets that servers give in one place. The first
+    /// spends one on each dial, the second leaves them alone.
+    ///
+    /// A ticket is good for one dial (rustls gives each out once, and a server forgets one that it has seen), so whoever dials a line that
+    /// may be dead spends them for nothing.
+    ///
+    /// # Errors
+    /// Only if the provider lacks TLS 1.3, which `ring` does not.
+    pub fn client_tls_pair(&self, alpn: &[u8]) -> Result<(ClientConfig, ClientConfig), rustls::Error> {
+        let mut spending = self.client_tls(alpn)?;
+        let mut sparing = spending.clone();
+        let tickets = Arc::new(ClientSessionMemoryCache::new(TICKETS));
+        spending.resumption = Resumption::store(Arc::clone(&tickets) as _);
+        sparing.resumption = Resumption::store(Arc::new(Sparing(tickets)));
+        Ok((spending, sparing))
     }
 }
 

@@ -14,6 +14,7 @@ mod credentials;
 mod files;
 mod leaf;
 mod period;
+mod tickets;
 mod verify;
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
 
 use crate::body::{PressBody, idempotency_key};
+use crate::paths::Paths;
 use crate::shell::Answers;
 use crate::status::{Context, StatusJson};
 use crate::view::{Change, EventJson};
@@ -49,6 +50,7 @@ pub(crate) fn router(
         .route("/v1/events/stream", get(stream))
         .route("/v1/events/{id}", get(one))
         .route("/v1/status", get(status))
+        .route("/v1/paths", get(paths))
         .with_state(Api { handle, changes, answers, gate, context: Arc::new(context) })
 }
 
@@ -138,6 +140,10 @@ async fn stream(State(api): State<Api>, Query(query): Query<StreamQuery>) -> Res
 
 async fn status(State(api): State<Api>) -> Result<Json<StatusJson>, ApiError> {
     StatusJson::read(&api.handle, &api.context).await.map(Json)
+}
+
+async fn paths(State(api): State<Api>) -> Json<Paths> {
+    Json(Paths::clone(&api.context.paths.borrow()))
 }
 
 fn parse_id(text: &str) -> Result<EventId, ApiError> {

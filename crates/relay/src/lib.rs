@@ -8,9 +8,14 @@
 
 mod api;
 mod body;
+mod dials;
+mod keeper;
 mod outbox;
+mod paths;
 mod shell;
 mod status;
+mod traffic;
+mod uplink;
 mod view;
 
 #[cfg(test)]
@@ -19,19 +24,27 @@ mod tests;
 use std::sync::Arc;
 
 use huxiao_core::relay::{Relay, RelayConfig};
-use huxiao_core::{Lane, NodeName, Role};
-use huxiao_link::{Expect, LinkEvent, Target, Uplink};
+use huxiao_core::{NodeName, Role, limits};
+use huxiao_link::{Expect, LinkEvent};
 use huxiao_runtime::config::{Config, Key, Kind};
 use huxiao_runtime::drive;
+use huxiao_runtime::health::Relevance;
 use huxiao_runtime::host::{Base, COMMON_KEYS, Feed, Host, Running, StartError, join_keys};
 
-const OWN_KEYS: [Key; 2] = [
+pub use uplink::{EXAMPLE, uplink_mistakes};
+
+use crate::dials::Dials;
+use crate::keeper::{Ingredients, Keeper};
+use crate::traffic::ledger::Ledger;
+use crate::uplink::interfaces::{self, Reader};
+
+const OWN_KEYS: [Key; 3 + uplink::KEYS.len()] = [
     Key {
         path: "relay.brokers",
         kind: Kind::List(&Kind::Address),
         default: None,
         reloadable: false,
-        help: "The region's broker nodes, host:port; sessions are kept to all of them at all times.",
+        help: "The region's broker nodes, host:port; sessions are kept to two of them at all times, and to further ones while those are away.",
     },
     Key {
         path: "relay.region",
@@ -40,6 +53,17 @@ const OWN_KEYS: [Key; 2] = [
         reloadable: false,
         help: "The region that must answer there; empty takes any of the province.",
     },
+    Key {
+        path: "relay.copy_rate",
+        kind: Kind::Bytes { min: 1_000, max: 1 << 30 },
+        default: Some("8000B"),
+        reloadable: false,
+        help: "Copies of alarms beyond the first that may go over each line, in bytes a second.",
+    },
+    uplink::KEYS[0],
+    uplink::KEYS[1],
+    uplink::KEYS[2],
+    uplink::KEYS[3],
 ];
 const ALL_KEYS: [Key; COMMON_KEYS.len() + OWN_KEYS.len()] = join_keys(OWN_KEYS);
 
@@ -51,6 +75,11 @@ pub const KEYS: &[Key] = &ALL_KEYS;
 /// # Errors
 /// [`StartError`]: nothing is running then.
 pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
+    start_with(config, host, Arc::new(interfaces::read)).await
+}
+
+/// The same, with somebody else's eyes on the network interfaces.
+async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Running, StartError> {
     let (mut base, opened) = Base::open(config, host, Role::Relay).await?;
     let NodeName::Relay(me) = base.identity().node.clone() else {
         return Err(StartError::Role("the certificate is not a relay's".to_owned()));
@@ -58,19 +87,20 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let rows = outbox::read(&base.store)?;
     let (link, events) = base.link(&[Role::Broker])?;
     let expect = Expect::broker(base.region("relay.region")?);
-    let lanes = vec![Lane::Express, Lane::Bulk];
-    let brokers = base.config.addresses("relay.brokers");
-    let dials = brokers
-        .iter()
-        .map(|addr| Target {
-            addr: addr.to_string(),
-            uplink: Uplink::default(),
-            expect: expect.clone(),
-            lanes: lanes.clone(),
-        })
-        .map(|target| link.dial(&target))
-        .collect::<Vec<_>>();
-    let dials = Arc::new(dials);
+    let dials = Dials::default();
+    let ingredients = Ingredients {
+        me: NodeName::Relay(me.clone()).to_string(),
+        link: link.clone(),
+        dials: dials.clone(),
+        uplinks: uplink::configured(&base.config),
+        nodes: base.config.addresses("relay.brokers").iter().map(ToString::to_string).collect(),
+        expect,
+        reader,
+        ledger: Ledger::new(base.config.path("data.dir")),
+        clock: base.host.clock.clone(),
+        check: base.health.check("uplinks", Relevance::Told),
+    };
+    let (keeper, paths) = Keeper::begin(ingredients).await;
 
     let machine = Relay::new(
         base.host.clock.now(),
@@ -78,7 +108,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
             relay: me.clone(),
             epoch: opened.epoch,
             next_slot: opened.high + 1,
-            copy_rate: huxiao_core::limits::COPY_BYTES_PER_SECOND,
+            copy_rate: u32::try_from(base.config.bytes("relay.copy_rate")).unwrap_or(limits::COPY_BYTES_PER_SECOND),
             seed: base.host.seed,
             seal: huxiao_wire::seal,
             software: base.host.software(),
@@ -87,7 +117,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     );
     let (handle, inbox) = drive::channel();
     let (shell, changes, answers) = shell::RelayShell::new(link.clone(), dials.clone(), base.store.clone(), &handle);
-    let upstream = base.health.check("upstream", huxiao_runtime::health::Relevance::Told);
+    let upstream = base.health.check("upstream", Relevance::Told);
     let context = status::Context {
         me: NodeName::Relay(me).to_string(),
         epoch: opened.epoch,
@@ -95,10 +125,13 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         health: base.health.clone(),
         link: link.clone(),
         store: base.store.clone(),
+        paths: paths.clone(),
     };
     let router = api::router(handle.clone(), changes, answers, base.gate.clone(), context);
     let inbox = inbox.fed_by(Feed::new(events, translate));
-    base.spawn(status::watch(handle.clone(), upstream, base.host.clock.clone(), base.host.shutdown.clone()));
+    let (clock, stop) = (base.host.clock.clone(), base.host.shutdown.clone());
+    base.spawn(keeper.run(handle.clone(), stop.clone()));
+    base.spawn(status::watch(handle.clone(), upstream, paths, clock, stop));
     Ok(base.run(link, machine, shell, (handle, inbox), router).await?.dialling(dials))
 }
 

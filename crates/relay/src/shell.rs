@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use huxiao_core::relay::{EventView, Input, Output, RaiseError, Raised, Relay, Report, Ticket};
 use huxiao_core::{Class, EventId, Receipt, Sealed, Stage, Trail};
-use huxiao_link::{DialHandle, Link};
+use huxiao_link::Link;
 use huxiao_runtime::drive::{Handle, Shell, WeakHandle};
 use huxiao_runtime::event_json::seconds_since_press;
 use huxiao_runtime::metric::{self, Counter, Histogram};
 use huxiao_store::Store;
 use tokio::sync::{broadcast, oneshot};
 
+use crate::dials::Dials;
 use crate::outbox;
 use crate::view::{Change, EventJson};
 
@@ -49,7 +50,7 @@ impl Answers {
 /// The relay's shell.
 pub(crate) struct RelayShell {
     link: Link,
-    dials: Arc<Vec<DialHandle>>,
+    dials: Dials,
     store: Store,
     handle: WeakHandle<Relay>,
     answers: Answers,
@@ -61,7 +62,7 @@ pub(crate) struct RelayShell {
 impl RelayShell {
     pub(crate) fn new(
         link: Link,
-        dials: Arc<Vec<DialHandle>>,
+        dials: Dials,
         store: Store,
         handle: &Handle<Relay>,
     ) -> (Self, broadcast::Sender<Arc<Change>>, Answers) {
@@ -136,8 +137,8 @@ impl Shell<Relay> for RelayShell {
                     tracing::debug!(?path, %class, "not sent");
                 }
             }
-            Output::Hurry => self.dials.iter().for_each(DialHandle::hurry),
-            Output::Race => self.dials.iter().for_each(DialHandle::race),
+            Output::Hurry => self.dials.hurry(),
+            Output::Race => self.dials.race(),
             Output::Answer(ticket, answer) => self.answers.give(ticket, answer),
             Output::Report(report) => self.report(report),
         }

@@ -1,5 +1,7 @@
 //! How the relay is: for its status page, its gauges and its health.
 
+use std::sync::Arc;
+
 use huxiao_core::relay::Relay;
 use huxiao_core::{Class, Span, WallTime};
 use huxiao_link::Link;
@@ -15,6 +17,9 @@ use huxiao_runtime::store_hooks::StoreJson;
 use huxiao_runtime::time_format::seconds;
 use huxiao_store::{Loss, Store};
 use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::paths::Paths;
 
 /// How often gauges and health are brought up to date.
 const EVERY: Span = Span::from_secs(1);
@@ -27,6 +32,7 @@ pub(crate) struct Context {
     pub(crate) health: Health,
     pub(crate) link: Link,
     pub(crate) store: Store,
+    pub(crate) paths: watch::Receiver<Arc<Paths>>,
 }
 
 /// `GET /v1/status`.
@@ -37,6 +43,7 @@ pub(crate) struct StatusJson {
     armed: bool,
     connected: bool,
     paths: Vec<PathJson>,
+    upstream: Paths,
     pending: std::collections::BTreeMap<&'static str, usize>,
     oldest_unstored_seconds: Option<f64>,
     store: StoreJson,
@@ -53,6 +60,7 @@ impl StatusJson {
             armed: is_armed(&context.health),
             connected: figures.connected,
             paths: paths(&context.link),
+            upstream: Paths::clone(&context.paths.borrow()),
             pending: Class::ALL.iter().map(|class| (class.as_str(), figures.pending[*class as usize])).collect(),
             oldest_unstored_seconds: figures.oldest_unstored.map(|raised| seconds(now, raised).max(0.0)),
             store: StoreJson::new(&context.store.health()),
@@ -78,7 +86,13 @@ impl Figures {
 }
 
 /// Keeps gauges and the `upstream` check true until the node stops.
-pub(crate) async fn watch(handle: Handle<Relay>, upstream: Check, clock: Clock, shutdown: Shutdown) {
+pub(crate) async fn watch(
+    handle: Handle<Relay>,
+    upstream: Check,
+    paths: watch::Receiver<Arc<Paths>>,
+    clock: Clock,
+    shutdown: Shutdown,
+) {
     let mut tick = tokio::time::interval(EVERY);
     loop {
         tokio::select! {
@@ -97,7 +111,10 @@ pub(crate) async fn watch(handle: Handle<Relay>, upstream: Check, clock: Clock, 
             true if age > 10.0 => {
                 upstream.degraded(format!("{waiting} events wait for the region, the oldest for {age:.0} s"));
             }
-            true => upstream.ok(format!("a broker node is reached; {waiting} events on their way")),
+            true => match paths.borrow().lacks() {
+                Some(lacks) => upstream.degraded(format!("{lacks}; {waiting} events on their way")),
+                None => upstream.ok(format!("every way to the region is open; {waiting} events on their way")),
+            },
             false => upstream.failed(format!("no broker node is reached; {waiting} events wait")),
         }
     }

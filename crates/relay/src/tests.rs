@@ -1,6 +1,10 @@
 //! The relay's API over a real socket, with a region that cannot be reached: what a press is promised here does not hang on it.
 
+mod paths;
+mod stuck;
+
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -17,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-mod stuck;
+use crate::uplink::interfaces::{self, Reader};
 
 struct Node {
     running: Running,
@@ -26,13 +30,23 @@ struct Node {
 
 impl Node {
     async fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &[("relay.brokers", "127.0.0.1:9")], Arc::new(interfaces::read)).await
+    }
+
+    /// With these keys set besides, and these eyes on the network interfaces.
+    async fn start_with(dir: &Path, keys: &[(&str, &str)], reader: Reader) -> Self {
         let clock = Clock::system();
         if !dir.join("ca.pem").exists() {
             let authority = Authority::create(&"test".parse().unwrap(), Period::days(clock.wall(), 2)).unwrap();
             authority.save(&dir.join("ca.pem"), &dir.join("ca-key.pem")).unwrap();
-            let identity: Identity = "spiffe://test/relay/s1/gate".parse().unwrap();
-            let issued = authority.issue(&identity, Period::days(clock.wall(), 1), &[]).unwrap();
-            issued.save(&dir.join("cert.pem"), &dir.join("key.pem")).unwrap();
+            for (name, files) in
+                [("relay/s1/gate", ""), ("broker/r1/n1", "n1-"), ("broker/r1/n2", "n2-"), ("broker/r1/n3", "n3-")]
+            {
+                let identity: Identity = format!("spiffe://test/{name}").parse().unwrap();
+                let issued = authority.issue(&identity, Period::days(clock.wall(), 1), &[]).unwrap();
+                let [cert, key] = ["cert.pem", "key.pem"].map(|name| dir.join(format!("{files}{name}")));
+                issued.save(&cert, &key).unwrap();
+            }
         }
         let path = |name: &str| dir.join(name).display().to_string();
         let flags = [
@@ -40,10 +54,9 @@ impl Node {
             ("tls.cert", path("cert.pem")),
             ("tls.key", path("key.pem")),
             ("data.dir", path("data")),
-            ("relay.brokers", "127.0.0.1:9".to_owned()),
             ("store.ballast", "1MiB".to_owned()),
         ];
-        let config = Loader::new(crate::KEYS).flags(flags).load().unwrap();
+        let config = Loader::new(crate::KEYS).flags(flags).flags(keys.iter().copied()).load().unwrap();
         let shutdown = Shutdown::new();
         let host = Host {
             clock,
@@ -55,10 +68,22 @@ impl Node {
             trial: Trial::InProcess,
             seed: 7,
         };
-        Self { running: crate::start(config, host).await.unwrap(), shutdown }
+        Self { running: crate::start_with(config, host, reader).await.unwrap(), shutdown }
     }
 
     async fn call(&self, method: &str, path: &str, headers: &str, body: &str) -> (StatusCode, Value) {
+        let (status, body) = self.exchange(method, path, headers, body).await;
+        let body = body
+            .find('{')
+            .map_or(Value::Null, |at| serde_json::from_str(&body[at..=body.rfind('}').unwrap()]).unwrap());
+        (status, body)
+    }
+
+    async fn text(&self, path: &str) -> (StatusCode, String) {
+        self.exchange("GET", path, "", "").await
+    }
+
+    async fn exchange(&self, method: &str, path: &str, headers: &str, body: &str) -> (StatusCode, String) {
         let Address::Socket(address) = self.running.http() else { panic!("a TCP address") };
         let mut stream = TcpStream::connect(address).await.unwrap();
         let length = body.len();
@@ -69,11 +94,7 @@ impl Node {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        let body = answer.split_once("\r\n\r\n").unwrap().1;
-        let body = body
-            .find('{')
-            .map_or(Value::Null, |at| serde_json::from_str(&body[at..=body.rfind('}').unwrap()]).unwrap());
-        (status, body)
+        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
     }
 
     async fn press(&self, headers: &str, body: &Value) -> (StatusCode, Value) {

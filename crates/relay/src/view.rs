@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use huxiao_core::relay::EventView;
 use huxiao_core::{EventId, Receipt, Trail};
-use huxiao_runtime::event_json::{EventFields, LapJson, ReceiptJson, acknowledged_by, stages, timeline};
+use huxiao_runtime::event_json::{EventFields, LapJson, ReceiptJson, Words, acknowledged_by, stages, timeline};
 use serde::Serialize;
 
 /// One change, for the stream.
@@ -40,29 +40,22 @@ pub(crate) struct EventJson {
     refused: bool,
     finished: bool,
     lamp: &'static str,
-    lamp_text: LampText,
+    lamp_text: Words,
     stages: BTreeMap<&'static str, String>,
     acknowledged_by: Option<ReceiptJson>,
     receipts: Vec<ReceiptJson>,
     timeline: Vec<LapJson>,
 }
 
-#[derive(Debug, Clone, Serialize)]
-struct LampText {
-    zh: &'static str,
-    en: &'static str,
-}
-
 impl EventJson {
     pub(crate) fn new(view: &EventView) -> Self {
-        let (zh, en) = view.lamp().words();
         Self {
             event: EventFields::new(&view.sealed().event),
             kept: view.is_kept(),
             refused: view.is_refused(),
             finished: view.is_finished(),
             lamp: view.lamp().as_str(),
-            lamp_text: LampText { zh, en },
+            lamp_text: view.lamp().words().into(),
             stages: stages(view.receipts()),
             acknowledged_by: acknowledged_by(view.receipts()),
             receipts: view.receipts().iter().map(ReceiptJson::new).collect(),

@@ -7,6 +7,20 @@ use serde::Serialize;
 
 use crate::time_format::{rfc3339, seconds};
 
+/// Words for people, in both languages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Words {
+    zh: &'static str,
+    en: &'static str,
+}
+
+impl From<(&'static str, &'static str)> for Words {
+    /// From Chinese and English, as core's catalogue gives them.
+    fn from((zh, en): (&'static str, &'static str)) -> Self {
+        Self { zh, en }
+    }
+}
+
 /// What the raiser said. Times are RFC 3339 in UTC.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventFields {

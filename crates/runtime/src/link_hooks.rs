@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use huxiao_core::{Carrier, Lane, Role, Span};
+use huxiao_core::{Carrier, Health, Lane, PathHealth, Role, Span};
 use huxiao_link::{Counters, Link, PathStats};
 use serde::Serialize;
 
+use crate::event_json::Words;
 use crate::metric::{self, Counter, Gauge, Histogram};
 use crate::shutdown::Shutdown;
 
@@ -107,4 +108,64 @@ pub fn paths(link: &Link) -> Vec<PathJson> {
         lost_packets: path.lost,
     };
     link.stats().into_iter().map(json).collect()
+}
+
+/// How a way to a broker node is, by its probes. What is not known is `null`.
+#[derive(Debug, Clone, Serialize)]
+pub struct HealthJson {
+    /// `healthy`, `silent`, `unproven`, or `absent` without a session.
+    pub health: &'static str,
+    /// The same for people.
+    pub health_text: Words,
+    /// What carries the session.
+    pub carrier: Option<&'static str>,
+    /// The round trip of the probes.
+    pub rtt_seconds: Option<f64>,
+    /// The share of the latest probes that did not come back, both directions together.
+    pub loss_ratio: Option<f64>,
+    /// How long ago anything was heard.
+    pub silence_seconds: Option<f64>,
+    /// By how much this node's clock is ahead of the other's.
+    pub skew_seconds: Option<f64>,
+}
+
+impl HealthJson {
+    /// The figures of a session, or of none.
+    #[must_use]
+    pub fn new(path: Option<&PathHealth>) -> Self {
+        let seconds = |span: Span| span.as_secs_f64();
+        Self {
+            health: path.map_or("absent", |path| path.health.as_str()),
+            health_text: path.map_or(Health::ABSENT_WORDS, |path| path.health.words()).into(),
+            carrier: path.map(|path| path.info.carrier.as_str()),
+            rtt_seconds: path.and_then(|path| path.rtt).map(seconds),
+            loss_ratio: path.and_then(|path| path.loss),
+            silence_seconds: path.map(|path| path.silence).map(seconds),
+            skew_seconds: path.and_then(|path| path.skew).map(micros),
+        }
+    }
+}
+
+/// How a session with a broker node is, on the status page of a station.
+#[derive(Debug, Clone, Serialize)]
+pub struct NodeHealthJson {
+    node: String,
+    #[serde(flatten)]
+    health: HealthJson,
+}
+
+impl NodeHealthJson {
+    /// The figures of one session.
+    #[must_use]
+    pub fn new(path: &PathHealth) -> Self {
+        Self { node: path.node.to_string(), health: HealthJson::new(Some(path)) }
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the difference of two clocks is exact in an f64 for the next 285 years"
+)]
+fn micros(micros: i64) -> f64 {
+    micros as f64 / 1e6
 }

@@ -72,7 +72,7 @@ fn told(outcome: Result<Vec<Change>, String>) -> String {
         Ok(changes) => {
             metric::increment(Counter::Reloads, &["ok"]);
             for change in &changes {
-                let (key, old, new) = (change.key, &change.old, &change.new);
+                let (key, old, new) = (&change.key, &change.old, &change.new);
                 if change.reloadable {
                     tracing::info!(key, %old, %new, "configuration: taken over");
                 } else {

@@ -82,6 +82,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         link: link.clone(),
         store: base.store.clone(),
         dials: dials.clone(),
+        clock: base.host.clock.clone(),
     });
     let inbox = base.health.check("inbox", Relevance::Told);
     match assembled.unreadable {

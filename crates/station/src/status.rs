@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use huxiao_core::station::Station;
 use huxiao_core::{NodeName, SeatId, Span};
 use huxiao_link::{DialHandle, Link};
 use huxiao_runtime::clock::Clock;
 use huxiao_runtime::health::Check;
 use huxiao_runtime::http::ApiError;
-use huxiao_runtime::link_hooks::{PathJson, paths};
+use huxiao_runtime::link_hooks::{NodeHealthJson, PathJson, paths};
 use huxiao_runtime::metric::{self, Gauge};
 use huxiao_runtime::shutdown::Shutdown;
 use huxiao_runtime::store_hooks::StoreJson;
@@ -29,6 +30,7 @@ pub(crate) struct Context {
     pub(crate) link: Link,
     pub(crate) store: Store,
     pub(crate) dials: Arc<Vec<DialHandle>>,
+    pub(crate) clock: Clock,
 }
 
 /// `GET /v1/status`.
@@ -38,6 +40,7 @@ pub(crate) struct StatusJson {
     connected: bool,
     nodes: Vec<String>,
     paths: Vec<PathJson>,
+    path_health: Vec<NodeHealthJson>,
     unacknowledged: usize,
     unconfirmed: usize,
     next_seq: u64,
@@ -49,6 +52,9 @@ pub(crate) struct StatusJson {
 impl StatusJson {
     pub(crate) async fn read(seat: &Seat, context: &Context) -> Result<Self, ApiError> {
         let (nodes, unconfirmed) = seat.upstream().await?;
+        let now = context.clock.timestamp();
+        let health = move |station: &Station| station.path_health(now).map(|path| NodeHealthJson::new(&path)).collect();
+        let path_health = seat.handle.inspect(health).await?;
         let (unacknowledged, next_seq) = {
             let board = seat.board.read();
             (board.open.len(), board.next_seq)
@@ -58,6 +64,7 @@ impl StatusJson {
             connected: !nodes.is_empty(),
             nodes: nodes.iter().map(ToString::to_string).collect(),
             paths: paths(&context.link),
+            path_health,
             unacknowledged,
             unconfirmed,
             next_seq,

@@ -48,6 +48,13 @@ impl Desk {
         }
     }
 
+    /// The seat has said that it has everything up to `mark`, which is what it knows, whatever it was told before: it may have lost its
+    /// inbox, or a message.
+    pub(super) fn greet(&mut self, mark: u64) {
+        self.greeted = true;
+        self.told_mark = mark;
+    }
+
     /// Gives the seat an event of this class and of about so many bytes; `index` is known once the record has it.
     pub(super) fn offer(
         &mut self,

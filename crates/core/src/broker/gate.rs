@@ -3,7 +3,7 @@
 //! `STORED` is not carried: a relay sends its event again until it has that, and each copy draws it. What comes after (a screen has
 //! it, an officer has it) nobody asks for, so it is carried like an alarm until the relay says that it has come.
 //!
-//! Invariant: at most [`limits::RECEIPTS_CARRIED`] receipts are carried to one relay, and none without a session. What is not carried is
+//! Invariant: receipts of at most [`limits::RECEIPTS_CARRIED`] events are carried to one relay, and none without a session. What is not carried is
 //! said once; a relay asks about its open events by itself, at the beginning of each session and every few seconds.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,12 @@ use crate::lane::Lane;
 use crate::limits;
 use crate::path::PathInfo;
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage};
-use crate::time::{Now, Timestamp};
+use crate::time::{Now, Span, Timestamp};
+
+/// A copy of an event that is stored draws the receipt again after this long.
+const TELL_AGAIN_AFTER: Span = Span::from_millis(40);
+/// Events of which it is remembered when the relay was told.
+const TOLD: usize = 64;
 
 /// The node's side of one relay.
 #[derive(Debug)]
@@ -25,8 +30,11 @@ pub(super) struct Gate {
     pub(super) confirms: bool,
     /// When its courier wants to be woken, as the node's timer table has it.
     pub(super) wake: Option<Timestamp>,
-    courier: Courier<(EventId, Stage)>,
-    carried: BTreeMap<(EventId, Stage), Receipt>,
+    /// One item an event: all that it has not confirmed travels together.
+    courier: Courier<EventId>,
+    carried: BTreeMap<EventId, Vec<Receipt>>,
+    /// When it was last told that an event is stored: its copies come faster than it can hear that.
+    told: BTreeMap<EventId, Timestamp>,
 }
 
 impl Gate {
@@ -35,8 +43,9 @@ impl Gate {
             paths: BTreeMap::new(),
             confirms: false,
             wake: None,
-            courier: Courier::new(seed),
+            courier: Courier::new(seed).of_statements(),
             carried: BTreeMap::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -63,20 +72,45 @@ impl Gate {
 
     /// Carries a receipt to the relay, from whichever seat it came first. False if it must be said at once instead.
     pub(super) fn carry(&mut self, now: Now, class: Class, receipt: &Receipt) -> bool {
-        let key = (receipt.event, receipt.stage);
-        let room = self.carried.len() < limits::RECEIPTS_CARRIED;
-        if !self.confirms || !room || self.carried.contains_key(&key) || !self.courier.has_path() {
+        let id = receipt.event;
+        let known = self.carried.get(&id);
+        let room = known.is_some() || self.carried.len() < limits::RECEIPTS_CARRIED;
+        let said = known.is_some_and(|carried| carried.iter().any(|other| other.stage == receipt.stage));
+        if !self.confirms || !room || said || !self.courier.has_path() {
             return false;
         }
-        self.carried.insert(key, receipt.clone());
-        self.courier.offer(now.mono, key, class.min(Class::P1), false, RECEIPT_WIRE_BYTES);
+        let carried = self.carried.entry(id).or_default();
+        carried.push(receipt.clone());
+        let bytes = RECEIPT_WIRE_BYTES + (carried.len() - 1) * RECEIPT_WIRE_BYTES / 2;
+        // Offered anew, it goes at once, and what was not confirmed of the event goes along.
+        self.courier.withdraw(now.mono, &id);
+        self.courier.offer(now.mono, id, class.min(Class::P1), false, bytes);
         true
     }
 
     /// The relay has it.
-    pub(super) fn confirmed(&mut self, now: Now, key: (EventId, Stage)) {
-        self.courier.settle(now.mono, &key);
-        self.carried.remove(&key);
+    pub(super) fn confirmed(&mut self, now: Now, (id, stage): (EventId, Stage)) {
+        let Some(carried) = self.carried.get_mut(&id) else { return };
+        carried.retain(|receipt| receipt.stage != stage);
+        if carried.is_empty() {
+            self.carried.remove(&id);
+            self.courier.settle(now.mono, &id);
+        }
+    }
+
+    /// Whether the relay is to be told now that an event is stored. It sends copies until it hears that, and they come faster than it can.
+    pub(super) fn tells(&mut self, now: Now, id: EventId) -> bool {
+        if self.told.get(&id).is_some_and(|at| now.mono.since(*at) < TELL_AGAIN_AFTER) {
+            return false;
+        }
+        if self.told.len() >= TOLD {
+            self.told.retain(|_, at| now.mono.since(*at) < TELL_AGAIN_AFTER);
+        }
+        // A flood of events within that time is told of without being remembered.
+        if self.told.len() < TOLD {
+            self.told.insert(id, now.mono);
+        }
+        true
     }
 
     pub(super) fn handle_timeout(&mut self, now: Now) {
@@ -87,12 +121,12 @@ impl Gate {
         self.courier.poll_timeout()
     }
 
-    /// The next receipt to send, and how.
-    pub(super) fn poll_output(&mut self) -> Option<(Transmit<(EventId, Stage)>, Receipt)> {
+    /// The next receipts to send, and how.
+    pub(super) fn poll_output(&mut self) -> Option<(Transmit<EventId>, Vec<Receipt>)> {
         loop {
             let transmit = self.courier.poll_output()?;
-            if let Some(receipt) = self.carried.get(&transmit.key) {
-                return Some((transmit, receipt.clone()));
+            if let Some(receipts) = self.carried.get(&transmit.key) {
+                return Some((transmit, receipts.clone()));
             }
         }
     }

@@ -35,8 +35,14 @@ impl Broker {
         }
         if known.is_some() {
             self.report(Report::Duplicate(id));
-            if let Some(entry) = self.record.get(&id) {
-                let receipts = entry.receipts();
+            if let (Some(entry), Some(gate)) = (self.record.get(&id), self.relays.get_mut(relay))
+                && gate.tells(now, id)
+            {
+                let mut receipts = entry.receipts();
+                if gate.confirms {
+                    // What else there is to say is carried to it.
+                    receipts.retain(|receipt| matches!(receipt.stage, Stage::Stored | Stage::Acknowledged));
+                }
                 self.send(path, Class::P1, Form::Datagram, Message::Receipts(receipts));
             }
             return;
@@ -136,6 +142,9 @@ impl Broker {
     pub(super) fn tell_relay(&mut self, now: Now, relay: &RelayId, class: Class, receipt: &Receipt) {
         let Some(gate) = self.relays.get_mut(relay) else { return };
         if receipt.stage <= Stage::Stored || class > Class::P1 || !gate.carry(now, class, receipt) {
+            if receipt.stage == Stage::Stored {
+                gate.tells(now, receipt.event);
+            }
             let form = if receipt.stage <= Stage::Stored { Form::Datagram } else { Form::Stream };
             let send = |path| Output::Send(path, Class::P1, form, Message::Receipts(vec![receipt.clone()]));
             self.out.extend(gate.express().map(send));
@@ -146,8 +155,8 @@ impl Broker {
     /// Sends what a relay's courier has decided to send.
     pub(super) fn drain_gate(&mut self, relay: &RelayId) {
         let Some(gate) = self.relays.get_mut(relay) else { return };
-        while let Some((Transmit { path, class, form, .. }, receipt)) = gate.poll_output() {
-            self.out.push_back(Output::Send(path, class, form, Message::Receipts(vec![receipt])));
+        while let Some((Transmit { path, class, form, .. }, receipts)) = gate.poll_output() {
+            self.out.push_back(Output::Send(path, class, form, Message::Receipts(receipts)));
         }
         let wake = gate.poll_timeout();
         let old = std::mem::replace(&mut gate.wake, wake);

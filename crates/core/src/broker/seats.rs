@@ -17,9 +17,9 @@ impl Broker {
     /// once had and lost is among that.
     pub(super) fn greeted(&mut self, now: Now, seat: &SeatId, resume: Option<Resume>) {
         let Some(desk) = self.desks.get_mut(seat) else { return };
-        desk.greeted = true;
         let me = NodeName::Station(seat.clone());
         let resume = resume.filter(|resume| resume.record == self.config.record);
+        desk.greet(resume.map_or(0, |resume| resume.index));
         let mut lacks: Vec<(Class, Option<u64>, EventId, usize)> = Vec::new();
         for (index, entry) in self.record.for_station(&seat.station, resume.map_or(0, |resume| resume.index)) {
             if resume.is_none() || !entry.has(Stage::Delivered, &me) {
@@ -123,7 +123,8 @@ impl Broker {
     fn tell_mark(&mut self, seat: &SeatId) {
         let last = self.record.last_index();
         let Some(desk) = self.desks.get_mut(seat).filter(|desk| desk.greeted) else { return };
-        let path = desk.express().next();
+        // The youngest session: an older one may be dead, and its end not noticed yet.
+        let path = desk.express().max();
         if let Some(path) = path
             && let Some(index) = desk.news(last)
         {

@@ -408,3 +408,23 @@ fn an_answer_given_elsewhere_is_there_for_those_who_ask() {
     assert!(bench.stages_to(RELAY).contains(&Stage::Acknowledged));
     assert!(bench.was_sent(RELAY, &Message::Unknown(vec![id(9)])));
 }
+
+#[test]
+fn a_seat_that_comes_back_without_its_inbox_is_told_its_mark_anew_though_its_old_session_lingers() {
+    let mut bench = Bench::started();
+    let p1 = seat("p1", "a");
+    bench.greet(PathId(2), &p1, None);
+    let event = bench.raise(1, Kind::Panic);
+    bench.commit();
+    bench.say(PathId(2), &p1, event, Stage::Delivered);
+    bench.commit();
+    // The seat loses its power and all that it has, twice; the node has not noticed that its earlier sessions are dead.
+    for path in [PathId(3), PathId(4)] {
+        bench.greet(path, &p1, None);
+        assert_eq!(bench.events_to(path), [event]);
+        bench.say(path, &p1, event, Stage::Delivered);
+        let marks = bench.sent.iter().filter(|(.., message)| matches!(message, Message::Mark(_)));
+        let told: Vec<PathId> = marks.map(|(to, ..)| *to).collect();
+        assert_eq!(told, [path], "it is told where it is now, or is given everything again and again");
+    }
+}

@@ -3,15 +3,16 @@
 //! Copies draw on it until a reserve is left. The reserve is for the instant at which a line that was dead shows life: what is pending
 //! goes out then, and dead copies must not have spent that. First copies of an alarm may draw it into debt.
 //!
+//! A line that turns out to be slower than its budget (answers take much longer than they did at their best, though nothing was silent)
+//! gets a smaller one, and grows back while answers come quickly: on 32 kbit/s the schedule stretches instead of choking the line.
+//!
 //! Invariant: over any span, copies and flushes together are at most the burst and the rate times the span.
 
 use crate::limits;
 use crate::time::{Span, Timestamp};
 
-/// Tokens that repeats leave untouched.
-const RESERVE: i64 = limits::COPY_BURST_BYTES as i64 / 3;
-/// How far first copies may draw on tokens that are still to come.
-const DEBT: i64 = limits::COPY_BURST_BYTES as i64;
+/// The least that a slow line's budget shrinks to, in bytes a second.
+const LEAST_RATE: u32 = 1_000;
 
 /// What a copy is sent for, which decides how much of the budget it may touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,10 @@ pub(super) enum Purpose {
 /// The budget of one line. Counts in millionths of a byte, so that no span is too short to count.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
+    /// What it may have at most.
+    full_rate: u32,
+    /// Below this it grows back quickly: it carried that much without a queue.
+    proven_rate: u32,
     rate: u32,
     micro_tokens: i64,
     at: Timestamp,
@@ -34,41 +39,63 @@ pub(super) struct Line {
 
 const MICRO: i64 = 1_000_000;
 
+/// The burst of a line of this rate, which must let one whole copy pass.
+fn burst(rate: u32) -> i64 {
+    let share = i64::from(rate) * i64::from(limits::COPY_BURST_BYTES) / i64::from(limits::COPY_BYTES_PER_SECOND);
+    share.max(limits::EVENT_BYTES as i64 + 512)
+}
+
 impl Line {
     /// A line whose budget is full, of `rate` bytes a second.
     pub(super) fn new(now: Timestamp, rate: u32) -> Self {
-        Self { rate: rate.max(1), micro_tokens: i64::from(limits::COPY_BURST_BYTES) * MICRO, at: now }
+        let rate = rate.max(1);
+        Self { full_rate: rate, proven_rate: rate, rate, micro_tokens: burst(rate) * MICRO, at: now }
     }
 
     /// Lets the time pass.
     pub(super) fn refill(&mut self, now: Timestamp) {
         let micros = i64::try_from(now.since(self.at).as_micros()).unwrap_or(i64::MAX);
         self.at = self.at.max(now);
-        let full = i64::from(limits::COPY_BURST_BYTES) * MICRO;
+        let full = burst(self.rate) * MICRO;
         self.micro_tokens = self.micro_tokens.saturating_add(micros.saturating_mul(i64::from(self.rate))).min(full);
     }
 
-    fn floor(purpose: Purpose, bytes: u32) -> i64 {
+    /// Answers take much longer than they could: what is sent stands in a queue.
+    pub(super) fn congested(&mut self) {
+        self.proven_rate = (self.rate / 4 * 3).max(LEAST_RATE.min(self.full_rate));
+        self.rate = (self.rate / 2).max(LEAST_RATE.min(self.full_rate));
+        self.micro_tokens = self.micro_tokens.min(burst(self.rate) * MICRO);
+    }
+
+    /// An answer came quickly.
+    pub(super) fn flowing(&mut self) {
+        let step = if self.rate < self.proven_rate { self.rate / 8 } else { self.rate / 64 };
+        self.rate = (self.rate + step).min(self.full_rate);
+    }
+
+    /// Tokens that must be there; repeats leave a third of the burst for the others.
+    fn floor(&self, purpose: Purpose, bytes: u32) -> i64 {
         match purpose {
             Purpose::First => 1,
             Purpose::Flush => i64::from(bytes),
-            Purpose::Repeat => i64::from(bytes) + RESERVE,
+            Purpose::Repeat => (i64::from(bytes) + burst(self.rate) / 3).min(burst(self.rate)),
         }
     }
 
     /// Whether a copy of `bytes` may go now.
     pub(super) fn allows(&self, purpose: Purpose, bytes: u32) -> bool {
-        self.micro_tokens >= Self::floor(purpose, bytes) * MICRO
+        self.micro_tokens >= self.floor(purpose, bytes) * MICRO
     }
 
     /// A copy goes.
     pub(super) fn spend(&mut self, bytes: u32) {
-        self.micro_tokens = (self.micro_tokens - i64::from(bytes) * MICRO).max(-DEBT * MICRO);
+        // First copies may draw on as much again as the burst.
+        self.micro_tokens = (self.micro_tokens - i64::from(bytes) * MICRO).max(-burst(self.rate) * MICRO);
     }
 
     /// When a copy of `bytes` may go, if none goes before.
     pub(super) fn ready_at(&self, purpose: Purpose, bytes: u32) -> Timestamp {
-        let short = Self::floor(purpose, bytes) * MICRO - self.micro_tokens;
+        let short = self.floor(purpose, bytes) * MICRO - self.micro_tokens;
         let micros = u64::try_from(short).unwrap_or(0).div_ceil(u64::from(self.rate));
         self.at + Span::from_micros(micros)
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::probe::Losses;
 
 const EXPRESS: PathId = PathId(1);
 const SECOND: PathId = PathId(2);
@@ -35,6 +36,13 @@ fn drain(courier: &mut Courier<u32>) -> Vec<(u32, PathId)> {
 fn copies(courier: &mut Courier<u32>) -> Vec<Transmit<u32>> {
     courier.check().unwrap();
     std::iter::from_fn(|| courier.poll_output()).collect()
+}
+
+impl Courier<u32> {
+    /// When an item was last sent, in milliseconds.
+    fn sent_at(&self, key: u32) -> u64 {
+        self.items.get(&key).and_then(|item| item.flight).map_or(0, |flight| flight.sent.0 / 1_000)
+    }
 }
 
 /// Lets time pass up to `until`; what was sent, and when.
@@ -78,14 +86,53 @@ fn an_alarm_goes_on_every_path_at_once_and_its_copies_follow_the_schedule() {
 
 #[test]
 fn a_path_that_loses_much_gets_its_first_copies_closer_together() {
-    let by = |lossy| {
+    let by = |losses| {
         let mut courier = Courier::new(1);
         courier.path_up(millis(0), EXPRESS, express());
-        courier.set_lossy(EXPRESS, lossy);
+        courier.set_losses(EXPRESS, losses);
         courier.offer(millis(0), 7, Class::P0, false, BYTES);
-        copies(&mut courier).len() + run(&mut courier, millis(100)).len()
+        copies(&mut courier).len() + run(&mut courier, millis(70)).len()
     };
-    assert!(by(true) >= by(false) + 3, "{} and {}", by(true), by(false));
+    let sent = [Losses::None, Losses::Unknown, Losses::Some].map(by);
+    assert!(sent[0] < sent[1] && sent[1] + 2 < sent[2], "{sent:?}");
+}
+
+/// On a line of 32 kbit/s with 600 ms there and back, an alarm every second and a half: what does not fit stands in a queue.
+#[test]
+fn the_schedule_stretches_on_a_thin_line_instead_of_choking_it() {
+    let mut courier = Courier::new(1);
+    courier.path_up(millis(0), EXPRESS, express());
+    courier.set_losses(EXPRESS, Losses::Some);
+    let (mut free_at, mut late) = (0_u64, Vec::new());
+    let mut answers: BTreeSet<(u64, u32)> = BTreeSet::new();
+    for key in 0..60 {
+        let pressed = u64::from(key) * 1_500;
+        courier.offer(millis(pressed), key, Class::P0, false, BYTES);
+        let mut first = None;
+        loop {
+            for copy in copies(&mut courier) {
+                let now = courier.sent_at(copy.key);
+                free_at = free_at.max(now) + 125;
+                answers.insert((free_at + 600, copy.key));
+                if copy.key == key {
+                    first.get_or_insert(free_at);
+                }
+            }
+            let answer = answers.first().map(|(at, _)| millis(*at));
+            let due = courier.poll_timeout();
+            let next = [answer, due].into_iter().flatten().min();
+            let Some(next) = next.filter(|next| *next <= millis(pressed + 1_500)) else { break };
+            courier.handle_timeout(next);
+            courier.poll_race();
+            while let Some((at, key)) = answers.first().copied().filter(|(at, _)| millis(*at) <= next) {
+                answers.remove(&(at, key));
+                courier.heard(next, EXPRESS);
+                courier.settle(next, &key);
+            }
+        }
+        late.push(first.unwrap() - pressed);
+    }
+    assert!(late[20..].iter().all(|late| *late < 1_500), "the line is choked: {late:?}");
 }
 
 #[test]
@@ -167,6 +214,37 @@ fn a_sign_of_life_after_a_silence_brings_everything_pending_at_once() {
     assert!(order.len() >= 2 && order.iter().copied().is_sorted_by_key(|key| [9, 2, 0, 1][key as usize]), "{order:?}");
     courier.heard(millis(8_040), EXPRESS);
     assert!(drain(&mut courier).is_empty(), "it is no silence any more");
+}
+
+/// Each fresh session is greeted by its receiver, so there is always a sign of life: that alone must not begin the series of races anew.
+#[test]
+fn a_receiver_that_is_heard_and_settles_nothing_is_dialled_afresh_ever_more_slowly() {
+    let mut courier = Courier::new(1);
+    courier.path_up(seconds(0), EXPRESS, express());
+    courier.offer(seconds(0), 1, Class::P0, false, BYTES);
+    let mut races = Vec::new();
+    while let Some(due) = courier.poll_timeout().filter(|due| *due <= seconds(600)) {
+        courier.handle_timeout(due);
+        drain(&mut courier);
+        if courier.poll_race() {
+            races.push(due);
+            courier.heard(due + Span::from_millis(60), EXPRESS);
+            drain(&mut courier);
+        }
+    }
+    assert!((110..140).contains(&races.len()), "{} races in ten minutes", races.len());
+    // A receipt begins the series anew.
+    courier.settle(seconds(600), &1);
+    courier.offer(seconds(601), 2, Class::P0, false, BYTES);
+    drain(&mut courier);
+    let race = std::iter::from_fn(|| {
+        let due = courier.poll_timeout()?;
+        courier.handle_timeout(due);
+        drain(&mut courier);
+        Some((due, courier.poll_race()))
+    });
+    let first = race.take(100).find(|(_, race)| *race).map(|(due, _)| due);
+    assert_eq!(first, Some(seconds(601) + RACE_AFTER));
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod machine;
 mod port;
 mod raise;
 mod region;
+pub mod roster;
 mod row;
 #[cfg(test)]
 mod stuck_tests;
@@ -25,5 +26,6 @@ mod view;
 pub use machine::Relay;
 pub use port::{Input, Output, RelayConfig, Report, Write};
 pub use raise::{Press, RaiseError, Raised, Ticket};
+pub use roster::Roster;
 pub use row::RelayRow;
 pub use view::EventView;

@@ -57,7 +57,7 @@ impl Station {
     pub fn new(now: Now, config: StationConfig, rows: Vec<InboxRow>) -> Self {
         let mut station = Self {
             me: NodeName::Station(config.seat.clone()),
-            courier: Courier::new(config.seed),
+            courier: Courier::new(config.seed).of_statements(),
             rows: BTreeMap::new(),
             by_id: BTreeMap::new(),
             removable: BTreeSet::new(),
@@ -172,8 +172,8 @@ impl Station {
     /// Sends the probes that are due.
     fn probe(&mut self, now: Now) {
         self.prober.handle_timeout(now);
-        for (path, lossy) in self.prober.lossy() {
-            self.courier.set_lossy(path, lossy);
+        for (path, losses) in self.prober.losses() {
+            self.courier.set_losses(path, losses);
         }
         while let Some((path, number)) = self.prober.poll_output() {
             self.send(path, Class::P1, Form::Datagram, Message::Probe(number));

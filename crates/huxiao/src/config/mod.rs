@@ -76,7 +76,8 @@ pub fn run(command: ConfigCommand) -> Outcome {
         ConfigCommand::Show(args) => show_values(&args),
         ConfigCommand::Init(args) => {
             let role = Role::from(args.role);
-            output::finish(Code::Ok, &init(role::keys(role), role.as_str()))
+            let file = format!("{}{}", init(role::keys(role), role.as_str()), role::example(role));
+            output::finish(Code::Ok, &file)
         }
     }
 }

@@ -26,7 +26,12 @@ pub fn preflight(role: Role, config: &Config) -> Result<Node, Vec<String>> {
     let [ca, cert, key] = ["tls.ca", "tls.cert", "tls.key"].map(|path| config.path(path));
     let node = credentials(role, &ca, &cert, &key).map_err(|why| errors.push(at(config, "tls.cert", &why)));
     match role {
-        Role::Relay | Role::Station => dialled(role, config, &mut errors),
+        Role::Relay => {
+            dialled(role, config, &mut errors);
+            let uplinks = huxiao_relay::uplink_mistakes(config);
+            errors.extend(uplinks.into_iter().map(|(key, why)| at(config, &key, &why)));
+        }
+        Role::Station => dialled(role, config, &mut errors),
         Role::Broker => {
             if let Address::Unix(_) = config.address("broker.listen") {
                 errors.push(at(config, "broker.listen", "sessions need a UDP address: host:port"));

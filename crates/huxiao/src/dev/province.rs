@@ -132,7 +132,7 @@ impl Province {
             "huxiao dev — a DEVELOPMENT province in one process. Never use it for real alarms.".to_owned(),
             "开发模式，不可用于真实报警。".to_owned(),
             String::new(),
-            format!("  broker    {}   sessions {} (UDP)", self.broker.1, self.broker.0),
+            format!("  broker    {}   sessions {} (UDP and TCP)", self.broker.1, self.broker.0),
         ];
         let list = |what: &str, nodes: &[(String, Endpoint)], lines: &mut Vec<String>| {
             lines.extend(nodes.iter().take(4).map(|(name, endpoint)| format!("  {what:<9} {endpoint}   {name}")));

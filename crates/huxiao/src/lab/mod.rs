@@ -38,7 +38,7 @@ pub enum LabCommand {
 pub struct InitArgs {
     /// The folder; it must be empty or not exist
     pub(crate) dir: PathBuf,
-    /// Where the broker nodes listen (UDP): host:port, several separated by commas
+    /// Where the broker nodes listen (UDP and TCP): host:port, several separated by commas
     #[arg(long, value_name = "HOST:PORT", required = true, value_delimiter = ',', value_parser = broker)]
     pub(crate) brokers: Vec<Address>,
     /// Schools, each with one relay

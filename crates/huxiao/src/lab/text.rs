@@ -39,7 +39,7 @@ pub(super) fn node(layout: &Layout, node: &Node) -> String {
             write!(out, "[{role}]\nbrokers = [{}]\nregion = \"{}\"\n", brokers.join(", "), layout.region)
         }
     };
-    out
+    out + crate::role::example(role)
 }
 
 /// A name may lead to any of the machine's addresses, so the node listens on all.

@@ -163,7 +163,7 @@ fn refused(role: Role, error: &StartError) -> Failure {
 fn started_words(role: Role, running: &Running) -> String {
     let http = running.http();
     match running.quic() {
-        Some(quic) => format!("{role} running: sessions at {quic} (UDP), API at {http}"),
+        Some(quic) => format!("{role} running: sessions at {quic} (UDP and TCP), API at {http}"),
         None => format!("{role} running: API at {http}"),
     }
 }

@@ -75,6 +75,12 @@ fn what_only_the_role_can_judge_is_judged_before_it_runs() {
     assert!(checked.stderr.contains("plan.toml:4:1"), "{checked:?}");
     assert!(checked.stderr.contains("is the certificate of"), "{checked:?}");
 
+    let set = ["--set", "relay.uplinks.lte.interface=a/b", "--set", "relay.uplinks.fibre.address=0.0.0.0"];
+    let lines = ended(program(["relay", "run"]).args(set).arg("--config").arg(dir.join("relay-001.toml")));
+    assert_eq!(lines.code, Some(78), "{lines:?}");
+    assert!(lines.stderr.contains("flag for relay.uplinks.lte.interface: \"a/b\" is not the name"), "{lines:?}");
+    assert!(lines.stderr.contains("relay.uplinks.fibre.address: this is no address"), "{lines:?}");
+
     let set = ["--set", "relay.brokers=", "--set", "relay.region=a/b"];
     let empty = ended(program(["relay", "run"]).args(set).arg("--config").arg(dir.join("relay-001.toml")));
     assert_eq!(empty.code, Some(78), "{empty:?}");

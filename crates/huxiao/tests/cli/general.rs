@@ -6,8 +6,9 @@ use crate::server::{Answer, Server};
 use crate::{ended, program, run};
 
 /// Every command there is.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "relay run",
+    "relay paths",
     "broker run",
     "station run",
     "alarm send",
@@ -61,6 +62,8 @@ fn a_wrong_command_line_exits_2_and_says_so_on_standard_error() {
         "alarm show 0193a000-0000-7000-8000-000000000000",
         "alarm watch --station http://127.0.0.1:80 --count 0",
         "relay run --set http.listen",
+        "relay paths",
+        "relay paths --url http://127.0.0.1:1 --config x",
         "lab init x --brokers unix:/a --schools 1 --stations 1",
         "lab init x --brokers 127.0.0.1:1 --schools 0 --stations 1",
         "check ready",

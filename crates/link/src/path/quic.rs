@@ -14,20 +14,21 @@ use huxiao_core::{Class, Lane, Message, PathInfo, Span};
 use huxiao_pki::{Peer, PeerError, peer_identity};
 use huxiao_wire::{HEADER_BYTES, WireError, decode_frame, frame_len};
 use quinn::{
-    Connection, ReadError, ReadExactError, ReadToEndError, RecvStream, StoppedError, VarInt, WriteError,
-    ZeroRttAccepted,
+    Connection, Endpoint, ReadError, ReadExactError, RecvStream, StoppedError, VarInt, WriteError, ZeroRttAccepted,
 };
 use rustls::pki_types::CertificateDer;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::codes;
+use crate::config::Uplink;
+use crate::congestion;
 use crate::event::{DownReason, LinkError};
 use crate::outgoing::Frame;
 use crate::path::{Carry, Figures, Path, Session};
 use crate::registry::{Shared, wall_now};
-use crate::transport::{DATAGRAMS_NONE, frame_bytes};
+use crate::transport::{self, DATAGRAMS_NONE, frame_bytes};
 
 /// Frames that are read at once on one path; the rest waits in the peer, who has that much stream credit less.
 fn readers(lane: Lane) -> usize {
@@ -38,10 +39,35 @@ fn readers(lane: Lane) -> usize {
     }
 }
 
+/// Room for a frame before its bytes have come: most are no longer.
+const FRAME_ROOM: usize = 2 * 1_024;
+
 /// A QUIC connection as the carrier of a session.
 #[derive(Debug)]
 pub(crate) struct Quic {
     pub(crate) connection: Connection,
+    /// The socket that it was dialled from, which is no other connection's.
+    endpoint: Option<Endpoint>,
+}
+
+impl Quic {
+    /// One that was dialled.
+    pub(crate) fn dialled(connection: Connection, endpoint: Endpoint) -> Self {
+        Self { connection, endpoint: Some(endpoint) }
+    }
+
+    /// One that was taken in.
+    pub(crate) fn accepted(connection: Connection) -> Self {
+        Self { connection, endpoint: None }
+    }
+
+    /// Moves a connection that was dialled to a new socket on `uplink`. The peer hears of it at once.
+    pub(crate) fn rebind(&self, uplink: &Uplink) -> Result<(), LinkError> {
+        let Some(endpoint) = &self.endpoint else { return Ok(()) };
+        let remote = self.connection.remote_address();
+        let socket = transport::outgoing(uplink, remote)?;
+        endpoint.rebind(socket).map_err(|error| LinkError::Bind { addr: remote, error })
+    }
 }
 
 /// How long a stream waits for datagrams to leave before it, at most: they go with the next turn of the connection's task, and
@@ -64,6 +90,8 @@ impl Carry for Quic {
             rtt: Some(stats.path.rtt),
             sent_bytes: stats.udp_tx.bytes,
             received_bytes: stats.udp_rx.bytes,
+            sent_datagrams: stats.udp_tx.datagrams,
+            received_datagrams: stats.udp_rx.datagrams,
             sent_packets: stats.path.sent_packets,
             lost: stats.path.lost_packets,
             // Frames are counted once their packet was decrypted; packets are before, and anybody can send those.
@@ -103,16 +131,16 @@ pub(crate) fn peer_of(connection: &Connection) -> Result<Peer, PeerError> {
     peer_identity(chain.as_deref().map_or(&[], Vec::as_slice), wall_now())
 }
 
-/// A session with `peer` over `connection`, entered into the table. `confirm` is there while its handshake is under way.
+/// A session with `peer` over a connection, entered into the table. `confirm` is there while its handshake is under way.
 pub(crate) fn begin(
     shared: &Arc<Shared>,
-    connection: Connection,
+    carrier: Quic,
     peer: Peer,
     info: PathInfo,
-    dialled: bool,
     confirm: Option<ZeroRttAccepted>,
 ) -> Result<Session, LinkError> {
-    let carrier = Box::new(Quic { connection: connection.clone() });
+    let (connection, dialled) = (carrier.connection.clone(), carrier.endpoint.is_some());
+    let carrier = Box::new(carrier);
     let path = Path::new(shared, carrier, peer, info, dialled, confirm.is_some());
     shared.enter(&path)?;
     let life = Box::pin(live(Arc::clone(shared), Arc::clone(&path), connection, confirm));
@@ -156,7 +184,7 @@ async fn confirmed(shared: &Shared, path: &Path, connection: &Connection, confir
     }
     if path.dialled {
         if accepted { &shared.tally.early_accepted } else { &shared.tally.early_rejected }.add();
-        debug!(path = path.id.0, accepted, "handshake of an early session is over");
+        info!(path = path.id.0, peer = %path.peer.identity, lane = path.lane.as_str(), accepted, "early session proven");
     }
     path.confirm();
 }
@@ -166,6 +194,9 @@ async fn transmit(shared: &Shared, path: &Path, connection: &Connection) {
     let mut writes = JoinSet::new();
     loop {
         while let Some(frame) = path.outgoing.take(path.holds_back()) {
+            if path.lane == Lane::Bulk {
+                congestion::choose(connection, path.lane);
+            }
             writes.spawn(write(connection.clone(), frame));
         }
         tokio::select! {
@@ -273,14 +304,27 @@ async fn read(shared: Arc<Shared>, path: Arc<Path>, mut stream: RecvStream) {
     path.bad_frame(&shared, name, counts);
 }
 
+/// Reads one frame and makes sure that nothing is behind it.
+///
+/// In order from the first byte to the last: after a change to unordered reading, as `read_to_end` does it, quinn-proto 0.11 gives
+/// out once more what had been read before, if a repeat of it was waiting by then, and later panics over the sum. On a line that
+/// loses acknowledgements every repeat is such a one.
 async fn read_frame(stream: &mut RecvStream, limit: usize) -> Result<Message, Fault> {
     let mut header = [0; HEADER_BYTES];
     stream.read_exact(&mut header).await?;
     let len = frame_len(&header, limit)?;
-    let body = stream.read_to_end(len - HEADER_BYTES).await?;
-    let mut frame = Vec::with_capacity(HEADER_BYTES + body.len());
+    // What is only announced takes no memory.
+    let mut frame = Vec::with_capacity(len.min(FRAME_ROOM));
     frame.extend_from_slice(&header);
-    frame.extend_from_slice(&body);
+    while frame.len() < len
+        && let Some(chunk) = stream.read_chunk(len - frame.len(), true).await?
+    {
+        frame.extend_from_slice(&chunk.bytes);
+    }
+    if frame.len() == len && stream.read_chunk(1, true).await?.is_some() {
+        // How many more there are is not read to be told.
+        return Err(WireError::Trailing(1).into());
+    }
     Ok(decode_frame(&frame, limit)?)
 }
 
@@ -307,16 +351,6 @@ impl From<ReadExactError> for Fault {
         match error {
             ReadExactError::FinishedEarly(have) => WireError::Truncated { have, need: HEADER_BYTES }.into(),
             ReadExactError::ReadError(error) => error.into(),
-        }
-    }
-}
-
-impl From<ReadToEndError> for Fault {
-    fn from(error: ReadToEndError) -> Self {
-        match error {
-            // How many more there are is not read to be told.
-            ReadToEndError::TooLong => WireError::Trailing(1).into(),
-            ReadToEndError::Read(error) => error.into(),
         }
     }
 }

@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use huxiao_core::{Carrier, Cost, Lane, PathId, PathInfo, Span};
+use huxiao_core::{Carrier, Cost, Lane, PathId, PathInfo};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
-use tracing::warn;
+use tracing::{debug, warn};
 
-use crate::config::Target;
+use crate::config::{Target, Uplink};
 use crate::dial::{resolve_in_time, stopping};
 use crate::event::{DownReason, LinkError};
 use crate::path::{self, Path, Session};
@@ -31,17 +31,21 @@ use crate::tcp::traffic::Counted;
 const GIVEN_BACK: &str = "QUIC carries again";
 /// So many times rarer is QUIC tried on a metered line that TCP carries: once in five minutes in the end.
 const METERED_STRETCH: u32 = 60;
-/// So many failures of a series are news.
+/// So many failures of a series are news; the rest is for debugging.
 const NEWS: u32 = 3;
 
 /// What the diallers of one lane know of each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Beside {
+    /// The line that both dial over, as it is now.
+    uplink: Arc<Mutex<Uplink>>,
     quic: Mutex<Vec<Arc<Path>>>,
     hurried: AtomicBool,
     /// Told when one of the two has changed.
     changed: Notify,
     carries: AtomicBool,
+    /// The session over TCP.
+    tcp: Mutex<Option<PathId>>,
     problem: Mutex<Option<String>>,
 }
 
@@ -53,6 +57,19 @@ pub(crate) struct QuicUp {
 }
 
 impl Beside {
+    /// Neither has a session yet.
+    pub(crate) fn new(uplink: Arc<Mutex<Uplink>>) -> Self {
+        Self {
+            uplink,
+            quic: Mutex::default(),
+            hurried: AtomicBool::new(false),
+            changed: Notify::new(),
+            carries: AtomicBool::new(false),
+            tcp: Mutex::default(),
+            problem: Mutex::default(),
+        }
+    }
+
     /// QUIC has a session.
     pub(crate) fn quic_up(self: &Arc<Self>, path: &Arc<Path>) -> QuicUp {
         lock(&self.quic).push(Arc::clone(path));
@@ -66,11 +83,17 @@ impl Beside {
         self.changed.notify_one();
     }
 
-    /// How long QUIC is to wait where its backoff says `delay`. While TCP carries, nobody waits for QUIC, and on a metered line its
+    /// How many times as long QUIC is to wait as its backoff says. While TCP carries, nobody waits for QUIC, and on a metered line its
     /// attempts would be most of what is paid for: ten packets of 1,200 bytes each time.
-    pub(crate) fn stretch(&self, delay: Span, cost: Cost) -> Span {
+    pub(crate) fn stretch(&self, cost: Cost) -> u32 {
         let spare = cost == Cost::Metered && self.carries.load(Ordering::Acquire);
-        if spare { delay * METERED_STRETCH } else { delay }
+        if spare { METERED_STRETCH } else { 1 }
+    }
+
+    /// The lane's sessions, over QUIC and over TCP.
+    pub(crate) fn sessions(&self) -> Vec<PathId> {
+        let tcp = *lock(&self.tcp);
+        lock(&self.quic).iter().map(|path| path.id).chain(tcp).collect()
     }
 
     /// What is to be said of the lane's TCP where QUIC has no session.
@@ -169,7 +192,9 @@ impl Keeper {
         while let Some(step) = self.fallback.poll(now) {
             match step {
                 Step::Dial => {
-                    let (shared, target) = (Arc::clone(&self.shared), Arc::clone(&self.target));
+                    let uplink = lock(&self.beside.uplink).clone();
+                    let target = Arc::new(Target { uplink, ..Target::clone(&self.target) });
+                    let shared = Arc::clone(&self.shared);
                     self.dial = Some(Box::pin(establish(shared, target, self.lane, self.attempts)));
                     self.attempts = self.attempts.wrapping_add(1);
                 }
@@ -195,6 +220,7 @@ impl Keeper {
                 self.beside.carries.store(true, Ordering::Release);
                 *lock(&self.beside.problem) = None;
                 let path = Arc::clone(&session.path);
+                *lock(&self.beside.tcp) = Some(path.id);
                 self.live = Some((path, tokio::spawn(path::run(Arc::clone(&self.shared), session))));
             }
             Err(error) => {
@@ -202,11 +228,13 @@ impl Keeper {
                 self.fallback.down(Instant::now());
                 self.failures = self.failures.saturating_add(1);
                 let text = error.to_string();
-                let mut problem = lock(&self.beside.problem);
-                if self.failures <= NEWS || problem.as_ref() != Some(&text) {
-                    warn!(target = self.target.addr, lane = self.lane.as_str(), "cannot dial over TCP: {text}");
+                let (target, lane) = (&self.target.addr, self.lane.as_str());
+                if self.failures <= NEWS {
+                    warn!(target, lane, "cannot dial over TCP: {text}");
+                } else {
+                    debug!(target, lane, "cannot dial over TCP: {text}");
                 }
-                *problem = Some(text);
+                *lock(&self.beside.problem) = Some(text);
             }
         }
     }
@@ -214,6 +242,7 @@ impl Keeper {
     /// The session is over.
     fn lost(&mut self, why: String) {
         self.live = None;
+        *lock(&self.beside.tcp) = None;
         self.beside.carries.store(false, Ordering::Release);
         *lock(&self.beside.problem) = Some(why);
         self.fallback.down(Instant::now());

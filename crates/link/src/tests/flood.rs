@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use huxiao_core::{Class, Lane};
+use huxiao_core::{Class, Cost, Lane};
 use tokio::net::UdpSocket;
 
 use super::harness::*;
@@ -13,8 +13,9 @@ use super::harness::*;
 async fn first_packets(world: &World, count: usize) -> Vec<Vec<u8>> {
     let sink = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let addr = sink.local_addr().unwrap();
-    let endpoint = crate::transport::dialler(None, addr).unwrap();
-    let config = crate::transport::client_config(&world.credentials("relay/school-1/gate"), Lane::Express).unwrap();
+    let endpoint = crate::transport::dialler(&crate::Uplink::default(), addr).unwrap();
+    let clients = crate::transport::Clients::new(&world.credentials("relay/school-1/gate")).unwrap();
+    let config = clients.get(Lane::Express, Cost::Free, false);
     let (mut seen, mut packets) = (HashSet::new(), Vec::new());
     let mut buffer = [0; 2_048];
     while packets.len() < count {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 pub(super) use huxiao_core::Form;
 use huxiao_core::{
-    Class, Event, EventCopy, EventId, Hello, Identity, Kind, Lane, Message, Mode, Name, NodeName, PathId, RelayId, Rng,
-    SchoolId, Text, Trail, WallTime,
+    Class, Cost, Event, EventCopy, EventId, Hello, Identity, Kind, Lane, Message, Mode, Name, NodeName, PathId,
+    RelayId, Rng, SchoolId, Text, Trail, WallTime,
 };
 use huxiao_pki::{Authority, Credentials, Peer, Period};
 use huxiao_wire::seal;
@@ -128,8 +128,8 @@ impl Node {
 
 /// A hostile peer: a connection of a node with good credentials, without a link around it.
 pub(super) async fn raw(credentials: &Credentials, addr: SocketAddr, lane: Lane) -> (Endpoint, Connection) {
-    let endpoint = transport::dialler(None, addr).unwrap();
-    let config = transport::client_config(credentials, lane).unwrap();
+    let endpoint = transport::dialler(&Uplink::default(), addr).unwrap();
+    let config = transport::Clients::new(credentials).unwrap().get(lane, Cost::Free, true);
     let connection = endpoint.connect_with(config, addr, "any.name").unwrap().await.unwrap();
     (endpoint, connection)
 }

@@ -5,7 +5,8 @@ use huxiao_core::Span;
 /// One key of a role's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
-    /// Where it stands in the file, `relay.http` being `http` in `[relay]`. Lower case, digits and `_`; `.` between tables.
+    /// Where it stands in the file, `relay.http` being `http` in `[relay]`. Lower case, digits and `_`; `.` between tables. One part
+    /// may be `*`: there stands a name of the writer's own, and there may be as many such tables as he likes.
     pub path: &'static str,
     /// What it holds.
     pub kind: Kind,
@@ -52,6 +53,8 @@ pub enum Kind {
     Address,
     /// An address, or the empty text for none.
     AddressOrEmpty,
+    /// An IP address without a port, or the empty text for none.
+    IpOrEmpty,
     /// A path; in a file, a relative one starts at the file's folder.
     Path,
     /// A path, or the empty text for none.
@@ -64,13 +67,66 @@ pub enum Kind {
 
 /// Values that one list may hold.
 pub(super) const LIST_LEN: usize = 256;
+/// Bytes of a table's own name.
+const NAME_BYTES: usize = 32;
+
+/// What a table's own name must be made of. The same as that of every key, so that the environment can set it too.
+///
+/// # Errors
+/// What would be right.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if (1..=NAME_BYTES).contains(&name.len()) && name.chars().all(fits) {
+        return Ok(());
+    }
+    Err(format!("a name of a table is made of lower case letters, digits and _, at most {NAME_BYTES} of them"))
+}
 
 impl Key {
-    /// The environment variable that sets it, for a prefix such as `HUXIAO`.
+    /// The environment variable that sets it, for a prefix such as `HUXIAO`. In place of a name of the writer's own stands `NAME`.
     #[must_use]
     pub fn variable(&self, prefix: &str) -> String {
-        format!("{prefix}_{}", self.path.replace('.', "__").to_ascii_uppercase())
+        variable_of(&self.path.replace('*', "name"), prefix)
     }
+
+    /// The tables above those with names of the writer's own, if the key stands in such a one: `relay.uplinks`.
+    #[must_use]
+    pub fn named_in(&self) -> Option<&'static str> {
+        self.path.split_once(".*").map(|(above, _)| above)
+    }
+
+    /// Its path in the table called `name`.
+    #[must_use]
+    pub fn path_in(&self, name: &str) -> String {
+        self.path.replacen('*', name, 1)
+    }
+
+    /// Whether `path` is this key's, under whatever name.
+    pub(super) fn is_at(&self, path: &str) -> bool {
+        self.parts_fit(path) && self.path.split('.').count() == path.split('.').count()
+    }
+
+    /// Whether `path` is a table in which this key stands, directly or further down.
+    pub(super) fn is_below(&self, path: &str) -> bool {
+        self.parts_fit(path) && self.path.split('.').count() > path.split('.').count()
+    }
+
+    fn parts_fit(&self, path: &str) -> bool {
+        self.path.split('.').zip(path.split('.')).all(|(own, given)| own == "*" || own == given)
+    }
+
+    /// The name that the environment variable `given` has in place of this key's `*`.
+    pub(super) fn name_in_variable(&self, given: &str, prefix: &str) -> Option<String> {
+        let (before, after) = self.path.split_once('*')?;
+        let [before, after] = [before, after].map(|part| part.replace('.', "__").to_ascii_uppercase());
+        let name = given.strip_prefix(&format!("{prefix}_{before}"))?.strip_suffix(&after)?;
+        Some(name.to_ascii_lowercase())
+    }
+}
+
+/// The environment variable that sets the key at `path`.
+pub(super) fn variable_of(path: &str, prefix: &str) -> String {
+    format!("{prefix}_{}", path.replace('.', "__").to_ascii_uppercase())
 }
 
 impl Kind {
@@ -95,6 +151,7 @@ impl Kind {
             }
             Kind::Address => "an address: host:port or unix:/path".into(),
             Kind::AddressOrEmpty => "an address (host:port or unix:/path), or empty for none".into(),
+            Kind::IpOrEmpty => "an IP address such as 192.168.1.20, or empty for none".into(),
             Kind::Path => "a path".into(),
             Kind::PathOrEmpty => "a path, or empty for none".into(),
             Kind::List(item) => format!("a list, each of it {}", item.describe()),

@@ -1,6 +1,6 @@
 //! Reads the layers, strongest last, and checks all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Read;
 use std::ops::Range;
@@ -10,9 +10,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigErrors, Place};
-use super::key::Key;
+use super::key::{Key, check_name, variable_of};
 use super::parse::{Raw, value};
-use super::{Config, Entry, Origin};
+use super::{Config, Entry, Origin, paths};
 
 /// Bytes of one configuration file; more than this is no configuration.
 const FILE_BYTES: u64 = 1 << 20;
@@ -79,22 +79,30 @@ impl Loader {
     /// # Errors
     /// All mistakes of all layers at once, also of values that a stronger layer would have replaced.
     pub fn load(&self) -> Result<Config, ConfigErrors> {
-        let mut work = Work { keys: self.keys, entries: BTreeMap::new(), errors: Vec::new(), unread: false };
-        work.defaults();
+        let mut work = Work {
+            keys: self.keys,
+            entries: BTreeMap::new(),
+            named: BTreeSet::new(),
+            errors: Vec::new(),
+            unread: false,
+        };
         for path in &self.files {
             work.file(path);
         }
         work.variables(&self.prefix, &self.variables);
         work.flags(&self.flags);
+        // Last, since only now it is known which tables there are; nothing that is set is replaced.
+        work.defaults();
         work.missing(&self.prefix);
         ConfigErrors::none_or(work.errors)?;
-        Ok(Config { keys: self.keys, entries: work.entries })
+        Ok(Config { keys: self.keys, entries: work.entries, named: work.named })
     }
 }
 
 struct Work {
     keys: &'static [Key],
-    entries: BTreeMap<&'static str, Entry>,
+    entries: BTreeMap<String, Entry>,
+    named: BTreeSet<(&'static str, String)>,
     errors: Vec<ConfigError>,
     /// Some file could not be looked at, so nobody knows what is missing.
     unread: bool,
@@ -102,15 +110,34 @@ struct Work {
 
 impl Work {
     fn defaults(&mut self) {
+        let mut wrong = BTreeSet::new();
+        // Declared defaults are checked also where no table takes them.
         for key in self.keys {
-            let Some(text) = key.default else { continue };
-            match value(&key.kind, &Raw::Loose(text.to_owned()), None) {
-                Ok(value) => {
-                    self.entries.insert(key.path, Entry { value, origin: Origin::Default });
-                }
-                Err(reason) => self.errors.push(ConfigError::Default { key: key.path.into(), reason }),
+            if let Some(Err(reason)) = key.default.map(|text| default(key, text)) {
+                wrong.insert(key.path);
+                self.errors.push(ConfigError::Default { key: key.path.into(), reason });
             }
         }
+        for (path, key) in paths(self.keys, &self.named) {
+            let Some(text) = key.default.filter(|_| !wrong.contains(key.path)) else { continue };
+            if let Ok(value) = default(key, text) {
+                self.entries.entry(path).or_insert(Entry { value, origin: Origin::Default });
+            }
+        }
+    }
+
+    fn find(&self, path: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.is_at(path))
+    }
+
+    /// Notes the table with a name of the writer's own that `path` is, or stands in, and says what is wrong with its name.
+    fn name_table(&mut self, path: &str) -> Result<(), String> {
+        let above = self.keys.iter().filter(|key| key.is_at(path) || key.is_below(path)).find_map(Key::named_in);
+        let Some(above) = above else { return Ok(()) };
+        let Some(name) = path.split('.').nth(above.split('.').count()) else { return Ok(()) };
+        check_name(name)?;
+        self.named.insert((above, name.to_owned()));
+        Ok(())
     }
 
     fn file(&mut self, path: &Path) {
@@ -135,60 +162,79 @@ impl Work {
 
     fn table(&mut self, file: &File<'_>, above: &str, table: &DeTable<'_>, depth: usize) {
         for (name, item) in table {
-            let path =
-                if above.is_empty() { name.get_ref().to_string() } else { format!("{above}.{}", name.get_ref()) };
-            let key = self.keys.iter().find(|key| key.path == path);
-            let is_table =
-                self.keys.iter().any(|key| key.path.strip_prefix(&path).is_some_and(|rest| rest.starts_with('.')));
+            let own = name.get_ref();
+            // A quoted name may hold anything; with a point in it, it would be taken for a table and a key.
+            let path = if above.is_empty() { own.to_string() } else { format!("{above}.{own}") };
+            let known = !own.contains('.');
+            let key = self.find(&path).filter(|_| known);
+            let is_table = known && self.keys.iter().any(|key| key.is_below(&path));
             match (key, item.get_ref()) {
-                (None, DeValue::Table(inner)) if is_table && depth > 0 => self.table(file, &path, inner, depth - 1),
-                (Some(key), _) => self.in_file(file, key, item),
+                (None, DeValue::Table(inner)) if is_table && depth > 0 => match self.name_table(&path) {
+                    Ok(()) => self.table(file, &path, inner, depth - 1),
+                    Err(reason) => {
+                        let at = file.place(name.span());
+                        self.errors.push(ConfigError::InFile { at, key: path, value: "(a table)".into(), reason });
+                    }
+                },
+                (Some(key), _) => self.in_file(file, path, key, item),
                 (None, _) => {
-                    let depth = path.matches('.').count();
-                    let nearest =
-                        nearest(&path, self.keys_and_tables().filter(|name| name.matches('.').count() == depth));
+                    let nearest = nearest(&path, self.keys_and_tables_like(&path)).filter(|_| known);
                     self.errors.push(ConfigError::UnknownKey { at: file.place(name.span()), key: path, nearest });
                 }
             }
         }
     }
 
-    fn keys_and_tables(&self) -> impl Iterator<Item = String> {
+    /// Keys and tables as deep as `path`, under the names that it has.
+    fn keys_and_tables_like(&self, path: &str) -> impl Iterator<Item = String> {
+        let depth = path.split('.').count();
         let with_tables =
             |key: &'static Key| key.path.match_indices('.').map(|(at, _)| &key.path[..at]).chain([key.path]);
-        self.keys.iter().flat_map(with_tables).map(str::to_owned)
+        let as_deep = self.keys.iter().flat_map(with_tables).filter(move |name| name.split('.').count() == depth);
+        as_deep.map(|name| under_the_names_of(name, path)).filter(move |name| name != path)
     }
 
-    fn in_file(&mut self, file: &File<'_>, key: &'static Key, item: &Spanned<DeValue<'_>>) {
+    fn in_file(&mut self, file: &File<'_>, path: String, key: &'static Key, item: &Spanned<DeValue<'_>>) {
         let at = file.place(item.span());
         let raw = raw(item.get_ref());
         match value(&key.kind, &raw, file.path.parent()) {
             Ok(value) => {
                 let origin = Origin::File { path: file.path.to_owned(), line: at.line };
-                self.entries.insert(key.path, Entry { value, origin });
+                self.entries.insert(path, Entry { value, origin });
             }
-            Err(reason) => {
-                self.errors.push(ConfigError::InFile { at, key: key.path.into(), value: raw.show(), reason });
-            }
+            Err(reason) => self.errors.push(ConfigError::InFile { at, key: path, value: raw.show(), reason }),
         }
+    }
+
+    /// The key that the variable `given` sets, and its path.
+    fn find_variable(&self, prefix: &str, given: &str) -> Option<(&'static Key, String)> {
+        let plain = |key: &&Key| key.named_in().is_none() && key.variable(prefix) == given;
+        if let Some(key) = self.keys.iter().find(plain) {
+            return Some((key, key.path.to_owned()));
+        }
+        let named = |key: &'static Key| Some((key, key.path_in(&key.name_in_variable(given, prefix)?)));
+        self.keys.iter().find_map(named).filter(|(key, path)| key.is_at(path))
     }
 
     fn variables(&mut self, prefix: &str, variables: &[(String, OsString)]) {
         for (name, text) in variables {
             let variable = name.clone();
-            let Some(key) = self.keys.iter().find(|key| key.variable(prefix) == *name) else {
-                let nearest = nearest(name, self.keys.iter().map(|key| key.variable(prefix)));
+            let Some((key, path)) = self.find_variable(prefix, name) else {
+                let as_path = name.strip_prefix(&format!("{prefix}_")).unwrap_or(name).to_ascii_lowercase();
+                let as_path = as_path.replace("__", ".");
+                let like = |key: &Key| variable_of(&under_the_names_of(key.path, &as_path), prefix);
+                let nearest = nearest(name, self.keys.iter().map(like));
                 self.errors.push(ConfigError::UnknownVariable { variable, nearest });
                 continue;
             };
             let raw = Raw::Loose(text.to_string_lossy().into_owned());
             let checked = match text.to_str() {
-                Some(_) => value(&key.kind, &raw, None),
+                Some(_) => self.name_table(&path).and_then(|()| value(&key.kind, &raw, None)),
                 None => Err("this is not UTF-8".into()),
             };
             match checked {
                 Ok(value) => {
-                    self.entries.insert(key.path, Entry { value, origin: Origin::Env(variable) });
+                    self.entries.insert(path, Entry { value, origin: Origin::Env(variable) });
                 }
                 Err(reason) => self.errors.push(ConfigError::InVariable { variable, value: raw.show(), reason }),
             }
@@ -197,15 +243,15 @@ impl Work {
 
     fn flags(&mut self, flags: &[(String, String)]) {
         for (path, text) in flags {
-            let Some(key) = self.keys.iter().find(|key| key.path == path) else {
-                let nearest = nearest(path, self.keys.iter().map(|key| key.path.to_owned()));
+            let Some(key) = self.find(path) else {
+                let nearest = nearest(path, self.keys.iter().map(|key| under_the_names_of(key.path, path)));
                 self.errors.push(ConfigError::UnknownFlag { key: path.clone(), nearest });
                 continue;
             };
             let raw = Raw::Loose(text.clone());
-            match value(&key.kind, &raw, None) {
+            match self.name_table(path).and_then(|()| value(&key.kind, &raw, None)) {
                 Ok(value) => {
-                    self.entries.insert(key.path, Entry { value, origin: Origin::Flag });
+                    self.entries.insert(path.clone(), Entry { value, origin: Origin::Flag });
                 }
                 Err(reason) => {
                     self.errors.push(ConfigError::InFlag { key: path.clone(), value: raw.show(), reason });
@@ -218,24 +264,36 @@ impl Work {
         if self.unread {
             return;
         }
-        for key in self.keys {
+        for (path, key) in paths(self.keys, &self.named) {
+            let variable = variable_of(&path, prefix);
             let refused = |error: &ConfigError| match error {
-                ConfigError::InFile { key: refused, .. }
-                | ConfigError::InFlag { key: refused, .. }
-                | ConfigError::Default { key: refused, .. } => refused == key.path,
-                ConfigError::InVariable { variable, .. } => *variable == key.variable(prefix),
+                ConfigError::InFile { key: refused, .. } | ConfigError::InFlag { key: refused, .. } => *refused == path,
+                ConfigError::Default { key: refused, .. } => refused == key.path,
+                ConfigError::InVariable { variable: refused, .. } => *refused == variable,
                 _ => false,
             };
-            if !self.entries.contains_key(key.path) && !self.errors.iter().any(refused) {
+            if !self.entries.contains_key(&path) && !self.errors.iter().any(refused) {
                 self.errors.push(ConfigError::Missing {
-                    key: key.path.into(),
+                    key: path,
                     expected: key.kind.describe(),
                     help: key.help.into(),
-                    variable: key.variable(prefix),
+                    variable,
                 });
             }
         }
     }
+}
+
+fn default(key: &Key, text: &str) -> Result<super::Value, String> {
+    value(&key.kind, &Raw::Loose(text.to_owned()), None)
+}
+
+/// The declared path `declared` with the names that `given` has where it leaves them to the writer.
+fn under_the_names_of(declared: &str, given: &str) -> String {
+    let given: Vec<&str> = given.split('.').collect();
+    let parts = declared.split('.').enumerate();
+    let part = |(index, part)| if part == "*" { given.get(index).copied().unwrap_or("name") } else { part };
+    parts.map(part).collect::<Vec<_>>().join(".")
 }
 
 struct File<'a> {

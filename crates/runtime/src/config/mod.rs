@@ -3,6 +3,9 @@
 //! Each role declares its [`Key`]s once; loading, `config show`, `config init`, `config check` and the documentation all come from that
 //! declaration. Layers, strongest first: flag, environment (`HUXIAO_RELAY__HTTP`), files (a later one wins), default.
 //!
+//! A role may declare tables of which there are as many as the writer gives names to (`relay.uplinks.*.cost`); a table is there once
+//! any layer names it, and what it does not say has its default.
+//!
 //! Invariant: a [`Config`] that exists holds a checked value for every declared key; there is no partly valid one. All mistakes of
 //! all layers are reported at once, each with its place.
 
@@ -19,7 +22,8 @@ pub use key::{Key, Kind};
 pub use load::Loader;
 pub use render::{Change, Row, diff, init, show};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use huxiao_core::{Name, Span};
@@ -41,9 +45,11 @@ pub enum Value {
     Bytes(u64),
     /// Of [`Kind::Address`], and of [`Kind::AddressOrEmpty`] when there is one.
     Address(Address),
+    /// Of [`Kind::IpOrEmpty`] when there is one.
+    Ip(IpAddr),
     /// Of [`Kind::Path`], and of [`Kind::PathOrEmpty`] when there is one.
     Path(PathBuf),
-    /// Of [`Kind::AddressOrEmpty`] and [`Kind::PathOrEmpty`] when the text is empty.
+    /// Of [`Kind::AddressOrEmpty`], [`Kind::IpOrEmpty`] and [`Kind::PathOrEmpty`] when the text is empty.
     Unset,
     /// Of [`Kind::List`].
     List(Vec<Value>),
@@ -81,7 +87,9 @@ struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     keys: &'static [Key],
-    entries: BTreeMap<&'static str, Entry>,
+    entries: BTreeMap<String, Entry>,
+    /// The tables with names of the writer's own: what they stand under, and their names.
+    named: BTreeSet<(&'static str, String)>,
 }
 
 macro_rules! getters {
@@ -139,6 +147,17 @@ impl Config {
         }
     }
 
+    /// The IP address of a key of [`Kind::IpOrEmpty`].
+    #[must_use]
+    #[track_caller]
+    pub fn ip_if_set(&self, path: &str) -> Option<IpAddr> {
+        match self.value(path) {
+            Value::Unset => None,
+            Value::Ip(address) => Some(*address),
+            other => misuse(path, "ip_if_set", other),
+        }
+    }
+
     /// The path of a key of [`Kind::PathOrEmpty`].
     #[must_use]
     #[track_caller]
@@ -183,11 +202,27 @@ impl Config {
         self.list(path).iter().map(pick).collect()
     }
 
+    /// The names of the tables under `above` (`relay.uplinks`), sorted.
+    #[must_use]
+    pub fn tables(&self, above: &str) -> Vec<&str> {
+        self.named.iter().filter(|(under, _)| *under == above).map(|(_, name)| name.as_str()).collect()
+    }
+
+    /// The path of every value with its key, in the order of the declaration, table by table.
+    fn paths(&self) -> Vec<(String, &'static Key)> {
+        paths(self.keys, &self.named)
+    }
+
     /// The checked value of a key, whatever its kind.
     #[must_use]
     #[track_caller]
     pub fn value(&self, path: &str) -> &Value {
         &self.entry(path).value
+    }
+
+    /// The same, if there is such a key; a table with a name may not be there.
+    fn get(&self, path: &str) -> Option<&Value> {
+        self.entries.get(path).map(|entry| &entry.value)
     }
 
     /// Which layer gave the value of a key.
@@ -214,6 +249,25 @@ impl Config {
             None => panic!("the configuration key {path:?} is read but not declared"),
         }
     }
+}
+
+/// The path of every key, those in named tables once for each of them.
+fn paths(keys: &'static [Key], named: &BTreeSet<(&'static str, String)>) -> Vec<(String, &'static Key)> {
+    let mut all = Vec::new();
+    for (index, key) in keys.iter().enumerate() {
+        match key.named_in() {
+            None => all.push((key.path.to_owned(), key)),
+            // All of one table stand together, where the first key of its kind is declared.
+            Some(above) if keys[..index].iter().all(|earlier| earlier.named_in() != Some(above)) => {
+                let own = || keys.iter().filter(|key| key.named_in() == Some(above));
+                for (_, name) in named.iter().filter(|(under, _)| *under == above) {
+                    all.extend(own().map(|key| (key.path_in(name), key)));
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    all
 }
 
 #[expect(clippy::panic, reason = "a getter of another kind than the declared one is a defect of the calling code")]

@@ -9,7 +9,7 @@ use super::{Config, Origin};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// The key.
-    pub key: &'static str,
+    pub key: String,
     /// Its value as one would write it in the environment.
     pub value: String,
     /// Which layer gave it, in words; `None` if that was not asked for.
@@ -19,17 +19,17 @@ pub struct Row {
 /// All values of `config`, in the order of the declaration.
 #[must_use]
 pub fn show(config: &Config, with_origin: bool) -> Vec<Row> {
-    let row = |key: &Key| Row {
-        key: key.path,
-        value: config.value(key.path).to_text(),
-        origin: with_origin.then(|| match config.origin(key.path) {
+    let row = |(key, _): (String, &Key)| Row {
+        value: config.value(&key).to_text(),
+        origin: with_origin.then(|| match config.origin(&key) {
             Origin::Flag => "flag".to_owned(),
             Origin::Env(variable) => format!("environment, {variable}"),
             Origin::File { path, line } => format!("{}:{line}", path.display()),
             Origin::Default => "default".to_owned(),
         }),
+        key,
     };
-    config.keys().iter().map(row).collect()
+    config.paths().into_iter().map(row).collect()
 }
 
 /// A file with every key of a role: what it does, what belongs there and its default, commented out. With what is required filled
@@ -50,9 +50,15 @@ pub fn init(keys: &[Key], role: &str) -> String {
     // Keys before the first header belong to no table: they must come first.
     tables.sort_by_key(|table| !table.is_empty());
     for table in tables {
-        if !table.is_empty() {
-            let _ = write!(out, "\n[{table}]\n");
-        }
+        // Writing to a String does not fail.
+        let _ = match table.split_once(".*") {
+            _ if table.is_empty() => Ok(()),
+            None => write!(out, "\n[{table}]\n"),
+            Some((above, below)) => write!(
+                out,
+                "\n# As many tables as needed, each with a name of its own: lower case letters, digits and _.\n#[{above}.name{below}]\n"
+            ),
+        };
         for key in keys.iter().filter(|key| table_of(key) == table) {
             describe(&mut out, key);
         }
@@ -90,10 +96,10 @@ fn literal(kind: &Kind, text: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The key.
-    pub key: &'static str,
-    /// What it was.
+    pub key: String,
+    /// What it was; empty for a table that is new.
     pub old: String,
-    /// What it is now.
+    /// What it is now; empty for a table that is gone.
     pub new: String,
     /// Whether a reload puts it to use; otherwise a restart does.
     pub reloadable: bool,
@@ -102,11 +108,16 @@ pub struct Change {
 /// What `new` changes against `old`, both of the same role.
 #[must_use]
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
-    let change = |key: &Key| Change {
-        key: key.path,
-        old: old.value(key.path).to_text(),
-        new: new.value(key.path).to_text(),
+    let mut paths = new.paths();
+    let gone = old.paths().into_iter().filter(|(path, _)| new.get(path).is_none());
+    paths.extend(gone);
+    let text = |config: &Config, path: &str| config.get(path).map(|value| value.to_text()).unwrap_or_default();
+    let differs = |(path, _): &(String, &Key)| old.get(path) != new.get(path);
+    let change = |(path, key): (String, &Key)| Change {
+        old: text(old, &path),
+        new: text(new, &path),
         reloadable: key.reloadable,
+        key: path,
     };
-    new.keys().iter().filter(|key| old.value(key.path) != new.value(key.path)).map(change).collect()
+    paths.into_iter().filter(differs).map(change).collect()
 }

@@ -278,7 +278,8 @@ fn a_reload_tells_what_differs_and_what_needs_a_restart() {
     let old = load(&[("name", "n")]);
     let new = load(&[("name", "n"), ("relay.queue", "9"), ("relay.drain", "60s"), ("relay.silent", "false")]);
     let changes: Vec<_> = diff(&old, &new).into_iter().map(|c| (c.key, c.old, c.new, c.reloadable)).collect();
-    let expected = [("relay.queue", "256".into(), "9".into(), false), ("relay.drain", "10s".into(), "1m".into(), true)];
+    let change = |key: &str, old: &str, new: &str, reloadable| (key.into(), old.into(), new.into(), reloadable);
+    let expected = [change("relay.queue", "256", "9", false), change("relay.drain", "10s", "1m", true)];
     assert_eq!(changes, expected);
 }
 
@@ -335,4 +336,107 @@ fn reading_a_key_that_was_not_declared_is_a_defect() {
 fn reading_another_kind_is_a_defect() {
     let config = Loader::new(KEYS).flags([("name", "n")]).load().unwrap();
     let _ = config.text("relay.queue");
+}
+
+const LINES: &[Key] = &[
+    Key { path: "relay.queue", kind: Kind::Bool, default: Some("false"), reloadable: false, help: "Before." },
+    Key { path: "relay.lines.*.address", kind: Kind::IpOrEmpty, default: Some(""), reloadable: false, help: "From." },
+    Key {
+        path: "relay.lines.*.cost",
+        kind: Kind::Choice(&["free", "metered"]),
+        default: Some("free"),
+        reloadable: true,
+        help: "Its cost.",
+    },
+    Key { path: "log.level", kind: Kind::Text, default: Some("info"), reloadable: true, help: "After." },
+];
+
+#[test]
+fn tables_with_names_of_their_own_are_made_of_all_layers() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(
+        folder.path(),
+        "a.toml",
+        "[relay.lines.lte]\ncost = 'metered'\n[relay.lines.fibre]\n[relay.lines.'4g']\naddress = '10.0.0.7'\n",
+    );
+    let loader = Loader::new(LINES)
+        .file(&file)
+        .env(
+            "HUXIAO",
+            env(&[("HUXIAO_RELAY__LINES__LTE__ADDRESS", "::1"), ("HUXIAO_RELAY__LINES__SAT_1__COST", "metered")]),
+        )
+        .flags([("relay.lines.lte.cost", "free")]);
+    let config = loader.load().unwrap();
+    assert_eq!(config.tables("relay.lines"), ["4g", "fibre", "lte", "sat_1"]);
+    assert_eq!(config.tables("relay.queues"), Vec::<&str>::new());
+    assert_eq!(config.ip_if_set("relay.lines.lte.address"), Some("::1".parse().unwrap()));
+    assert_eq!((config.text("relay.lines.lte.cost"), config.origin("relay.lines.lte.cost")), ("free", &Origin::Flag));
+    assert_eq!((config.text("relay.lines.fibre.cost"), config.ip_if_set("relay.lines.fibre.address")), ("free", None));
+    assert_eq!(config.text("relay.lines.sat_1.cost"), "metered");
+    let keys: Vec<String> = show(&config, true).into_iter().map(|row| row.key).collect();
+    let of = |name: &str| [format!("relay.lines.{name}.address"), format!("relay.lines.{name}.cost")];
+    let mut expected = vec!["relay.queue".to_owned()];
+    expected.extend(["4g", "fibre", "lte", "sat_1"].iter().flat_map(|name| of(name)));
+    expected.push("log.level".to_owned());
+    assert_eq!(keys, expected);
+
+    let without = Loader::new(LINES).load().unwrap();
+    assert_eq!(without.tables("relay.lines"), Vec::<&str>::new());
+    assert_eq!(show(&without, false).len(), 2);
+    let appeared = diff(&without, &config);
+    assert_eq!(appeared.len(), 8, "{appeared:?}");
+    assert!(appeared.iter().all(|change| change.old.is_empty()));
+    let gone = diff(&config, &without);
+    let lte = gone.iter().find(|change| change.key == "relay.lines.lte.address").unwrap();
+    assert_eq!((lte.old.as_str(), lte.new.as_str()), ("::1", ""));
+}
+
+#[test]
+fn mistakes_in_named_tables_are_told_where_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(
+        folder.path(),
+        "a.toml",
+        "[relay.lines.LTE]\ncost = 'free'\n[relay.lines.lte]\ncsot = 'metered'\naddress = '10.0.0'\n\
+         [relay.lines.'a.cost']\n[relay.lines]\nx = 1\n[relay.line.y]\n",
+    );
+    let loader = Loader::new(LINES)
+        .file(&file)
+        .env("HUXIAO", env(&[("HUXIAO_RELAY__LINES__LTE__CSOT", "free"), ("HUXIAO_RELAY__LINES__LTE__COST", "dear")]))
+        .flags([("relay.lines.lte.cots", "free"), ("relay.lines.A b.cost", "free"), ("relay.lines.lte", "x")]);
+    let told = loader.load().unwrap_err().to_string().replace(&format!("{}/", folder.path().display()), "");
+    let expected = r#"a.toml:1:14: relay.lines.LTE = (a table): a name of a table is made of lower case letters, digits and _, at most 32 of them
+a.toml:4:1: unknown key relay.lines.lte.csot; did you mean relay.lines.lte.cost?
+a.toml:5:11: relay.lines.lte.address = "10.0.0": this must be an IP address such as 192.168.1.20, or empty for none
+a.toml:6:14: unknown key relay.lines.a.cost
+a.toml:8:1: unknown key relay.lines.x
+a.toml:9:8: unknown key relay.line; did you mean relay.lines?
+environment variable HUXIAO_RELAY__LINES__LTE__COST = "dear": this must be one of free, metered
+environment variable HUXIAO_RELAY__LINES__LTE__CSOT sets no known key; did you mean HUXIAO_RELAY__LINES__LTE__COST?
+flag for relay.lines.A b.cost = "free": a name of a table is made of lower case letters, digits and _, at most 32 of them
+flag for unknown key relay.lines.lte; did you mean relay.lines.lte.cost?
+flag for unknown key relay.lines.lte.cots; did you mean relay.lines.lte.cost?"#;
+    assert_eq!(told, expected);
+    assert!(errors_of_lines("relay.lines.lte.cost = 1\n").contains("relay.lines.lte.cost = 1: this must be one of"));
+}
+
+fn errors_of_lines(text: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "node.toml", text);
+    Loader::new(LINES).file(file).load().unwrap_err().to_string()
+}
+
+#[test]
+fn the_file_to_start_from_shows_a_named_table() {
+    let text = init(LINES, "relay");
+    assert_eq!(text.matches("#[relay.lines.name]\n").count(), 1, "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    let as_written = write(folder.path(), "a.toml", &text);
+    assert_eq!(diff(&Loader::new(LINES).load().unwrap(), &Loader::new(LINES).file(as_written).load().unwrap()), []);
+    let is_key = |line: &str| line.starts_with('#') && !line.starts_with("# ");
+    let lines: Vec<_> = text.lines().map(|line| if is_key(line) { &line[1..] } else { line }).collect();
+    let uncommented = write(folder.path(), "b.toml", &lines.join("\n"));
+    let config = Loader::new(LINES).file(uncommented).load().unwrap();
+    assert_eq!(config.tables("relay.lines"), ["name"]);
+    assert_eq!(config.text("relay.lines.name.cost"), "free");
 }

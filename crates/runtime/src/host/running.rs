@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use huxiao_core::Span;
-use huxiao_link::{DialHandle, Link};
+use huxiao_link::Link;
 use huxiao_store::{State, Store};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
@@ -44,7 +44,7 @@ pub struct Running {
     quic: Option<SocketAddr>,
     host: Host,
     link: Link,
-    dials: Arc<Vec<DialHandle>>,
+    dials: Box<dyn Send + Sync>,
     store: Store,
     machine: JoinHandle<()>,
     tasks: JoinSet<()>,
@@ -67,7 +67,7 @@ impl Running {
             quic: None,
             host,
             link,
-            dials: Arc::default(),
+            dials: Box::new(()),
             store,
             machine,
             tasks,
@@ -83,10 +83,10 @@ impl Running {
         self
     }
 
-    /// The same, with the sessions that `dials` keeps up. They are kept until what was given to them has left.
+    /// The same, with what keeps its sessions up for as long as it is held. It is held until what was given to them has left.
     #[must_use]
-    pub fn dialling(mut self, dials: Arc<Vec<DialHandle>>) -> Self {
-        self.dials = dials;
+    pub fn dialling(mut self, dials: impl Send + Sync + 'static) -> Self {
+        self.dials = Box::new(dials);
         self
     }
 

@@ -64,6 +64,7 @@ metrics! {
         BadFrames "huxiao_bad_frames_total" ["code"] "Frames that could not be understood; each closed its stream, over TCP perhaps its session.";
         Handshakes "huxiao_handshakes_total" ["outcome"] "Session handshakes that ended, by how.";
         StoreLost "huxiao_store_lost_total" [] "Times that a store came back with less than it had promised to hold.";
+        UplinkBytes "huxiao_uplink_bytes_total" ["uplink", "direction"] "Bytes that sessions have put on a relay's line (sent) and taken from it (received), packet headers included.";
         CourierTransmissions "huxiao_courier_transmissions_total" ["class"] "Copies of events put on a path, the first ones included.";
         HttpRequests "huxiao_http_requests_total" ["status"] "Answers to HTTP requests, by class of status (2xx, 4xx, 5xx).";
         HttpOverload "huxiao_http_overload_total" ["what"] "HTTP connections or event streams turned away because the node serves as many as it can.";
@@ -80,6 +81,12 @@ metrics! {
         RelaysConnected "huxiao_relays_connected" [] "Relays with at least one session to this node.";
         StationsConnected "huxiao_stations_connected" [] "Stations with at least one session to this node.";
         Sessions "huxiao_sessions" ["role", "lane", "carrier"] "Open sessions, by the role of the peer, by lane, and by what carries them: quic, or tcp where the line drops UDP.";
+        PathRoundTrip "huxiao_path_rtt_seconds" ["uplink", "node"] "Round-trip time of the probes over a relay's line to a broker node; not a number while none has come back.";
+        PathLoss "huxiao_path_loss_ratio" ["uplink", "node"] "Share of the latest probes over a relay's line to a broker node that did not come back, 0 to 1.";
+        PathSilence "huxiao_path_silence_seconds" ["uplink", "node"] "Time since anything was heard over a relay's line from a broker node; not a number without a session.";
+        PathHealthy "huxiao_path_healthy" ["uplink", "node"] "1 while probes over a relay's line to a broker node come back, 0 otherwise.";
+        UplinkUp "huxiao_uplink_up" ["uplink"] "1 while a relay's line is there, 0 otherwise.";
+        UplinkBudget "huxiao_uplink_budget_bytes" ["uplink"] "Data that a relay's line should not exceed in a day.";
         EventsPending "huxiao_events_pending" ["class"] "Events held here whose way is not finished.";
         StoreBytes "huxiao_store_bytes" [] "Bytes that the store takes on disk.";
         StoreFreeBytes "huxiao_store_free_bytes" [] "Bytes free on the store's file system.";

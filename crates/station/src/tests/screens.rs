@@ -55,6 +55,9 @@ async fn an_alarm_reaches_the_screen_once_and_is_confirmed_as_delivered() {
     let (_, status) = node.get("/v1/status").await;
     assert_eq!(status["station"], "station/s1/desk-1");
     assert_eq!(status["nodes"], json!(["broker/r1/b1"]));
+    let path = &status["path_health"][0];
+    assert_eq!((&path["node"], &path["carrier"]), (&json!("broker/r1/b1"), &json!("quic")));
+    assert!(path["silence_seconds"].as_f64().is_some() && path["health_text"]["zh"].is_string(), "{path}");
     assert_eq!((&status["connected"], &status["unacknowledged"]), (&json!(true), &json!(2)));
     assert_eq!(status["next_seq"], 3);
     node.stop().await;

@@ -6,13 +6,16 @@ use huxiao_core::{InboxRow, NodeName, PersistSeq, RelayRow, Resume, Rng};
 use huxiao_core::{relay, station};
 
 /// What a node's writes add up to.
-pub(crate) trait Content: Default {
+pub trait Content: Default {
+    /// One of them.
     type Write;
+    /// Takes one in.
     fn apply(&mut self, write: Self::Write);
 }
 
+/// A relay's rows by slot.
 #[derive(Default)]
-pub(crate) struct Outbox(pub BTreeMap<u64, RelayRow>);
+pub struct Outbox(pub BTreeMap<u64, RelayRow>);
 
 impl Content for Outbox {
     type Write = relay::Write;
@@ -24,10 +27,13 @@ impl Content for Outbox {
     }
 }
 
+/// A seat's rows by number, and its marks.
 #[derive(Default)]
-pub(crate) struct Inbox {
-    pub(crate) rows: BTreeMap<u64, InboxRow>,
-    pub(crate) marks: BTreeMap<NodeName, Resume>,
+pub struct Inbox {
+    /// Rows by number.
+    pub rows: BTreeMap<u64, InboxRow>,
+    /// Up to where it has everything, by node.
+    pub marks: BTreeMap<NodeName, Resume>,
 }
 
 impl Content for Inbox {
@@ -41,12 +47,15 @@ impl Content for Inbox {
     }
 }
 
-pub(crate) struct Disk<C: Content> {
-    pub(crate) content: C,
+/// One disk: what is safe on it, and what waits.
+pub struct Disk<C: Content> {
+    /// What is safe.
+    pub content: C,
     queue: VecDeque<(PersistSeq, C::Write)>,
     /// How many of the queue are being synced now.
     syncing: usize,
-    pub(crate) writes: usize,
+    /// How many writes there were.
+    pub writes: usize,
 }
 
 impl<C: Content> Default for Disk<C> {
@@ -57,7 +66,7 @@ impl<C: Content> Default for Disk<C> {
 
 impl<C: Content> Disk<C> {
     /// Takes a write. True if a sync must be started.
-    pub(crate) fn write(&mut self, seq: PersistSeq, write: C::Write) -> bool {
+    pub fn write(&mut self, seq: PersistSeq, write: C::Write) -> bool {
         self.writes += 1;
         self.queue.push_back((seq, write));
         self.start()
@@ -72,7 +81,7 @@ impl<C: Content> Disk<C> {
     }
 
     /// The sync is over. The writes that it was about, and whether another one must be started.
-    pub(crate) fn synced(&mut self, failed: bool) -> (Vec<PersistSeq>, bool) {
+    pub fn synced(&mut self, failed: bool) -> (Vec<PersistSeq>, bool) {
         let mut done = Vec::new();
         for (seq, write) in self.queue.drain(..std::mem::take(&mut self.syncing)) {
             done.push(seq);
@@ -84,7 +93,7 @@ impl<C: Content> Disk<C> {
     }
 
     /// The power goes. Some of what was under way may have reached the disk all the same, in order.
-    pub(crate) fn crash(&mut self, rng: &mut Rng) {
+    pub fn crash(&mut self, rng: &mut Rng) {
         let luck = rng.below(self.queue.len() as u64 + 1);
         for _ in 0..luck {
             if let Some((_, write)) = self.queue.pop_front() {

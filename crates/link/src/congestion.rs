@@ -17,17 +17,19 @@
 //!
 //! * An express window never changes.
 //! * A connection that moved to a path of which nothing is known has a new controller, which is in the mode of express until
-//!   [`choose`] is called again. Whoever sends on bulk calls it before each frame.
+//!   bulk takes its next [turn](Turns::next).
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use huxiao_core::{Lane, Span};
 use quinn::Connection;
 use quinn::congestion::{Controller, ControllerFactory};
 use quinn_proto::RttEstimator;
+use tokio::sync::Mutex;
+use tokio::time::sleep_until;
 
 use crate::congestion::yielding::Yielding;
 
@@ -37,6 +39,9 @@ mod yielding;
 /// connection (30 s of 8,000 bytes).
 pub(crate) const EXPRESS_WINDOW: u64 = 512 * 1_024;
 
+/// How much of its lateness a turn makes up for.
+const LATE: Span = Span::from_millis(5);
+
 /// Makes the controllers.
 #[derive(Debug, Default)]
 pub(crate) struct Modes;
@@ -44,6 +49,8 @@ pub(crate) struct Modes;
 #[derive(Clone)]
 struct Mode {
     bulk: Arc<AtomicBool>,
+    /// Whether bulk has more to send than its turn.
+    busy: Arc<AtomicBool>,
     yielding: Yielding,
     /// The smoothed round-trip time that quinn showed last, and the sample that has led to it.
     rtt: Span,
@@ -57,9 +64,46 @@ pub(crate) fn choose(connection: &Connection, lane: Lane) {
     }
 }
 
+/// Whose turn it is to write on a bulk connection, and when. Every writer takes one, in the order in which they ask.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    due: Mutex<Option<Instant>>,
+    /// Writers that wait for a turn.
+    waiting: AtomicUsize,
+}
+
+impl Turns {
+    /// Waits for a turn of a writer who has `bytes` left, and gives back how many of these it is for.
+    pub(crate) async fn next(&self, connection: &Connection, bytes: usize) -> usize {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let mut due = self.due.lock().await;
+        if let Some(due) = *due
+            && connection.close_reason().is_none()
+        {
+            sleep_until(due.into()).await;
+        }
+        let others = self.waiting.fetch_sub(1, Ordering::Relaxed) > 1;
+        let Ok(mode) = connection.congestion_state().into_any().downcast::<Mode>() else { return bytes };
+        let (turn, gap) = mode.yielding.turn(connection.rtt());
+        mode.bulk.store(true, Ordering::Relaxed);
+        mode.busy.store(others || bytes > turn, Ordering::Relaxed);
+        let now = Instant::now();
+        // What a late timer has missed is made up for, but not in one go.
+        let began = due.unwrap_or(now).max(now.checked_sub(gap.min(LATE)).unwrap_or(now));
+        *due = began.checked_add(gap);
+        turn.min(bytes)
+    }
+}
+
 impl ControllerFactory for Modes {
     fn build(self: Arc<Self>, _: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(Mode { bulk: Arc::default(), yielding: Yielding::new(current_mtu), rtt: Span::ZERO, sample: None })
+        Box::new(Mode {
+            bulk: Arc::default(),
+            busy: Arc::default(),
+            yielding: Yielding::new(current_mtu),
+            rtt: Span::ZERO,
+            sample: None,
+        })
     }
 }
 
@@ -86,7 +130,7 @@ impl Controller for Mode {
             self.sample = sample(self.rtt, smoothed);
             self.rtt = smoothed;
         }
-        self.yielding.on_ack(bytes, app_limited);
+        self.yielding.on_ack(bytes, app_limited && !self.busy.load(Ordering::Relaxed));
     }
 
     fn on_end_acks(&mut self, now: Instant, _: u64, _: bool, _: Option<u64>) {
@@ -143,6 +187,6 @@ mod tests {
         // The copy that a connection hands out shares the mode with the connection's own.
         let copy = express.clone_box().into_any().downcast::<Mode>().unwrap();
         copy.bulk.store(true, Ordering::Relaxed);
-        assert_eq!(express.window(), 2_400, "bulk has seen the persistent congestion all along");
+        assert_eq!(express.window(), 6_000, "bulk has seen the persistent congestion all along");
     }
 }

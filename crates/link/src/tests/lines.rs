@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use huxiao_core::limits::NOTE_BYTES;
-use huxiao_core::{Class, EventId, Lane, Message, PathId, Receipt, Rng, Stage, Text, WallTime};
+use huxiao_core::{Class, Cost, EventId, Lane, Message, PathId, Receipt, Rng, Stage, Text, UplinkId, WallTime};
 
 use super::harness::*;
 use crate::*;
@@ -282,4 +282,53 @@ async fn doubled_late_and_damaged_packets_harm_no_message() {
         assert!(node.link.counters().bad_frames.is_empty(), "{:?}", node.link.counters().bad_frames);
         assert_eq!((node.link.counters().sessions_up, node.link.counters().sessions_down), (1, 0));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_metered_session_outlasts_a_silence_that_ends_a_free_one() {
+    let world = World::new();
+    let (mut broker, addr) = world.broker(|_| {}).await;
+    let line = Line::new(addr, ONE_WAY).await;
+    let mut relay = world.node("relay/school-1/gate");
+    let free = target(line.addr, &[Lane::Express]);
+    let uplink = Uplink { id: UplinkId(1), cost: Cost::Metered, ..Uplink::default() };
+    let metered = Target { uplink, ..free.clone() };
+    let _free = relay.link.dial(&free);
+    let (free, ..) = relay.up().await;
+    let _metered = relay.link.dial(&metered);
+    let (metered, ..) = relay.up().await;
+    let accepted = [broker.up().await.0, broker.up().await.0];
+    let info = |path| relay.link.stats().into_iter().find(|stats| stats.path == path).unwrap().info;
+    assert_eq!((info(free).cost, info(metered).cost, info(metered).uplink), (Cost::Free, Cost::Metered, UplinkId(1)));
+    line.cut_off();
+    // The listener follows what each dialler has asked for.
+    let ends = async {
+        let (mut ended, mut told) = (None, None);
+        while ended.is_none() || told.is_none() {
+            let (event, first) = tokio::select! {
+                event = relay.events.recv() => (event, &mut ended),
+                event = broker.events.recv() => (event, &mut told),
+            };
+            if let Some(LinkEvent::Down { path, why }) = event {
+                first.get_or_insert((path, why));
+            }
+        }
+        (ended, told)
+    };
+    let (ended, told) = tokio::time::timeout(huxiao_core::limits::IDLE_TIMEOUT * 2, ends).await.unwrap();
+    assert_eq!(ended, Some((free, DownReason::TimedOut)));
+    assert!(told.is_some_and(|(path, why)| accepted.contains(&path) && why == DownReason::TimedOut));
+    assert!(relay.link.stats().iter().any(|stats| stats.path == metered));
+    assert!(broker.link.stats().iter().any(|stats| accepted.contains(&stats.path)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_not_there_is_named() {
+    let world = World::new();
+    let (_broker, addr) = world.broker(|_| {}).await;
+    let relay = world.node("relay/school-1/gate");
+    let uplink = Uplink { device: Some("no-such-device".to_owned()), ..Uplink::default() };
+    let handle = relay.link.dial(&Target { uplink, ..target(addr, &[Lane::Express]) });
+    eventually("the dial fails", || !handle.problems().is_empty()).await;
+    assert!(handle.problems()[0].1.contains("no-such-device"), "{:?}", handle.problems());
 }

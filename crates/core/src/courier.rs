@@ -18,11 +18,13 @@
 //! * Nothing below P1 goes over a metered line.
 //! * With an alarm pending, any sign of life after a silence has everything pending sent at once, highest class first.
 
+mod answers;
 mod line;
 mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::courier::answers::{Answer, Answers};
 use crate::courier::line::{Line, Purpose};
 use crate::courier::schedule::{Circumstances, Pace};
 use crate::event::Class;
@@ -47,12 +49,6 @@ pub const RACE_AFTER: Span = Span::from_millis(800);
 const SILENCE: Span = Span::from_millis(500);
 /// A path that has been silent for this much longer than the liveliest one gets one turn in four.
 const STALE: Span = Span::from_secs(1);
-/// Receipts of which the quickest tells what the way there and back takes.
-const ANSWERS: usize = 8;
-/// So many receipts must have come before one can be called slow.
-const KNOWN: usize = 3;
-/// A receipt that takes this much longer than five quarters of the best stood in a queue, or many copies were lost.
-const SLOW_BEYOND: Span = Span::from_millis(150);
 /// A copy that left so recently is not sent again for a sign of life.
 const JUST_SENT: Span = Span::from_millis(20);
 
@@ -99,6 +95,8 @@ struct Path {
     answered: bool,
     /// What it is known to lose.
     losses: Losses,
+    /// Its round trip, from probes; zero if nobody knows.
+    rtt: Span,
 }
 
 /// Carries items of key `K` to one receiver.
@@ -121,8 +119,8 @@ pub struct Courier<K> {
     heard: Timestamp,
     /// When a silence last ended, by a sign of life or a new path.
     revived: Timestamp,
-    /// How long the last alarms waited for their receipts.
-    answers: VecDeque<Span>,
+    /// How quickly receipts came.
+    answers: Answers,
     /// Whether it carries statements.
     statements: bool,
     race_at: Option<Timestamp>,
@@ -153,7 +151,7 @@ impl<K: Ord + Copy> Courier<K> {
             rng: Rng::new(seed),
             heard: Timestamp(0),
             revived: Timestamp(0),
-            answers: VecDeque::new(),
+            answers: Answers::default(),
             statements: false,
             race_at: None,
             race_gap: RACE_AFTER,
@@ -219,11 +217,15 @@ impl<K: Ord + Copy> Courier<K> {
     /// A path to the receiver is there: alarms under way go out on it too, highest class first. What waited because there was no path
     /// goes out on all of them.
     pub fn path_up(&mut self, now: Timestamp, path: PathId, info: PathInfo) {
-        self.revived = now;
-        self.paths.insert(path, Path { info, heard: now, answered: false, losses: Losses::Unknown });
+        // Beside paths that live it is one more for the turns to come, and no news of the line.
+        let revives = self.paths.is_empty() || self.is_silent(now);
+        if revives {
+            self.revived = now;
+        }
+        self.paths.insert(path, Path { info, heard: now, answered: false, losses: Losses::Unknown, rtt: Span::ZERO });
         let rate = self.rate;
         self.lines.entry(info.uplink).or_insert_with(|| Line::new(now, rate)).refill(now);
-        if info.lane == Lane::Express {
+        if info.lane == Lane::Express && revives {
             for key in self.urgent_flights(|_| true) {
                 self.flush(now, key, path);
                 self.onto(key, path);
@@ -264,7 +266,7 @@ impl<K: Ord + Copy> Courier<K> {
         let Some(alive) = self.paths.get_mut(&path) else { return };
         alive.heard = now;
         alive.answered = true;
-        let silent = now.since(self.heard) >= SILENCE.max(self.answer() * 2);
+        let silent = self.is_silent(now);
         self.heard = now;
         // Races go on with growing gaps until something is settled: a receiver that is heard and settles nothing (one that is told to keep
         // quiet, a middlebox that takes the receipts out) would be dialled afresh every second for ever.
@@ -278,10 +280,12 @@ impl<K: Ord + Copy> Courier<K> {
         }
     }
 
-    /// What a path loses: the first copies follow one another the more closely.
-    pub fn set_losses(&mut self, path: PathId, losses: Losses) {
+    /// What probes say of a path: the more it loses, the more closely the first copies follow one another; and silence is judged by
+    /// its round trip until receipts tell more.
+    pub fn set_probed(&mut self, path: PathId, losses: Losses, rtt: Option<Span>) {
         if let Some(path) = self.paths.get_mut(&path) {
             path.losses = losses;
+            path.rtt = rtt.unwrap_or_default();
         }
     }
 
@@ -517,9 +521,17 @@ impl<K: Ord + Copy> Courier<K> {
         }
     }
 
-    /// How quickly receipts came at best of late; zero before the first.
+    /// How quickly receipts came at best of late; before the first, the longest round trip of a path; zero where nothing is known.
     fn answer(&self) -> Span {
-        self.answers.iter().min().copied().unwrap_or_default()
+        match self.answers.best() {
+            Span::ZERO => self.paths.values().map(|path| path.rtt).max().unwrap_or_default(),
+            best => best,
+        }
+    }
+
+    /// Whether nothing has been heard for so long that the next thing heard is a sign of life.
+    fn is_silent(&self, now: Timestamp) -> bool {
+        now.since(self.heard) >= SILENCE.max(self.answer() * 2)
     }
 
     /// Takes from the time that an alarm waited for its receipt how the lines do. A wait through a silence says nothing of them.
@@ -528,16 +540,10 @@ impl<K: Ord + Copy> Courier<K> {
         if !urgent(item.class) || self.revived >= first {
             return;
         }
-        let (waited, best) = (now.since(first), self.answer());
-        let slow = waited > best * 5 / 4 + SLOW_BEYOND;
-        if self.answers.len() >= KNOWN && slow && flight.attempt >= 2 {
-            self.lines.values_mut().for_each(Line::congested);
-        } else if !slow {
-            self.lines.values_mut().for_each(Line::flowing);
-        }
-        self.answers.push_back(waited);
-        if self.answers.len() > ANSWERS {
-            self.answers.pop_front();
+        match self.answers.take(now, now.since(first)) {
+            Answer::Slow if flight.attempt >= 2 => self.lines.values_mut().for_each(Line::congested),
+            Answer::Slow => {}
+            Answer::Quick => self.lines.values_mut().for_each(Line::flowing),
         }
     }
 

@@ -49,7 +49,8 @@ impl LinkConfig {
             sessions: BROKER_SESSIONS,
             handshakes: 1_024,
             retry_above: 64,
-            sessions_per_identity: 8,
+            // Of each of a node's lines: one over QUIC, a fresh one beside it, one over TCP; and those whose end is not known here yet.
+            sessions_per_identity: 16,
             queue: 256,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             // 64 KiB at 32 kbit/s take 16 s.

@@ -17,7 +17,7 @@
 //!
 //! * An express window never changes.
 //! * A connection that moved to a path of which nothing is known has a new controller, which is in the mode of express until
-//!   [`choose`] is called again. Whoever sends on bulk calls it before each frame.
+//!   bulk takes its next [turn](Writer::next).
 
 use std::any::Any;
 use std::sync::Arc;
@@ -31,7 +31,10 @@ use quinn_proto::RttEstimator;
 
 use crate::congestion::yielding::Yielding;
 
+mod turns;
 mod yielding;
+
+pub(crate) use turns::{Turns, Writer};
 
 /// Bytes under way on an express connection: twice what the budget for copies lets go until the idle time-out ends a silent
 /// connection (30 s of 8,000 bytes).
@@ -44,6 +47,8 @@ pub(crate) struct Modes;
 #[derive(Clone)]
 struct Mode {
     bulk: Arc<AtomicBool>,
+    /// Whether bulk has more to send than its turn.
+    busy: Arc<AtomicBool>,
     yielding: Yielding,
     /// The smoothed round-trip time that quinn showed last, and the sample that has led to it.
     rtt: Span,
@@ -59,7 +64,13 @@ pub(crate) fn choose(connection: &Connection, lane: Lane) {
 
 impl ControllerFactory for Modes {
     fn build(self: Arc<Self>, _: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(Mode { bulk: Arc::default(), yielding: Yielding::new(current_mtu), rtt: Span::ZERO, sample: None })
+        Box::new(Mode {
+            bulk: Arc::default(),
+            busy: Arc::default(),
+            yielding: Yielding::new(current_mtu),
+            rtt: Span::ZERO,
+            sample: None,
+        })
     }
 }
 
@@ -86,7 +97,7 @@ impl Controller for Mode {
             self.sample = sample(self.rtt, smoothed);
             self.rtt = smoothed;
         }
-        self.yielding.on_ack(bytes, app_limited);
+        self.yielding.on_ack(bytes, app_limited && !self.busy.load(Ordering::Relaxed));
     }
 
     fn on_end_acks(&mut self, now: Instant, _: u64, _: bool, _: Option<u64>) {
@@ -143,6 +154,6 @@ mod tests {
         // The copy that a connection hands out shares the mode with the connection's own.
         let copy = express.clone_box().into_any().downcast::<Mode>().unwrap();
         copy.bulk.store(true, Ordering::Relaxed);
-        assert_eq!(express.window(), 2_400, "bulk has seen the persistent congestion all along");
+        assert_eq!(express.window(), 6_000, "bulk has seen the persistent congestion all along");
     }
 }

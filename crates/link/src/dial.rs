@@ -83,12 +83,13 @@ impl DialHandle {
     }
 
     /// The uplink's local address has changed: moves the living sessions to sockets on the new one, and dials from there from now
-    /// on. `None` leaves the address to the system. Sessions survive it (RFC 9000 §9); one that cannot be moved stays where it is.
+    /// on. `None` leaves the address to the system. QUIC sessions survive it (RFC 9000 §9); one that cannot be moved stays where it is. One over TCP is dialled anew.
     pub fn rebind(&self, local: Option<IpAddr>) {
         self.uplink.lock().unwrap_or_else(PoisonError::into_inner).local = local;
         for lane in &self.lanes {
             lane.moved.store(true, Ordering::Release);
             lane.called.notify_one();
+            lane.beside.rebind();
         }
     }
 
@@ -213,6 +214,7 @@ impl Keeper {
                 Some(ended) = self.lives.join_next() => self.ended(ended),
                 Some(dialled) = self.dials.join_next() => self.dialled(dialled),
                 () = life.called.notified() => self.called(),
+                () = life.beside.tcp_changed() => {}
                 () = sleep_until(wake.unwrap_or_else(Instant::now).into()), if wake.is_some() => {}
             }
         }
@@ -222,6 +224,7 @@ impl Keeper {
     /// Does what is to be done now, and says when to look again.
     fn decide(&mut self, now: Instant) -> Option<Instant> {
         let Self { plan, sessions, .. } = self;
+        plan.carried_dearly(self.life.beside.carries_dearly());
         let heard = |path| sessions.get(&path).map_or(0, |(path, _)| path.carrier.figures().heard);
         let steps: Vec<_> = std::iter::from_fn(|| plan.poll(now, &heard)).collect();
         for step in steps {
@@ -273,7 +276,6 @@ impl Keeper {
             }
             Err(error) => {
                 self.shared.tally.dials_failed.add();
-                self.plan.stretch(self.life.beside.stretch(self.target.uplink.cost));
                 self.plan.failed(now, attempt);
                 self.failures = self.failures.saturating_add(1);
                 let text = error.to_string();
@@ -315,7 +317,6 @@ impl Keeper {
         if why == DownReason::PeerChanged {
             self.known = None;
         }
-        self.plan.stretch(self.life.beside.stretch(self.target.uplink.cost));
         self.plan.ended(Instant::now(), id);
         if self.sessions.is_empty() {
             self.life.note(Some(why.to_string()));

@@ -1,15 +1,21 @@
-//! Sessions between nodes: QUIC connections with proven identities, over which messages go each on its own.
+//! Sessions between nodes: QUIC connections, or TLS where UDP is dropped, with proven identities, over which messages go each on its own.
 //!
 //! Invariants:
 //!
 //! * Nobody's message is believed or delivered before a certificate of our authority has said whose it is, and every
 //!   [`LinkEvent::Message`] of a path lies between its [`LinkEvent::Up`] and its [`LinkEvent::Down`].
-//! * Every message is one unidirectional stream with one frame. A lost packet holds back the message it was part of and
+//! * On QUIC every message is one unidirectional stream with one frame. A lost packet holds back the message it was part of and
 //!   no other; messages arrive in any order and, after a rejected or repeated 0-RTT, more than once.
 //! * [`Link::send`] never waits. Each class has a queue of its own and P0 has room of its own on the wire, so no amount
 //!   of lower traffic makes an alarm wait or fail.
 //! * Whatever a peer sends costs that peer only: a bad frame its stream, many bad frames its session, an unfinished
 //!   handshake one of a bounded number of places from which newer ones push it out.
+//!
+//! A line that drops UDP is crossed by TLS over TCP. It is dialled beside QUIC, on the same port, carries the same frames between the
+//! same identities, and is closed when QUIC was heard beside it for a while. What differs: messages go one behind the other, so that an
+//! alarm waits for the frame that is under way; a message counts as sent when the system has taken it; a bad length or version costs the
+//! session; there is no 0-RTT; and the peer cannot be told why a session ends.
+//! [`PathInfo::carrier`](huxiao_core::PathInfo) says what carries a session.
 //!
 //! Express and bulk are two connections to the same port, told apart by ALPN. A dialler keeps redialling, every time
 //! from a new local port, because the mapping of the old one in a NAT or a conntrack table may be what is broken.

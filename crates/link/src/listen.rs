@@ -207,13 +207,14 @@ impl Pending {
 pub(crate) fn open(shared: &Arc<Shared>, addr: SocketAddr) -> Result<SocketAddr, LinkError> {
     let acceptor = tls::acceptor(&shared.credentials)?;
     let mut attempt = 0;
-    let (endpoint, local, listener) = loop {
+    let (listener, local, endpoint) = loop {
         attempt += 1;
-        let endpoint = crate::transport::listener(&shared.credentials, shared.server()?, addr)?;
-        let local = endpoint.local_addr().map_err(|error| LinkError::Bind { addr, error })?;
-        match tcp::listen::bind(local) {
-            Ok(listener) => break (endpoint, local, listener),
-            // The system chose a port that is free on UDP alone. It will choose another one.
+        // TCP first: what comes to nothing here is gone at once, and a UDP endpoint only when its task has ended.
+        let listener = tcp::listen::bind(addr)?;
+        let local = listener.local_addr().map_err(|error| LinkError::BindTcp { addr, error })?;
+        match crate::transport::listener(&shared.credentials, shared.server()?, local) {
+            Ok(endpoint) => break (listener, local, endpoint),
+            // The system chose a port that is free on TCP alone. It will choose another one.
             Err(_) if addr.port() == 0 && attempt < PORTS => {}
             Err(error) => return Err(error),
         }

@@ -236,12 +236,12 @@ fn socket(addr: SocketAddr, device: Option<&str>) -> io::Result<Socket> {
 
 /// Has everything that `socket` sends leave by `device`, whatever the routes say.
 #[cfg(target_os = "linux")]
-fn bind_device(socket: &Socket, device: &str) -> io::Result<()> {
+pub(crate) fn bind_device(socket: &Socket, device: &str) -> io::Result<()> {
     socket.bind_device(Some(device.as_bytes()))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn bind_device(_: &Socket, _: &str) -> io::Result<()> {
+pub(crate) fn bind_device(_: &Socket, _: &str) -> io::Result<()> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
         "only Linux binds a socket to a device; give a local address instead",

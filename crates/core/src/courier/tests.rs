@@ -89,7 +89,7 @@ fn a_path_that_loses_much_gets_its_first_copies_closer_together() {
     let by = |losses| {
         let mut courier = Courier::new(1);
         courier.path_up(millis(0), EXPRESS, express());
-        courier.set_losses(EXPRESS, losses);
+        courier.set_probed(EXPRESS, losses, None);
         courier.offer(millis(0), 7, Class::P0, false, BYTES);
         copies(&mut courier).len() + run(&mut courier, millis(70)).len()
     };
@@ -102,7 +102,7 @@ fn a_path_that_loses_much_gets_its_first_copies_closer_together() {
 fn the_schedule_stretches_on_a_thin_line_instead_of_choking_it() {
     let mut courier = Courier::new(1);
     courier.path_up(millis(0), EXPRESS, express());
-    courier.set_losses(EXPRESS, Losses::Some);
+    courier.set_probed(EXPRESS, Losses::Some, Some(Span::from_millis(600)));
     let (mut free_at, mut late) = (0_u64, Vec::new());
     let mut answers: BTreeSet<(u64, u32)> = BTreeSet::new();
     for key in 0..60 {
@@ -177,13 +177,15 @@ fn a_lost_express_lane_puts_the_alarm_on_the_bulk_lane_at_once() {
 }
 
 #[test]
-fn a_new_path_gets_a_copy_of_what_is_under_way_and_the_old_ones_get_none() {
+fn after_a_silence_a_new_path_gets_a_copy_of_what_is_under_way_and_the_old_ones_get_none() {
     let mut courier = Courier::new(1);
     courier.path_up(seconds(0), EXPRESS, express());
     courier.offer(seconds(0), 1, Class::P1, false, BYTES);
     courier.offer(seconds(0), 2, Class::P0, false, BYTES);
     drain(&mut courier);
-    courier.path_up(seconds(0), SECOND, express());
+    courier.path_up(millis(1), BULK, on_line(2));
+    assert!(copies(&mut courier).is_empty(), "beside a path that lives, a new one has its turns and no more");
+    courier.path_up(millis(600), SECOND, express());
     let sent = copies(&mut courier);
     assert!(sent.iter().all(|copy| copy.path == SECOND));
     let forms: Vec<_> = sent.iter().map(|copy| (copy.key, copy.form)).collect();

@@ -25,6 +25,9 @@ const STAGGER_UNKNOWN: Span = Span::from_millis(500);
 const HURRIED_LIFE: Span = Span::from_secs(3);
 /// How long a hurry lasts. Whoever has an alarm waiting says so again before that.
 const HURRY_LASTS: Span = Span::from_secs(6);
+/// So many times rarer is a dial that nobody waits for and that costs money: in the end once in five minutes. Each that has no answer
+/// is some ten packets of 1,200 bytes.
+const DEAR: u32 = 60;
 /// How long a fresh session and those that it was dialled beside live together.
 pub(super) const BOTH_LIVE: Span = Span::from_secs(5);
 
@@ -85,10 +88,11 @@ struct Held {
 pub(super) struct Plan {
     patience: Span,
     backoff: Backoff,
-    /// How many times as long the pauses are as the backoff says.
-    stretch: u32,
     /// When the next dial is due if nobody is in a hurry.
     due: Instant,
+    /// The same if TCP carries the lane over a metered line meanwhile, and whether it does.
+    due_dearly: Instant,
+    dearly: bool,
     last: Option<Instant>,
     hurried: Option<Instant>,
     race: bool,
@@ -117,8 +121,9 @@ impl Plan {
         Self {
             patience,
             backoff: Backoff::new(seed),
-            stretch: 1,
             due: now,
+            due_dearly: now,
+            dearly: false,
             last: None,
             hurried: None,
             race: false,
@@ -145,6 +150,11 @@ impl Plan {
         } else {
             self.hurry(now);
         }
+    }
+
+    /// Whether TCP carries the lane, over a line that is paid for by what goes over it.
+    pub(super) fn carried_dearly(&mut self, dearly: bool) {
+        self.dearly = dearly;
     }
 
     /// A dial has led to a session, whose handshake is over or (`early`) is not.
@@ -190,11 +200,6 @@ impl Plan {
         self.rtt = rtt.or(self.rtt);
     }
 
-    /// Makes the pauses from now on so many times as long.
-    pub(super) fn stretch(&mut self, times: u32) {
-        self.stretch = times;
-    }
-
     /// A dial came to nothing.
     pub(super) fn failed(&mut self, now: Instant, attempt: usize) {
         if self.dials.remove(&attempt).is_some() {
@@ -228,7 +233,7 @@ impl Plan {
     pub(super) fn wake(&self) -> Option<Instant> {
         let expiring = self.sessions.iter().filter(|held| !held.closing).filter_map(|held| Some(held.early?.until));
         let hurried = self.may_hurry().then(|| self.last.and_then(|last| last.checked_add(self.stagger()))).flatten();
-        let due = (!self.has_proven() && self.under_way() == 0).then_some(self.due);
+        let due = (!self.has_proven() && self.under_way() == 0).then_some(self.due());
         let settle = self.settle.as_ref().map(|settle| settle.at);
         expiring.chain(hurried).chain(due).chain(settle).min()
     }
@@ -239,6 +244,10 @@ impl Plan {
 
     fn under_way(&self) -> usize {
         self.dials.len() + self.sessions.iter().filter(|held| held.early.is_some()).count()
+    }
+
+    fn due(&self) -> Instant {
+        if self.dearly { self.due_dearly } else { self.due }
     }
 
     fn stagger(&self) -> Span {
@@ -254,7 +263,9 @@ impl Plan {
     /// After something came to nothing: the next dial has its time when no other is under way.
     fn rest(&mut self, now: Instant) {
         if !self.has_proven() && self.under_way() == 0 {
-            self.due = now + self.backoff.delay() * self.stretch;
+            let delay = self.backoff.delay();
+            self.due = now + delay;
+            self.due_dearly = now + delay * DEAR;
         }
     }
 
@@ -302,7 +313,7 @@ impl Plan {
 
     fn begin(&mut self, now: Instant) {
         let hurried = self.may_hurry() && self.last.is_none_or(|last| now >= last + self.stagger());
-        let due = !self.has_proven() && self.under_way() == 0 && self.due <= now;
+        let due = !self.has_proven() && self.under_way() == 0 && self.due() <= now;
         if !hurried && !due {
             return;
         }

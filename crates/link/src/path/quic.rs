@@ -23,7 +23,7 @@ use tracing::{debug, info};
 
 use crate::codes;
 use crate::config::Uplink;
-use crate::congestion;
+use crate::congestion::{Turns, Writer};
 use crate::event::{DownReason, LinkError};
 use crate::outgoing::Frame;
 use crate::path::{Carry, Figures, Path, Session};
@@ -192,12 +192,11 @@ async fn confirmed(shared: &Shared, path: &Path, connection: &Connection, confir
 /// Sends what waits until the connection is over.
 async fn transmit(shared: &Shared, path: &Path, connection: &Connection) {
     let mut writes = JoinSet::new();
+    let turns = (path.lane == Lane::Bulk).then(Arc::<Turns>::default);
     loop {
         while let Some(frame) = path.outgoing.take(path.holds_back()) {
-            if path.lane == Lane::Bulk {
-                congestion::choose(connection, path.lane);
-            }
-            writes.spawn(write(connection.clone(), frame));
+            let writer = turns.as_ref().map(|turns| turns.writer(frame.class));
+            writes.spawn(write(connection.clone(), frame, writer));
         }
         tokio::select! {
             () = path.outgoing.ready.notified() => {}
@@ -214,14 +213,14 @@ async fn transmit(shared: &Shared, path: &Path, connection: &Connection) {
 }
 
 /// Sends one frame on a stream of its own and waits until the peer has it whole.
-async fn write(connection: Connection, frame: Frame) -> (Frame, Fate) {
+async fn write(connection: Connection, frame: Frame, turns: Option<Writer>) -> (Frame, Fate) {
     for pause in APART {
         if connection.datagram_send_buffer_space() >= DATAGRAMS_NONE {
             break;
         }
         sleep(pause).await;
     }
-    let fate = match write_stream(&connection, &frame).await {
+    let fate = match write_stream(&connection, &frame, turns.as_ref()).await {
         Ok(None) => Fate::Received,
         Ok(Some(code)) | Err(WriteError::Stopped(code)) => Fate::Stopped(code),
         Err(WriteError::ZeroRttRejected) => Fate::Rejected,
@@ -230,10 +229,21 @@ async fn write(connection: Connection, frame: Frame) -> (Frame, Fate) {
     (frame, fate)
 }
 
-async fn write_stream(connection: &Connection, frame: &Frame) -> Result<Option<VarInt>, WriteError> {
+async fn write_stream(
+    connection: &Connection,
+    frame: &Frame,
+    turns: Option<&Writer>,
+) -> Result<Option<VarInt>, WriteError> {
     let mut stream = connection.open_uni().await?;
     stream.set_priority(i32::from(Class::P4.number()) - i32::from(frame.class.number()))?;
-    stream.write_chunk(frame.bytes.clone()).await?;
+    let mut rest = frame.bytes.clone();
+    while !rest.is_empty() {
+        let turn = match turns {
+            Some(turns) => turns.next(connection, rest.len()).await,
+            None => rest.len(),
+        };
+        stream.write_chunk(rest.split_to(turn)).await?;
+    }
     stream.finish()?;
     match stream.stopped().await {
         Ok(stopped) => Ok(stopped),

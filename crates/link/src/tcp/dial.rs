@@ -29,8 +29,8 @@ use crate::tcp::traffic::Counted;
 
 /// Why a session ends that is needed no more.
 const GIVEN_BACK: &str = "QUIC carries again";
-/// So many times rarer is QUIC tried on a metered line that TCP carries: once in five minutes in the end.
-const METERED_STRETCH: u32 = 60;
+/// Why a session ends that cannot follow its line.
+const MOVED: &str = "TCP: the line's address has changed";
 /// So many failures of a series are news; the rest is for debugging.
 const NEWS: u32 = 3;
 
@@ -41,11 +41,12 @@ pub(crate) struct Beside {
     uplink: Arc<Mutex<Uplink>>,
     quic: Mutex<Vec<Arc<Path>>>,
     hurried: AtomicBool,
+    moved: AtomicBool,
     /// Told when one of the two has changed.
     changed: Notify,
-    carries: AtomicBool,
-    /// The session over TCP.
+    /// The session over TCP, and who is told when there is another one or none.
     tcp: Mutex<Option<PathId>>,
+    tcp_changed: Notify,
     problem: Mutex<Option<String>>,
 }
 
@@ -63,9 +64,10 @@ impl Beside {
             uplink,
             quic: Mutex::default(),
             hurried: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
             changed: Notify::new(),
-            carries: AtomicBool::new(false),
             tcp: Mutex::default(),
+            tcp_changed: Notify::new(),
             problem: Mutex::default(),
         }
     }
@@ -83,11 +85,25 @@ impl Beside {
         self.changed.notify_one();
     }
 
-    /// How many times as long QUIC is to wait as its backoff says. While TCP carries, nobody waits for QUIC, and on a metered line its
-    /// attempts would be most of what is paid for: ten packets of 1,200 bytes each time.
-    pub(crate) fn stretch(&self, cost: Cost) -> u32 {
-        let spare = cost == Cost::Metered && self.carries.load(Ordering::Acquire);
-        if spare { METERED_STRETCH } else { 1 }
+    /// The uplink's local address has changed.
+    pub(crate) fn rebind(&self) {
+        self.moved.store(true, Ordering::Release);
+        self.changed.notify_one();
+    }
+
+    /// Whether TCP has a session, over a line that is paid for by what goes over it.
+    pub(crate) fn carries_dearly(&self) -> bool {
+        lock(&self.tcp).is_some() && lock(&self.uplink).cost == Cost::Metered
+    }
+
+    /// Ends when TCP has got or lost its session.
+    pub(crate) async fn tcp_changed(&self) {
+        self.tcp_changed.notified().await;
+    }
+
+    fn carried_by(&self, path: Option<PathId>) {
+        *lock(&self.tcp) = path;
+        self.tcp_changed.notify_one();
     }
 
     /// The lane's sessions, over QUIC and over TCP.
@@ -98,7 +114,7 @@ impl Beside {
 
     /// What is to be said of the lane's TCP where QUIC has no session.
     pub(crate) fn words(&self) -> Option<String> {
-        if self.carries.load(Ordering::Acquire) {
+        if lock(&self.tcp).is_some() {
             return Some("carried over TCP".to_owned());
         }
         lock(&self.problem).as_ref().map(|problem| format!("over TCP: {problem}"))
@@ -189,6 +205,12 @@ impl Keeper {
         if self.beside.hurried.swap(false, Ordering::AcqRel) {
             self.fallback.hurry();
         }
+        if self.beside.moved.swap(false, Ordering::AcqRel)
+            && let Some((path, _)) = &self.live
+        {
+            // TCP cannot move: nothing comes back to the old address any more, and the kernel would wait long for it.
+            path.close(DownReason::Transport(MOVED.to_owned()));
+        }
         while let Some(step) = self.fallback.poll(now) {
             match step {
                 Step::Dial => {
@@ -217,10 +239,9 @@ impl Keeper {
             Ok(session) => {
                 self.fallback.up(Instant::now());
                 self.failures = 0;
-                self.beside.carries.store(true, Ordering::Release);
                 *lock(&self.beside.problem) = None;
                 let path = Arc::clone(&session.path);
-                *lock(&self.beside.tcp) = Some(path.id);
+                self.beside.carried_by(Some(path.id));
                 self.live = Some((path, tokio::spawn(path::run(Arc::clone(&self.shared), session))));
             }
             Err(error) => {
@@ -242,8 +263,7 @@ impl Keeper {
     /// The session is over.
     fn lost(&mut self, why: String) {
         self.live = None;
-        *lock(&self.beside.tcp) = None;
-        self.beside.carries.store(false, Ordering::Release);
+        self.beside.carried_by(None);
         *lock(&self.beside.problem) = Some(why);
         self.fallback.down(Instant::now());
     }
@@ -276,7 +296,7 @@ async fn establish(shared: Arc<Shared>, target: Arc<Target>, lane: Lane, attempt
 
 async fn connect(shared: &Arc<Shared>, target: &Target, lane: Lane, addr: SocketAddr) -> Result<Session, LinkError> {
     let failed = |error| LinkError::Handshake { addr, why: broken(&error) };
-    let stream = socket::connect(&target.uplink, addr).await.map_err(failed)?;
+    let stream = socket::connect(&target.uplink, addr).await?;
     stream.set_nodelay(true).map_err(failed)?;
     let connector = shared.tcp_client(lane);
     let stream = connector.connect(server_name()?, Counted::new(stream)).await.map_err(failed)?;

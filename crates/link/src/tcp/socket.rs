@@ -15,6 +15,9 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::config::Uplink;
+use crate::event::LinkError;
+use crate::tcp::session::broken;
+use crate::transport::bind_device;
 
 /// Connections that the kernel completes before this process has taken them. When a fleet comes back, all come at once.
 const BACKLOG: u32 = 4_096;
@@ -50,15 +53,22 @@ pub(crate) fn listener(addr: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// A connection to `remote` over `uplink`, from a port of the system's choice. Waits as long as the kernel does.
-pub(crate) async fn connect(uplink: &Uplink, remote: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(remote), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+pub(crate) async fn connect(uplink: &Uplink, remote: SocketAddr) -> Result<TcpStream, LinkError> {
+    let failed = |error| LinkError::Handshake { addr: remote, why: broken(&error) };
+    let socket = Socket::new(Domain::for_address(remote), Type::STREAM, Some(Protocol::TCP)).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
     if let Some(device) = &uplink.device {
-        socket.bind_device(Some(device.as_bytes()))?;
+        bind_device(&socket, device).map_err(|error| LinkError::Device {
+            device: device.clone(),
+            addr: remote,
+            error,
+        })?;
     }
     if let Some(local) = uplink.local {
-        socket.bind(&SocketAddr::new(local, 0).into())?;
+        let addr = SocketAddr::new(local, 0);
+        socket.bind(&addr.into()).map_err(|error| LinkError::BindTcp { addr, error })?;
     }
-    TcpSocket::from_std_stream(socket.into()).connect(remote).await
+    TcpSocket::from_std_stream(socket.into()).connect(remote).await.map_err(failed)
 }
 
 /// Puts in force what a session of `lane` needs. `dialled` is the cost of the line, on the side that dialled.
@@ -69,6 +79,8 @@ pub(crate) fn settle(stream: &TcpStream, lane: Lane, dialled: Option<Cost>) -> i
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(probe).with_interval(probe).with_retries(PROBES))?;
     socket.set_send_buffer_size(SEND_BUFFER_BYTES[usize::from(lane == Lane::Bulk)])?;
+    // Elsewhere the kernel's probes have to do.
+    #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(idle))?;
     socket.set_tcp_notsent_lowat(UNSENT_BYTES)
 }
@@ -93,6 +105,7 @@ mod tests {
             settle(stream, Lane::Express, dialled).unwrap();
             let socket = SockRef::from(stream);
             assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+            #[cfg(target_os = "linux")]
             assert_eq!(socket.tcp_user_timeout().unwrap(), Some(idle));
             assert!(socket.tcp_keepalive_time().unwrap() < idle);
             assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT_BYTES);
@@ -102,6 +115,7 @@ mod tests {
     #[tokio::test]
     async fn a_device_that_is_not_there_is_said() {
         let uplink = Uplink { device: Some("huxiao-no-such".to_owned()), ..Uplink::default() };
-        assert!(connect(&uplink, "127.0.0.1:1".parse().unwrap()).await.is_err());
+        let error = connect(&uplink, "127.0.0.1:1".parse().unwrap()).await.unwrap_err();
+        assert!(error.to_string().contains("huxiao-no-such"), "{error}");
     }
 }

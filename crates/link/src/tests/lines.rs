@@ -1,10 +1,10 @@
 //! Lines and NATs that misbehave, and how a session or a dialler gets through all the same.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use huxiao_core::limits::NOTE_BYTES;
-use huxiao_core::{Class, EventId, Lane, Message, PathId, Receipt, Rng, Stage, Text, WallTime};
+use huxiao_core::{Class, Cost, EventId, Lane, Message, PathId, Receipt, Rng, Stage, Text, UplinkId, WallTime};
 
 use super::harness::*;
 use crate::*;
@@ -282,4 +282,111 @@ async fn doubled_late_and_damaged_packets_harm_no_message() {
         assert!(node.link.counters().bad_frames.is_empty(), "{:?}", node.link.counters().bad_frames);
         assert_eq!((node.link.counters().sessions_up, node.link.counters().sessions_down), (1, 0));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_metered_session_outlasts_a_silence_that_ends_a_free_one() {
+    let world = World::new();
+    let (mut broker, addr) = world.broker(|_| {}).await;
+    let line = Line::new(addr, ONE_WAY).await;
+    let mut relay = world.node("relay/school-1/gate");
+    let free = target(line.addr, &[Lane::Express]);
+    let uplink = Uplink { id: UplinkId(1), cost: Cost::Metered, ..Uplink::default() };
+    let metered = Target { uplink, ..free.clone() };
+    let _free = relay.link.dial(&free);
+    let (free, ..) = relay.up().await;
+    let _metered = relay.link.dial(&metered);
+    let (metered, ..) = relay.up().await;
+    let accepted = [broker.up().await.0, broker.up().await.0];
+    let info = |path| relay.link.stats().into_iter().find(|stats| stats.path == path).unwrap().info;
+    assert_eq!((info(free).cost, info(metered).cost, info(metered).uplink), (Cost::Free, Cost::Metered, UplinkId(1)));
+    line.cut_off();
+    // The listener follows what each dialler has asked for.
+    let ends = async {
+        let (mut ended, mut told) = (None, None);
+        while ended.is_none() || told.is_none() {
+            let (event, first) = tokio::select! {
+                event = relay.events.recv() => (event, &mut ended),
+                event = broker.events.recv() => (event, &mut told),
+            };
+            if let Some(LinkEvent::Down { path, why }) = event {
+                first.get_or_insert((path, why));
+            }
+        }
+        (ended, told)
+    };
+    let (ended, told) = tokio::time::timeout(huxiao_core::limits::IDLE_TIMEOUT * 2, ends).await.unwrap();
+    assert_eq!(ended, Some((free, DownReason::TimedOut)));
+    assert!(told.is_some_and(|(path, why)| accepted.contains(&path) && why == DownReason::TimedOut));
+    assert!(relay.link.stats().iter().any(|stats| stats.path == metered));
+    assert!(broker.link.stats().iter().any(|stats| accepted.contains(&stats.path)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_not_there_is_named() {
+    let world = World::new();
+    let (_broker, addr) = world.broker(|_| {}).await;
+    let relay = world.node("relay/school-1/gate");
+    let uplink = Uplink { device: Some("no-such-device".to_owned()), ..Uplink::default() };
+    let handle = relay.link.dial(&Target { uplink, ..target(addr, &[Lane::Express]) });
+    eventually("the dial fails", || !handle.problems().is_empty()).await;
+    assert!(handle.problems()[0].1.contains("no-such-device"), "{:?}", handle.problems());
+}
+
+/// How long each of `count` alarms takes from `relay` to `broker`, one every tenth of a second, and how many other messages came meanwhile.
+async fn alarms(relay: &Node, path: PathId, broker: &mut Node, count: u64) -> (Vec<Duration>, usize) {
+    let (mut took, mut others) = (Vec::new(), 0);
+    for number in 0..count {
+        let began = Instant::now();
+        assert!(relay.link.send(path, Class::P0, Form::Datagram, &alarm(number)));
+        loop {
+            match broker.message().await.1 {
+                message if message == alarm(number) => break,
+                _ => others += 1,
+            }
+        }
+        took.push(began.elapsed());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    took.sort();
+    (took, others)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bulk_and_alarms_share_a_slow_line() {
+    let world = World::new();
+    let (mut broker, addr) = world.broker(|_| {}).await;
+    let line = Line::new(addr, Duration::from_millis(60)).await;
+    let mut relay = world.node("relay/school-1/gate");
+    let _handle = relay.link.dial(&target(line.addr, &[Lane::Express, Lane::Bulk]));
+    let mut paths = [relay.up().await, relay.up().await].map(|up| (up.2, up.0));
+    paths.sort();
+    let [(_, express), (_, bulk)] = paths;
+    broker.up().await;
+    broker.up().await;
+    line.weather(|there, back| (there.bits_a_second, back.bits_a_second) = (Some(256_000), Some(256_000)));
+    let (quiet, _) = alarms(&relay, express, &mut broker, 30).await;
+    let sent = |link: &Link| link.stats().iter().find(|stats| stats.path == bulk).map(|stats| stats.sent_bytes);
+    let (link, before, began) = (relay.link.clone(), sent(&relay.link), Instant::now());
+    let feeding = tokio::spawn(async move {
+        loop {
+            // Refused once enough waits.
+            while link.send(bulk, Class::P4, Form::Stream, &sized(6_000)) {}
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let (busy, others) = alarms(&relay, express, &mut broker, 80).await;
+    feeding.abort();
+    let used = sent(&relay.link).zip(before).map(|(after, before)| (after - before) * 8 / began.elapsed().as_secs());
+    let at = |took: &[Duration], percent: usize| took[took.len() * percent / 100];
+    println!(
+        "alarms over 256 kbit/s: quiet p50 {:?} p95 {:?}; beside {used:?} bit/s of bulk p50 {:?} p95 {:?}",
+        at(&quiet, 50),
+        at(&quiet, 95),
+        at(&busy, 50),
+        at(&busy, 95)
+    );
+    assert!(others > 5, "bulk gets through too, one frame after the other: {others}");
+    // A queue would be seconds by now.
+    assert!(at(&busy, 95) < Duration::from_secs(1), "{busy:?}");
 }

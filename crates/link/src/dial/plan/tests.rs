@@ -269,3 +269,29 @@ fn whatever_happens_dials_stay_bounded_and_a_lane_never_gives_up() {
         assert!(!proven.is_empty() || !under_way.is_empty() || !early.is_empty() || dialled, "seed {seed} gave up");
     }
 }
+
+#[test]
+fn a_metered_line_that_tcp_carries_is_spared() {
+    let mut lane = Lane::new();
+    let dials = |steps: &[(Span, Step)]| steps.iter().filter(|(_, step)| matches!(step, Step::Dial(_))).count();
+    let count = |lane: &mut Lane, dearly: bool| {
+        lane.plan.carried_dearly(dearly);
+        let mut count = 0;
+        for _ in 0..600 {
+            let steps = lane.until(Span::from_secs(1));
+            count += dials(&steps);
+            for (_, step) in steps {
+                if let Step::Dial(dial) = step {
+                    lane.plan.failed(lane.now, dial.attempt);
+                }
+            }
+        }
+        count
+    };
+    assert!(count(&mut lane, false) > 50, "nobody carries, within ten minutes");
+    assert!(count(&mut lane, true) <= 5, "TCP does");
+    assert!(count(&mut lane, false) > 50, "and as soon as TCP is gone, as ever");
+    lane.plan.carried_dearly(true);
+    lane.plan.hurry(lane.now);
+    assert!(dials(&lane.until(Span::from_secs(6))) > 3, "whoever is in a hurry is");
+}

@@ -270,8 +270,8 @@ impl<K: Ord + Copy> Courier<K> {
         self.heard = now;
         // Races go on with growing gaps until something is settled: a receiver that is heard and settles nothing (one that is told to keep
         // quiet, a middlebox that takes the receipts out) would be dialled afresh every second for ever.
+        // And silence is counted from the next copy on: nobody answers what was not sent.
         self.race_at = None;
-        self.watch(now);
         if silent {
             self.revived = now;
             for key in self.urgent_flights(|flight| now.since(flight.sent) >= JUST_SENT) {
@@ -601,6 +601,7 @@ impl<K: Ord + Copy> Courier<K> {
         flight.gap = gap;
         let gap = if attempt < 2 && urgent(class) { gap } else { self.rng.jitter(gap, schedule::JITTER_PERCENT) };
         self.list(now + gap, key);
+        self.watch(now);
     }
 
     /// Has an item under way that stands in no list be repeated at `due`.

@@ -56,7 +56,7 @@ impl World {
             }
             Node::Broker(at) => {
                 self.brokers[at].machine = None;
-                let loses = self.nature.loses_record && at == 0;
+                let loses = self.nature.loses_record;
                 self.brokers[at].log.crash(&mut self.rng, loses);
             }
             Node::Seat(at) => {

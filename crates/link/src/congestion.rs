@@ -17,30 +17,28 @@
 //!
 //! * An express window never changes.
 //! * A connection that moved to a path of which nothing is known has a new controller, which is in the mode of express until
-//!   bulk takes its next [turn](Turns::next).
+//!   bulk takes its next [turn](Writer::next).
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use huxiao_core::{Lane, Span};
 use quinn::Connection;
 use quinn::congestion::{Controller, ControllerFactory};
 use quinn_proto::RttEstimator;
-use tokio::sync::Mutex;
-use tokio::time::sleep_until;
 
 use crate::congestion::yielding::Yielding;
 
+mod turns;
 mod yielding;
+
+pub(crate) use turns::{Turns, Writer};
 
 /// Bytes under way on an express connection: twice what the budget for copies lets go until the idle time-out ends a silent
 /// connection (30 s of 8,000 bytes).
 pub(crate) const EXPRESS_WINDOW: u64 = 512 * 1_024;
-
-/// How much of its lateness a turn makes up for.
-const LATE: Span = Span::from_millis(5);
 
 /// Makes the controllers.
 #[derive(Debug, Default)]
@@ -61,37 +59,6 @@ struct Mode {
 pub(crate) fn choose(connection: &Connection, lane: Lane) {
     if let Ok(mode) = connection.congestion_state().into_any().downcast::<Mode>() {
         mode.bulk.store(lane == Lane::Bulk, Ordering::Relaxed);
-    }
-}
-
-/// Whose turn it is to write on a bulk connection, and when. Every writer takes one, in the order in which they ask.
-#[derive(Debug, Default)]
-pub(crate) struct Turns {
-    due: Mutex<Option<Instant>>,
-    /// Writers that wait for a turn.
-    waiting: AtomicUsize,
-}
-
-impl Turns {
-    /// Waits for a turn of a writer who has `bytes` left, and gives back how many of these it is for.
-    pub(crate) async fn next(&self, connection: &Connection, bytes: usize) -> usize {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let mut due = self.due.lock().await;
-        if let Some(due) = *due
-            && connection.close_reason().is_none()
-        {
-            sleep_until(due.into()).await;
-        }
-        let others = self.waiting.fetch_sub(1, Ordering::Relaxed) > 1;
-        let Ok(mode) = connection.congestion_state().into_any().downcast::<Mode>() else { return bytes };
-        let (turn, gap) = mode.yielding.turn(connection.rtt());
-        mode.bulk.store(true, Ordering::Relaxed);
-        mode.busy.store(others || bytes > turn, Ordering::Relaxed);
-        let now = Instant::now();
-        // What a late timer has missed is made up for, but not in one go.
-        let began = due.unwrap_or(now).max(now.checked_sub(gap.min(LATE)).unwrap_or(now));
-        *due = began.checked_add(gap);
-        turn.min(bytes)
     }
 }
 

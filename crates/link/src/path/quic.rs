@@ -23,7 +23,7 @@ use tracing::{debug, info};
 
 use crate::codes;
 use crate::config::Uplink;
-use crate::congestion::Turns;
+use crate::congestion::{Turns, Writer};
 use crate::event::{DownReason, LinkError};
 use crate::outgoing::Frame;
 use crate::path::{Carry, Figures, Path, Session};
@@ -195,7 +195,8 @@ async fn transmit(shared: &Shared, path: &Path, connection: &Connection) {
     let turns = (path.lane == Lane::Bulk).then(Arc::<Turns>::default);
     loop {
         while let Some(frame) = path.outgoing.take(path.holds_back()) {
-            writes.spawn(write(connection.clone(), frame, turns.clone()));
+            let writer = turns.as_ref().map(|turns| turns.writer(frame.class));
+            writes.spawn(write(connection.clone(), frame, writer));
         }
         tokio::select! {
             () = path.outgoing.ready.notified() => {}
@@ -212,14 +213,14 @@ async fn transmit(shared: &Shared, path: &Path, connection: &Connection) {
 }
 
 /// Sends one frame on a stream of its own and waits until the peer has it whole.
-async fn write(connection: Connection, frame: Frame, turns: Option<Arc<Turns>>) -> (Frame, Fate) {
+async fn write(connection: Connection, frame: Frame, turns: Option<Writer>) -> (Frame, Fate) {
     for pause in APART {
         if connection.datagram_send_buffer_space() >= DATAGRAMS_NONE {
             break;
         }
         sleep(pause).await;
     }
-    let fate = match write_stream(&connection, &frame, turns.as_deref()).await {
+    let fate = match write_stream(&connection, &frame, turns.as_ref()).await {
         Ok(None) => Fate::Received,
         Ok(Some(code)) | Err(WriteError::Stopped(code)) => Fate::Stopped(code),
         Err(WriteError::ZeroRttRejected) => Fate::Rejected,
@@ -231,7 +232,7 @@ async fn write(connection: Connection, frame: Frame, turns: Option<Arc<Turns>>) 
 async fn write_stream(
     connection: &Connection,
     frame: &Frame,
-    turns: Option<&Turns>,
+    turns: Option<&Writer>,
 ) -> Result<Option<VarInt>, WriteError> {
     let mut stream = connection.open_uni().await?;
     stream.set_priority(i32::from(Class::P4.number()) - i32::from(frame.class.number()))?;

@@ -24,11 +24,13 @@ pub(super) struct Weather {
     pub(super) damaged: u64,
     /// Longer ones never come.
     pub(super) longest: usize,
+    /// How many bits a second pass, behind a queue without end. None: all that come.
+    pub(super) bits_a_second: Option<u64>,
 }
 
 impl Weather {
     pub(super) fn fair(delay: Duration) -> Self {
-        Self { delay, lost: 0, doubled: 0, late: 0, damaged: 0, longest: usize::MAX }
+        Self { delay, lost: 0, doubled: 0, late: 0, damaged: 0, longest: usize::MAX, bits_a_second: None }
     }
 }
 
@@ -53,6 +55,8 @@ struct Inner {
     mappings: HashMap<SocketAddr, mpsc::UnboundedSender<(Instant, Vec<u8>)>>,
     /// Senders of which nothing comes through, nor anything for them.
     holes: HashSet<SocketAddr>,
+    /// When the line is free again, there and back.
+    free_at: [Option<Instant>; 2],
     /// The length of every packet that came from the near end.
     sizes: Vec<usize>,
     rng: Rng,
@@ -68,6 +72,7 @@ impl Line {
             back: Weather::fair(delay),
             mappings: HashMap::new(),
             holes: HashSet::new(),
+            free_at: [None; 2],
             sizes: Vec::new(),
             rng: Rng::new(1),
         };
@@ -106,18 +111,33 @@ impl Line {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    There,
+    Back,
+}
+
 impl State {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
     }
 
-    /// What comes of a packet: when each of its copies comes out beyond its turn, and with which bytes.
-    fn fate(&self, weather: fn(&Inner) -> Weather, packet: &[u8]) -> (Duration, Vec<(Duration, Vec<u8>)>) {
+    /// What comes of a packet: when it comes out in its turn, and by how much later each of its copies does, with which bytes.
+    fn fate(&self, way: Way, packet: &[u8]) -> (Instant, Vec<(Duration, Vec<u8>)>) {
         let mut inner = self.lock();
-        let weather = weather(&inner);
+        let weather = if way == Way::There { inner.there } else { inner.back };
+        let mut due = Instant::now();
+        if let Some(rate) = weather.bits_a_second {
+            // With the headers of UDP and IP.
+            let bits = 8 * (u64::try_from(packet.len()).unwrap() + 28);
+            let free_at = &mut inner.free_at[way as usize];
+            due = free_at.map_or(due, |free_at| free_at.max(due)) + Duration::from_micros(bits * 1_000_000 / rate);
+            *free_at = Some(due);
+        }
+        due += weather.delay;
         let mut happens = |percent: u64| inner.rng.below(100) < percent;
         if happens(weather.lost) || packet.len() > weather.longest {
-            return (weather.delay, Vec::new());
+            return (due, Vec::new());
         }
         let copies = if happens(weather.doubled) { 2 } else { 1 };
         let late = if happens(weather.late) { Duration::from_millis(20) } else { Duration::ZERO };
@@ -127,7 +147,7 @@ impl State {
             let at = usize::try_from(inner.rng.below(len)).unwrap();
             bytes[at] ^= 1;
         }
-        (weather.delay, vec![(late, bytes); copies])
+        (due, vec![(late, bytes); copies])
     }
 }
 
@@ -146,7 +166,7 @@ async fn carry(state: Arc<State>) {
             Some(out) => out,
             None => mapping(&state, from).await,
         };
-        put(&state, |inner| inner.there, &buffer[..len], &out);
+        put(&state, Way::There, &buffer[..len], &out);
     }
 }
 
@@ -182,14 +202,13 @@ async fn answers(state: Arc<State>, back: Arc<UdpSocket>, from: SocketAddr) {
         // An unreachable port at the far end shows as an error here, and is none of the line's.
         let Ok(len) = back.recv(&mut buffer).await else { continue };
         if !state.lock().holes.contains(&from) {
-            put(&state, |inner| inner.back, &buffer[..len], &out);
+            put(&state, Way::Back, &buffer[..len], &out);
         }
     }
 }
 
-fn put(state: &State, weather: fn(&Inner) -> Weather, packet: &[u8], out: &mpsc::UnboundedSender<(Instant, Vec<u8>)>) {
-    let (delay, copies) = state.fate(weather, packet);
-    let due = Instant::now() + delay;
+fn put(state: &State, way: Way, packet: &[u8], out: &mpsc::UnboundedSender<(Instant, Vec<u8>)>) {
+    let (due, copies) = state.fate(way, packet);
     for (late, bytes) in copies {
         if late.is_zero() {
             let _ = out.send((due, bytes));

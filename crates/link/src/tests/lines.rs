@@ -1,7 +1,7 @@
 //! Lines and NATs that misbehave, and how a session or a dialler gets through all the same.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use huxiao_core::limits::NOTE_BYTES;
 use huxiao_core::{Class, Cost, EventId, Lane, Message, PathId, Receipt, Rng, Stage, Text, UplinkId, WallTime};
@@ -331,4 +331,62 @@ async fn a_device_that_is_not_there_is_named() {
     let handle = relay.link.dial(&Target { uplink, ..target(addr, &[Lane::Express]) });
     eventually("the dial fails", || !handle.problems().is_empty()).await;
     assert!(handle.problems()[0].1.contains("no-such-device"), "{:?}", handle.problems());
+}
+
+/// How long each of `count` alarms takes from `relay` to `broker`, one every tenth of a second, and how many other messages came meanwhile.
+async fn alarms(relay: &Node, path: PathId, broker: &mut Node, count: u64) -> (Vec<Duration>, usize) {
+    let (mut took, mut others) = (Vec::new(), 0);
+    for number in 0..count {
+        let began = Instant::now();
+        assert!(relay.link.send(path, Class::P0, Form::Datagram, &alarm(number)));
+        loop {
+            match broker.message().await.1 {
+                message if message == alarm(number) => break,
+                _ => others += 1,
+            }
+        }
+        took.push(began.elapsed());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    took.sort();
+    (took, others)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bulk_and_alarms_share_a_slow_line() {
+    let world = World::new();
+    let (mut broker, addr) = world.broker(|_| {}).await;
+    let line = Line::new(addr, Duration::from_millis(60)).await;
+    let mut relay = world.node("relay/school-1/gate");
+    let _handle = relay.link.dial(&target(line.addr, &[Lane::Express, Lane::Bulk]));
+    let mut paths = [relay.up().await, relay.up().await].map(|up| (up.2, up.0));
+    paths.sort();
+    let [(_, express), (_, bulk)] = paths;
+    broker.up().await;
+    broker.up().await;
+    line.weather(|there, back| (there.bits_a_second, back.bits_a_second) = (Some(256_000), Some(256_000)));
+    let (quiet, _) = alarms(&relay, express, &mut broker, 30).await;
+    let sent = |link: &Link| link.stats().iter().find(|stats| stats.path == bulk).map(|stats| stats.sent_bytes);
+    let (link, before, began) = (relay.link.clone(), sent(&relay.link), Instant::now());
+    let feeding = tokio::spawn(async move {
+        loop {
+            // Refused once enough waits.
+            while link.send(bulk, Class::P4, Form::Stream, &sized(6_000)) {}
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let (busy, others) = alarms(&relay, express, &mut broker, 80).await;
+    feeding.abort();
+    let used = sent(&relay.link).zip(before).map(|(after, before)| (after - before) * 8 / began.elapsed().as_secs());
+    let at = |took: &[Duration], percent: usize| took[took.len() * percent / 100];
+    println!(
+        "alarms over 256 kbit/s: quiet p50 {:?} p95 {:?}; beside {used:?} bit/s of bulk p50 {:?} p95 {:?}",
+        at(&quiet, 50),
+        at(&quiet, 95),
+        at(&busy, 50),
+        at(&busy, 95)
+    );
+    assert!(others > 5, "bulk gets through too, one frame after the other: {others}");
+    // A queue would be seconds by now.
+    assert!(at(&busy, 95) < Duration::from_secs(1), "{busy:?}");
 }

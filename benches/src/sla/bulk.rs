@@ -2,7 +2,8 @@
 //!
 //! Invariant: both lines are the same, at the same time, with the same presses; one school has more to tell.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -77,7 +78,12 @@ fn one(
     let huxiao = Huxiao::start(&line, &order.program, &order.folder, tell)?;
     let relay = huxiao.lab.relay().to_owned();
     let (go, gone) = mpsc::channel::<()>();
-    let post = move || gone.recv().map_or(Ok((0, 0)), |()| kind.map_or(Ok((0, 0)), |kind| post(&relay, kind)));
+    let over = Arc::new(AtomicBool::new(false));
+    let is_over = Arc::clone(&over);
+    let post = move || match (gone.recv(), kind) {
+        (Ok(()), Some(kind)) => post(&relay, kind, &is_over),
+        _ => Ok((0, 0)),
+    };
     let posting =
         line.near().enter(|| thread::Builder::new().name("bulk".into()).spawn(post))?.trying("start a thread")?;
     let mut run = Run::of(order, line, Box::new(huxiao), heard);
@@ -85,18 +91,21 @@ fn one(
     // The poster waits for it.
     let _ = go.send(());
     thread::sleep(AHEAD);
-    run.press(schedule, bench.patience)?;
-    let outcome = run.finish();
-    let taken = posting.join().unwrap_or_else(|_| Err(BenchError::answer("the poster of events", "a panic")))?;
-    Ok((outcome, taken))
+    let pressed = run.press(schedule, bench.patience);
+    // Not before: the relay must still be there for the poster.
+    over.store(true, Ordering::Relaxed);
+    let taken = posting.join().unwrap_or_else(|_| Err(BenchError::answer("the poster of events", "a panic")));
+    pressed?;
+    Ok((run.finish(), taken?))
 }
 
-/// Posts events until there are [`BYTES`] of them, as fast as the relay's disk takes them. To be called where the relay is.
-fn post(relay: &str, kind: &str) -> Result<(usize, usize), BenchError> {
-    let event = body(kind, "bulk ", huxiao_core::limits::NOTE_BYTES);
+/// Posts events until there are [`BYTES`] of them or it is over, as fast as the relay's disk takes them. To be called where the relay is.
+fn post(relay: &str, kind: &str, is_over: &AtomicBool) -> Result<(usize, usize), BenchError> {
     let mut connection = Connection::open(relay)?;
     let (mut taken, mut bytes) = (0, 0);
-    while bytes < BYTES {
+    while bytes < BYTES && !is_over.load(Ordering::Relaxed) {
+        // Each differs: equal ones would be a device that repeats itself, and be counted together.
+        let event = body(kind, &format!("bulk {taken} "), huxiao_core::limits::NOTE_BYTES);
         let answer = connection.ask("POST", "/v1/events", &event)?;
         match answer.status {
             202 => {}

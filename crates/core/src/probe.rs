@@ -232,9 +232,9 @@ impl Prober {
         self.paths.values().filter_map(Probed::best).min().map(|(_, skew)| skew)
     }
 
-    /// What each session loses.
-    pub fn losses(&self) -> impl Iterator<Item = (PathId, Losses)> {
-        self.paths.iter().map(|(path, probed)| (*path, probed.losses()))
+    /// What each session loses, and its shortest round trip of late.
+    pub fn probed(&self) -> impl Iterator<Item = (PathId, Losses, Option<Span>)> {
+        self.paths.iter().map(|(path, probed)| (*path, probed.losses(), probed.best().map(|(rtt, _)| rtt)))
     }
 
     /// Holds the prober against its invariants.

@@ -167,7 +167,7 @@ impl Keeper {
             }
             // What was there is taken to be there still: closing sessions would not bring anything back.
             Err(error) if could => {
-                tracing::error!(error, "the network interfaces cannot be read; lines are taken to be as they were")
+                tracing::error!(error, "the network interfaces cannot be read; lines are taken to be as they were");
             }
             Err(_) => {}
         }
@@ -251,12 +251,12 @@ impl Keeper {
 
     async fn keep(&mut self) {
         self.kept = self.from.clock.timestamp();
-        let Some(day) = self.traffic.to_keep() else { return };
+        let Some(day) = self.traffic.take_changed() else { return };
         let ledger = self.from.ledger.clone();
         match tokio::task::spawn_blocking(move || ledger.write(&day)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the day's data counts cannot be kept; a restart would begin them anew")
+                tracing::warn!(%error, "the day's data counts cannot be kept; a restart would begin them anew");
             }
             Err(error) => tracing::warn!(%error, "the day's data counts were not kept"),
         }

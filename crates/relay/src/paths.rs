@@ -99,10 +99,11 @@ pub(crate) struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// The best of a pair's express sessions: where a fresh one has been dialled beside one that is silent, the fresh one counts.
+    /// The best of a pair's express sessions: where a fresh one has been dialled beside one that is silent, the fresh one counts, and
+    /// where QUIC carries again, TCP does not count any longer.
     pub(crate) fn best(&self, pair: Pair) -> Option<&PathHealth> {
         let own = self.health.iter().filter(|path| self.sessions.get(&path.path) == Some(&pair));
-        own.min_by_key(|path| (rank(path.health), path.rtt.is_none(), path.rtt))
+        own.min_by_key(|path| (rank(path.health), path.info.carrier, path.rtt.is_none(), path.rtt))
     }
 
     fn uplink(&self, place: usize, uplink: &Uplink) -> UplinkJson {
@@ -247,7 +248,7 @@ fn bytes(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use huxiao_core::{Cost, Lane, NodeName, PathInfo, Span, Timestamp, UplinkId, WallTime};
+    use huxiao_core::{Carrier, Cost, Lane, NodeName, PathInfo, Span, Timestamp, UplinkId, WallTime};
 
     use super::*;
 
@@ -317,6 +318,9 @@ mod tests {
         world.add(0, 0, session(1, Health::Silent, Some(10)));
         world.add(0, 0, session(2, Health::Healthy, Some(40)));
         world.add(0, 0, session(3, Health::Healthy, Some(30)));
+        let mut over_tcp = session(4, Health::Healthy, Some(5));
+        over_tcp.info.carrier = Carrier::Tcp;
+        world.add(0, 0, over_tcp);
         let json = serde_json::to_value(world.show()).unwrap();
         let path = &json["paths"][0];
         assert_eq!(
@@ -325,7 +329,7 @@ mod tests {
         );
         assert_eq!(
             (&path["rtt_seconds"], &path["sessions"], &path["carrier"]),
-            (&0.03.into(), &3.into(), &"quic".into())
+            (&0.03.into(), &4.into(), &"quic".into())
         );
         assert_eq!((&path["skew_seconds"], &path["loss_ratio"]), (&(-1.5).into(), &0.25.into()));
         let absent = &json["paths"][3];

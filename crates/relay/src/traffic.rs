@@ -183,7 +183,7 @@ impl Traffic {
     }
 
     /// What must be kept, if anything has changed since it was last asked.
-    pub(crate) fn to_keep(&mut self) -> Option<Day> {
+    pub(crate) fn take_changed(&mut self) -> Option<Day> {
         std::mem::take(&mut self.changed).then(|| self.today.clone())
     }
 }
@@ -230,10 +230,10 @@ mod tests {
     #[test]
     fn the_days_count_survives_a_restart_and_yesterdays_does_not() {
         let mut traffic = Traffic::new(NOON, None);
-        assert_eq!(traffic.to_keep(), None);
+        assert_eq!(traffic.take_changed(), None);
         traffic.count(ONE, "lte", "a:1", bytes(100, 7));
-        let kept = traffic.to_keep().unwrap();
-        assert_eq!(traffic.to_keep(), None, "nothing has changed since");
+        let kept = traffic.take_changed().unwrap();
+        assert_eq!(traffic.take_changed(), None, "nothing has changed since");
         let next = Traffic::new(WallTime(NOON.0 + 60_000_000), Some(kept.clone()));
         assert_eq!(next.line("lte"), bytes(100, 7));
         assert_eq!(Traffic::new(WallTime(NOON.0 + DAY_MICROS), Some(kept)).line("lte"), bytes(0, 0));

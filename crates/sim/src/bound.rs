@@ -5,7 +5,7 @@
 //! [`Profile::slow`], the queue of a slow line, and a dark spell.
 //!
 //! * **Settled** ([`settled`]): all around the alarm was well at the press and is so still, with sessions on the way. While an alarm is
-//!   young, copies are [`YOUNG_GAP`] apart, a fifth more with jitter. So each of the two lines takes at most `K` such gaps.
+//!   young, copies are [`YOUNG_GAP`] apart or half a round trip, or what a slow line's budget takes, and a fifth more with jitter. So each of the two lines takes at most `K` such gaps.
 //! * **Healed** ([`healed`]): the region is well and settled, and all of the school's lines are well again. The relay hears nothing, so
 //!   it races, after a race gap of [`LONGEST_GAP`] at most: a fresh session is begun every second at the least, and given up after three.
 //!   `A` such handshakes fail all once in a thousand million times: each of five packets has two tries in that time, so
@@ -31,6 +31,8 @@ const LUCK: f64 = 1e-9;
 const JITTER: (u64, u64) = (6, 5);
 /// For how long an alarm is young: beyond that, gaps grow to the longest.
 const YOUNG: u64 = 15 * SECOND;
+/// Between copies on a line that is slower than its budget: that shrinks to a thousand bytes a second, and a copy takes some six hundred.
+const SLOW_COPY: u64 = 600_000;
 /// The screen does not wait for its disk longer than this; and a refused event is offered again after that.
 const REFUSED: u64 = MINUTE;
 /// For how long all must have been well before a press that is to count as settled: dead sessions have ended by then.
@@ -59,8 +61,9 @@ pub fn one_copy(profile: &Profile) -> u64 {
 }
 
 /// So many copies of a young alarm.
-fn young(copies: u64) -> u64 {
-    let gap = micros(YOUNG_GAP) * JITTER.0 / JITTER.1;
+fn young(profile: &Profile, copies: u64) -> u64 {
+    let slowly = if profile.rate.is_some() { SLOW_COPY } else { 0 };
+    let gap = micros(YOUNG_GAP).max(profile.slow()).max(slowly) * JITTER.0 / JITTER.1;
     let quick = copies.min(YOUNG / gap);
     quick * gap + (copies - quick) * old_gap()
 }
@@ -81,7 +84,7 @@ fn show() -> u64 {
 /// From press to screen over lines of which the worst are these, where all is well and stays so.
 #[must_use]
 pub fn settled(school: &Profile, seat: &Profile) -> u64 {
-    let one = |profile: &Profile| young(tries(profile.loss.run())) + one_copy(profile);
+    let one = |profile: &Profile| young(profile, tries(profile.loss.run())) + one_copy(profile);
     one(school) + one(seat) + show()
 }
 

@@ -131,8 +131,7 @@ impl World {
     }
 
     fn is_kept(&mut self, at: usize, ticket: Ticket, id: EventId) -> Outcome {
-        let rows = &self.relays[at].disk.content.0;
-        if !rows.values().any(|row| row.sealed.event.id == id) {
+        if self.relays[at].disk.content.0.of(&id).is_none() {
             return Err(Failure::of(Check::Durable, id, format!("{id} was said to be kept before the disk had it")));
         }
         let alarm = self.ledger.raised.get(&id).filter(|raised| raised.class <= Class::P1).map(|raised| raised.at);
@@ -218,8 +217,7 @@ impl World {
                 if let Message::Receipts(receipts) = &message {
                     for receipt in receipts.iter().filter(|receipt| receipt.stage == Stage::Delivered) {
                         let id = receipt.event;
-                        let mut rows = self.seats[at].disk.content.rows.values();
-                        if !rows.any(|row| row.sealed.event.id == id) {
+                        if self.seats[at].disk.content.rows.of(&id).is_none() {
                             let what = format!("{id} was said to be delivered before the disk of seat {at} had it");
                             return Err(Failure::of(Check::Durable, id, what));
                         }
@@ -241,7 +239,7 @@ impl World {
                 self.soon(2 * SECOND, Action::Screen(at, life, id));
             }
             station::Output::NowDurable(seq) => {
-                let row = self.seats[at].disk.content.rows.get(&seq);
+                let row = self.seats[at].disk.content.rows.at(seq);
                 let Some(row) = row else {
                     return Err(Failure::new(Check::Durable, "a row is said to be durable, and is not"));
                 };
@@ -249,7 +247,7 @@ impl World {
             }
             station::Output::Answer(_, Ok(done)) => {
                 let id = done.receipt.event;
-                let row = self.seats[at].disk.content.rows.values().find(|row| row.sealed.event.id == id);
+                let row = self.seats[at].disk.content.rows.of(&id);
                 if !row.is_some_and(|row| row.receipts.iter().any(|r| r.stage == Stage::Acknowledged)) {
                     let what = format!("{id}: an officer was answered before the disk had it");
                     return Err(Failure::of(Check::Durable, id, what));

@@ -61,7 +61,9 @@ impl Tally {
 /// The world of a seed, with its day laid out but not run.
 #[must_use]
 pub fn world(seed: u64, day: Day, nature: Nature) -> World {
-    let mut world = World::new(seed, Province::small(day.schools), nature);
+    // In every fourth world there is one node, and so one record: what it loses nobody else has.
+    let province = Province { brokers: if seed % 4 == 3 { 1 } else { 2 }, ..Province::small(day.schools) };
+    let mut world = World::new(seed, province, nature);
     let mut rng = Rng::new(seed ^ 0x00DA_7000);
     lay_out_presses(&mut world, day, &mut rng);
     lay_out_faults(&mut world, day, &mut rng);
@@ -114,6 +116,8 @@ pub fn run(world: &mut World, day: Day) -> Result<Tally, Failure> {
 fn quiet(world: &World, before: usize) -> Outcome {
     match world.writes() - before {
         0 => Ok(()),
+        // A seat that speaks of what a record has forgotten gives up in the end, and writes that down.
+        _ if world.nature.small_record || world.nature.loses_record => Ok(()),
         writes => Err(Failure::new(Check::Drains, format!("{writes} writes when all was said"))),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use huxiao_core::{InboxRow, NodeName, PersistSeq, RelayRow, Resume, Rng};
+use huxiao_core::{EventId, InboxRow, NodeName, PersistSeq, RelayRow, Resume, Rng};
 use huxiao_core::{relay, station};
 
 /// What a node's writes add up to.
@@ -13,16 +13,59 @@ pub trait Content: Default {
     fn apply(&mut self, write: Self::Write);
 }
 
+/// Rows by number, and the number of each event's row.
+#[derive(Debug)]
+pub struct Rows<R> {
+    rows: BTreeMap<u64, R>,
+    numbers: BTreeMap<EventId, u64>,
+}
+
+impl<R> Default for Rows<R> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), numbers: BTreeMap::new() }
+    }
+}
+
+impl<R> Rows<R> {
+    fn put(&mut self, number: u64, id: EventId, row: R) {
+        self.rows.insert(number, row);
+        self.numbers.insert(id, number);
+    }
+
+    fn forget(&mut self, number: u64) {
+        if self.rows.remove(&number).is_some() {
+            self.numbers.retain(|_, of| *of != number);
+        }
+    }
+
+    /// All rows, in order.
+    pub fn all(&self) -> impl Iterator<Item = &R> {
+        self.rows.values()
+    }
+
+    /// The row of this number.
+    #[must_use]
+    pub fn at(&self, number: u64) -> Option<&R> {
+        self.rows.get(&number)
+    }
+
+    /// The row of an event.
+    #[must_use]
+    pub fn of(&self, id: &EventId) -> Option<&R> {
+        self.rows.get(self.numbers.get(id)?)
+    }
+}
+
 /// A relay's rows by slot.
 #[derive(Default)]
-pub struct Outbox(pub BTreeMap<u64, RelayRow>);
+pub struct Outbox(pub Rows<RelayRow>);
 
 impl Content for Outbox {
     type Write = relay::Write;
     fn apply(&mut self, write: relay::Write) {
         match write {
-            relay::Write::Put(row) => drop(self.0.insert(row.slot, row)),
-            relay::Write::Forget(_, slot) => drop(self.0.remove(&slot)),
+            relay::Write::Put(row) => self.0.put(row.slot, row.sealed.event.id, row),
+            relay::Write::Forget(_, slot) => self.0.forget(slot),
         }
     }
 }
@@ -31,7 +74,7 @@ impl Content for Outbox {
 #[derive(Default)]
 pub struct Inbox {
     /// Rows by number.
-    pub rows: BTreeMap<u64, InboxRow>,
+    pub rows: Rows<InboxRow>,
     /// Up to where it has everything, by node.
     pub marks: BTreeMap<NodeName, Resume>,
 }
@@ -40,8 +83,8 @@ impl Content for Inbox {
     type Write = station::Write;
     fn apply(&mut self, write: station::Write) {
         match write {
-            station::Write::Put(row) => drop(self.rows.insert(row.seq, row)),
-            station::Write::Forget(_, seq) => drop(self.rows.remove(&seq)),
+            station::Write::Put(row) => self.rows.put(row.seq, row.sealed.event.id, row),
+            station::Write::Forget(_, seq) => self.rows.forget(seq),
             station::Write::Mark(node, resume) => drop(self.marks.insert(node, resume)),
         }
     }

@@ -28,7 +28,7 @@ impl World {
         let Some(raised) = self.ledger.raised.get(&id) else { return Ok(()) };
         let (school, at, planned) = (raised.school, raised.at, raised.stations.clone());
         let is_routed = self.routes[school].contains(&station);
-        if !planned.is_empty() && !(planned.contains(&station) && is_routed) {
+        if !(planned.is_empty() || planned.contains(&station) && is_routed) {
             return Ok(());
         }
         if self.ledger.arrived.contains_key(&(id, station)) || self.ledger.taken.contains(&id) {
@@ -159,8 +159,7 @@ impl World {
         for id in &self.ledger.kept {
             self.judge_kept(*id, all_seats)?;
         }
-        for (node, id) in self.ledger.stored.iter().filter(|(node, _)| all_seats || (*node > 0 && !nature.small_record))
-        {
+        for (node, id) in self.ledger.stored.iter().filter(|_| all_seats) {
             let record = self.brokers[*node].machine.iter().map(huxiao_core::broker::Broker::record);
             if record.flat_map(|record| record.get(id)).next().is_none() {
                 return Err(Failure::of(
@@ -180,6 +179,9 @@ impl World {
                     format!("{id}: an officer was told to have it, and no record knows of one"),
                 ));
             }
+        }
+        if all_seats && self.brokers.len() == 1 {
+            self.judge_owners()?;
         }
         self.judge_queues(all_seats)?;
         for node in self.nodes() {
@@ -236,6 +238,23 @@ impl World {
                 id,
                 format!("{id} ({}) is in {have} of {} inboxes", raised.class, wanted.len()),
             ));
+        }
+        Ok(())
+    }
+
+    /// With one record, all seats name the owner whom it names.
+    fn judge_owners(&self) -> Outcome {
+        let record = self.brokers.iter().flat_map(|node| &node.machine).map(huxiao_core::broker::Broker::record);
+        for (record, (_, id)) in record.flat_map(|record| self.ledger.stored.iter().map(move |stored| (record, stored)))
+        {
+            let owner = record.get(id).and_then(|entry| entry.owner()).map(|owner| &owner.by);
+            for seat in self.seats.iter().flat_map(|node| &node.machine) {
+                let named = seat.get(id).map(|row| row.owner().map(|owner| &owner.by));
+                if named.is_some_and(|named| named != owner) {
+                    let what = format!("{id}: {owner:?} for the record, {named:?} for a seat");
+                    return Err(Failure::of(Check::Owner, *id, what));
+                }
+            }
         }
         Ok(())
     }

@@ -78,7 +78,7 @@ pub struct Packet {
 impl Frame {
     /// How much of a packet it takes.
     #[must_use]
-    pub fn len(&self) -> u32 {
+    pub fn bytes(&self) -> u32 {
         match self {
             Frame::Initial(_) => 400,
             // A certificate and its chain take three packets; an answer to a ticket needs none.
@@ -129,7 +129,7 @@ impl Packet {
     /// A packet of these frames.
     #[must_use]
     pub fn new(number: u64, frames: Vec<Frame>, ack: Option<Ack>) -> Self {
-        let payload: u32 = frames.iter().map(Frame::len).sum();
+        let payload: u32 = frames.iter().map(Frame::bytes).sum();
         let bytes = PACKET_OVERHEAD + payload + if ack.is_some() { ACK_BYTES } else { 0 };
         let padded = frames.iter().any(|frame| matches!(frame, Frame::Initial(_) | Frame::Answer(..)));
         Self { number, frames, ack, bytes: if padded { bytes.max(PADDED) } else { bytes }, reset: false }

@@ -59,7 +59,7 @@ impl World {
         for at in 0..self.seats.len() {
             let seat = self.seats[at].machine.iter();
             let open: Vec<EventId> =
-                seat.flat_map(huxiao_core::station::Station::unacknowledged).map(|row| row.sealed.event.id).collect();
+                seat.flat_map(station::Station::unacknowledged).map(|row| row.sealed.event.id).collect();
             for id in open {
                 // Several may reach for the same alarm at once.
                 let who = self.pick(self.seats.len());

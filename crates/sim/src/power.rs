@@ -56,7 +56,7 @@ impl World {
             }
             Node::Broker(at) => {
                 self.brokers[at].machine = None;
-                let loses = self.nature.loses_record && at == 0;
+                let loses = self.nature.loses_record;
                 self.brokers[at].log.crash(&mut self.rng, loses);
             }
             Node::Seat(at) => {
@@ -108,7 +108,7 @@ impl World {
         let number = life.number;
         match node {
             Node::Relay(at) => {
-                let rows = self.relays[at].disk.content.0.values().cloned().collect();
+                let rows = self.relays[at].disk.content.0.all().cloned().collect();
                 let config = RelayConfig {
                     relay: self.province.relay(at),
                     epoch: number + 1,
@@ -123,7 +123,7 @@ impl World {
             Node::Broker(at) => self.start_broker(at, seed),
             Node::Seat(at) => {
                 let inbox = &self.seats[at].disk.content;
-                let rows: Vec<_> = inbox.rows.values().cloned().collect();
+                let rows: Vec<_> = inbox.rows.all().cloned().collect();
                 let marks = inbox.marks.clone();
                 let seat = self.province.seat(at);
                 let config = StationConfig { seat, next_seq: 1, marks, seed, software: "sim".to_owned() };

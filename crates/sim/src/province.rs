@@ -157,7 +157,7 @@ pub fn name(text: &str) -> Name {
 pub struct Nature {
     /// Disks answer before they have written: a lie that the checks must find out.
     pub lying_disks: bool,
-    /// The record of a node may be lost as a whole, once.
+    /// The record of each node may be lost as a whole, once.
     pub loses_record: bool,
     /// Inboxes may be lost as a whole.
     pub loses_inboxes: bool,

@@ -146,7 +146,7 @@ impl End {
             self.probes = self.probes.saturating_sub(1);
             let (mut frames, mut room) = (Vec::new(), PAYLOAD - 6);
             while let Some(entry) = self.queue.first_entry() {
-                let len = entry.get().len();
+                let len = entry.get().bytes();
                 if len > room && !frames.is_empty() {
                     break;
                 }

@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("huxiao-wire", &["huxiao-core"]),
     ("huxiao-pki", &["huxiao-core"]),
     ("huxiao-store", &["huxiao-core"]),
+    ("huxiao-sim", &["huxiao-core", "huxiao-wire"]),
     ("huxiao-link", &["huxiao-core", "huxiao-wire", "huxiao-pki"]),
     ("huxiao-runtime", &["huxiao-core", "huxiao-wire", "huxiao-pki", "huxiao-store", "huxiao-link"]),
     ("huxiao-relay", NODE),

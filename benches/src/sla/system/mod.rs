@@ -40,7 +40,7 @@ pub(crate) enum System {
     Mosquitto,
     /// Mosquitto at the school, bridged to Mosquitto at the police side
     Bridge,
-    /// NATS with `JetStream` at the police side, a publisher at the school
+    /// NATS with JetStream at the police side, a publisher at the school
     Nats,
     /// QUIC, one stream for each alarm, and nothing else
     Quic,

@@ -6,7 +6,7 @@
 //! Invariant: receipts of at most [`limits::RECEIPTS_CARRIED`] events are carried to one relay, and none without a session. What is not carried is
 //! said once; a relay asks about its open events by itself, at the beginning of each session and every few seconds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::courier::{Courier, Transmit};
 use crate::event::Class;
@@ -18,7 +18,9 @@ use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage};
 use crate::time::{Now, Span, Timestamp};
 
 /// A copy of an event that is stored draws the receipt again after this long.
-const TELL_AGAIN_AFTER: Span = Span::from_millis(40);
+const TELL_AGAIN_AFTER: Span = Span::from_millis(100);
+/// Receipts of which it is remembered that the relay has confirmed them.
+const CONFIRMED: usize = 64;
 /// Events of which it is remembered when the relay was told.
 const TOLD: usize = 64;
 
@@ -33,6 +35,8 @@ pub(super) struct Gate {
     /// One item an event: all that it has not confirmed travels together.
     courier: Courier<EventId>,
     carried: BTreeMap<EventId, Vec<Receipt>>,
+    /// What it has confirmed last: a receipt is told when a seat says it and again when the record has it.
+    confirmed: VecDeque<(EventId, Stage)>,
     /// When it was last told that an event is stored: its copies come faster than it can hear that.
     told: BTreeMap<EventId, Timestamp>,
 }
@@ -45,12 +49,15 @@ impl Gate {
             wake: None,
             courier: Courier::new(seed).of_statements(),
             carried: BTreeMap::new(),
+            confirmed: VecDeque::new(),
             told: BTreeMap::new(),
         }
     }
 
     pub(super) fn path_up(&mut self, now: Now, path: PathId, info: PathInfo) {
         self.paths.insert(path, info);
+        // It may have begun anew and know nothing.
+        self.confirmed.clear();
         if info.lane == Lane::Express {
             self.courier.path_up(now.mono, path, info);
         }
@@ -70,14 +77,17 @@ impl Gate {
         self.paths.iter().filter(|(_, info)| info.lane == Lane::Express).map(|(path, _)| *path)
     }
 
-    /// Carries a receipt to the relay, from whichever seat it came first. False if it must be said at once instead.
+    /// Carries a receipt to the relay, from whichever seat it came first, unless it has it. False if it must be said at once instead.
     pub(super) fn carry(&mut self, now: Now, class: Class, receipt: &Receipt) -> bool {
         let id = receipt.event;
         let known = self.carried.get(&id);
         let room = known.is_some() || self.carried.len() < limits::RECEIPTS_CARRIED;
-        let said = known.is_some_and(|carried| carried.iter().any(|other| other.stage == receipt.stage));
-        if !self.confirms || !room || said || !self.courier.has_path() {
+        if !self.confirms || !room || !self.courier.has_path() {
             return false;
+        }
+        let carried = known.is_some_and(|carried| carried.iter().any(|other| other.stage == receipt.stage));
+        if carried || self.confirmed.contains(&(id, receipt.stage)) {
+            return true;
         }
         let carried = self.carried.entry(id).or_default();
         carried.push(receipt.clone());
@@ -92,6 +102,10 @@ impl Gate {
     pub(super) fn confirmed(&mut self, now: Now, (id, stage): (EventId, Stage)) {
         let Some(carried) = self.carried.get_mut(&id) else { return };
         carried.retain(|receipt| receipt.stage != stage);
+        self.confirmed.push_back((id, stage));
+        if self.confirmed.len() > CONFIRMED {
+            self.confirmed.pop_front();
+        }
         if carried.is_empty() {
             self.carried.remove(&id);
             self.courier.settle(now.mono, &id);

@@ -160,11 +160,11 @@ impl Broker {
     fn message(&mut self, now: Now, path: PathId, message: Message) {
         let Some(session) = self.sessions.get(&path) else { return };
         let (peer, expired) = (session.peer.clone(), session.expired);
+        self.heard(now, path, &peer);
         if let Message::Probe(number) = message {
             let echo = Echo { number, received: now.wall, sent: now.wall };
             return self.send(path, Class::P1, Form::Datagram, Message::Echo(echo));
         }
-        self.heard(now, path, &peer);
         match (peer, message) {
             (NodeName::Relay(relay), Message::Event(copy)) => self.event(now, path, &relay, expired, copy),
             (NodeName::Relay(relay), Message::Inquire(ids)) => self.inquired(path, &relay, &ids),

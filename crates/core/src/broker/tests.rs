@@ -428,3 +428,17 @@ fn a_seat_that_comes_back_without_its_inbox_is_told_its_mark_anew_though_its_old
         assert_eq!(told, [path], "it is told where it is now, or is given everything again and again");
     }
 }
+
+#[test]
+fn a_probe_is_a_sign_of_life_and_brings_what_is_pending_at_once() {
+    let mut bench = Bench::started();
+    let p1 = seat("p1", "a");
+    bench.greet(PathId(2), &p1, None);
+    let event = bench.raise(1, Kind::Panic);
+    assert_eq!(bench.events_to(PathId(2)), [event]);
+    // Long enough for the alarm to be old: its copies are seconds apart then.
+    bench.wait(60_000);
+    bench.wait(700);
+    bench.hear(PathId(2), Message::Probe(1));
+    assert_eq!(bench.events_to(PathId(2)), [event]);
+}

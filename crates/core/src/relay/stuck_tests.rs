@@ -223,6 +223,9 @@ fn no_press_of_another_button_waits_for_one_that_sticks() {
         assert!(gate.copies.contains(&new), "it is not on its way");
     }
     assert!(gate.raised.len() < 20 + 5 + 12, "{} events", gate.raised.len());
+    // Nor is the line full of it: what goes out are copies of these events, and nobody has answered one in ten seconds.
+    let each = gate.copies.len() / gate.raised.len();
+    assert!(each < 30 && gate.copies.len() < 1_000, "{} copies of {} presses", gate.copies.len(), gate.presses);
 }
 
 #[test]

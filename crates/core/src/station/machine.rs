@@ -172,8 +172,8 @@ impl Station {
     /// Sends the probes that are due.
     fn probe(&mut self, now: Now) {
         self.prober.handle_timeout(now);
-        for (path, losses) in self.prober.losses() {
-            self.courier.set_losses(path, losses);
+        for (path, losses, rtt) in self.prober.probed() {
+            self.courier.set_probed(path, losses, rtt);
         }
         while let Some((path, number)) = self.prober.poll_output() {
             self.send(path, Class::P1, Form::Datagram, Message::Probe(number));

@@ -139,6 +139,7 @@ async fn a_line_that_drops_udp_is_crossed_over_tcp() {
         assert!(stats[0].sent_bytes > 500 && stats[0].received_bytes > 500, "{stats:?}");
         assert_eq!((stats.len(), stats[0].rtt, stats[0].dialled, stats[0].early), (1, None, true, false));
         eventually("both are counted", || relay.link.counters().messages_sent == 2).await;
+        assert_eq!(handle.sessions(), [path], "a dialler tells its sessions, whatever carries them");
         drop(handle);
         assert_eq!(relay.down().await, (path, DownReason::Shutdown));
         assert_eq!(broker.down().await, (accepted, DownReason::ClosedByPeer { code: 0 }));

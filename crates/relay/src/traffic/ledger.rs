@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(ledger.read(), None);
         let mut traffic = Traffic::new(WallTime(0), None);
         traffic.count(PathId(1), "lte", "broker-1.example:7443", Bytes { sent: 7, received: u64::MAX });
-        let day = traffic.to_keep().unwrap();
+        let day = traffic.take_changed().unwrap();
         ledger.write(&day).unwrap();
         ledger.write(&day).unwrap();
         assert_eq!(ledger.read(), Some(day));

@@ -132,7 +132,7 @@ pub fn wakes(paths: u64, events: u64) -> u64 {
 pub fn packets(sessions: u64, keep_alive: u64, events: u64) -> u64 {
     let probes = COUNT_EVERY / micros(limits::PROBE_EVERY);
     let repeats = 2 * 75 + COUNT_EVERY / (4 * SECOND);
-    1_000 + sessions * (3 * COUNT_EVERY / keep_alive + 4 * probes) + events * 3 * 4 * repeats
+    1_000 + sessions * (3 * COUNT_EVERY / keep_alive + 4 * probes) + events * 3 * 2 * repeats
 }
 
 #[cfg(test)]

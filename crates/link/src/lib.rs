@@ -4,8 +4,9 @@
 //!
 //! * Nobody's message is believed or delivered before a certificate of our authority has said whose it is, and every
 //!   [`LinkEvent::Message`] of a path lies between its [`LinkEvent::Up`] and its [`LinkEvent::Down`].
-//! * On QUIC every message is one unidirectional stream with one frame. A lost packet holds back the message it was part of and
-//!   no other; messages arrive in any order and, after a rejected or repeated 0-RTT, more than once.
+//! * On QUIC every message is one frame on a unidirectional stream of its own or, of P0 and P1 on express, in a datagram that is sent
+//!   once, now or never. A lost packet holds back the message it was part of and no other; messages arrive in any order and, after
+//!   a rejected or repeated 0-RTT, more than once.
 //! * [`Link::send`] never waits. Each class has a queue of its own and P0 has room of its own on the wire, so no amount
 //!   of lower traffic makes an alarm wait or fail.
 //! * Whatever a peer sends costs that peer only: a bad frame its stream, many bad frames its session, an unfinished
@@ -17,8 +18,11 @@
 //! session; there is no 0-RTT; and the peer cannot be told why a session ends.
 //! [`PathInfo::carrier`](huxiao_core::PathInfo) says what carries a session.
 //!
-//! Express and bulk are two connections to the same port, told apart by ALPN. A dialler keeps redialling, every time
-//! from a new local port, because the mapping of the old one in a NAT or a conntrack table may be what is broken.
+//! Express and bulk are two connections to the same port, told apart by ALPN. Express has a window that never speaks, since the courier
+//! has a budget; bulk fills an idle line and leaves the line's queue to express. A dialler keeps redialling, every time from a new
+//! local port, because the mapping of the old one in a NAT or a conntrack table may be what is broken: one dial after the other while nobody
+//! waits, several beside each other in a [hurry](DialHandle::hurry), and one beside a session that has fallen silent in a
+//! [race](DialHandle::race). A session [moves](DialHandle::rebind) with its uplink's address.
 
 mod backoff;
 mod codes;

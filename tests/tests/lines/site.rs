@@ -131,8 +131,9 @@ impl Site {
             let Ok(metrics) = http::get(&self.lab.base(&name), "/metrics") else { continue };
             // A frame that a line does not let through in time is nobody's mistake.
             let is_bad = |line: &&str| line.starts_with("huxiao_bad_frames_total") && !line.contains("\"timeout\"");
-            let bad = metrics.body.lines().filter(is_bad).find(|line| !line.ends_with(" 0"));
-            assert_eq!(bad, None, "{name} did not understand a frame");
+            let is_refusal = |line: &&str| line.starts_with("huxiao_refused_total");
+            let mut bad = metrics.body.lines().filter(|line| is_bad(line) || is_refusal(line));
+            assert_eq!(bad.find(|line| !line.ends_with(" 0")), None, "{name} did not understand, or did not take");
         }
         self.lab.assert_calm();
         for link in self.emulator.links() {

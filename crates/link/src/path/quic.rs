@@ -317,8 +317,8 @@ async fn read(shared: Arc<Shared>, path: Arc<Path>, mut stream: RecvStream) {
 /// Reads one frame and makes sure that nothing is behind it.
 ///
 /// In order from the first byte to the last: after a change to unordered reading, as `read_to_end` does it, quinn-proto 0.11 gives
-/// out once more what had been read before, if a repeat of it was waiting by then, and later panics over the sum. On a line that
-/// loses acknowledgements every repeat is such a one.
+/// out once more what had been read before, if a repeat of it had come by then, and later panics over the sum. Where delays differ,
+/// packets that are only late are repeated all the time.
 async fn read_frame(stream: &mut RecvStream, limit: usize) -> Result<Message, Fault> {
     let mut header = [0; HEADER_BYTES];
     stream.read_exact(&mut header).await?;

@@ -129,3 +129,37 @@ async fn bulk_takes_what_is_too_large_for_express_and_has_its_own_limit() {
     put(&peer, &header(VERSION, BULK_FRAME_BYTES + 1)).await;
     eventually("refused by its length", || broker.link.counters().bad_frames.get("oversized") == Some(&1)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_that_came_before_its_frame_was_read_changes_nothing() {
+    let world = World::new();
+    let (mut broker, addr) = world.broker(|_| {}).await;
+    let line = Line::new(addr, Duration::from_millis(5)).await;
+    let (_endpoint, peer) = raw(&world.credentials("relay/school-1/gate"), line.addr, Lane::Express).await;
+    let path = broker.up().await.0;
+    // The driver takes nothing, until every reader of the broker's is busy with a message that it cannot hand over.
+    let busy = 200;
+    for number in 0..busy {
+        put(&peer, &encode(&alarm(number))).await;
+    }
+    eventually("as many as can be are read", || broker.link.counters().messages_received > 128).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // What comes now waits unread. The first of two is held up on its way, is taken for lost when the second is acknowledged, and is sent
+    // again; then it comes all the same.
+    line.weather(|there, _| (there.late, there.late_by) = (100, Duration::from_millis(500)));
+    put(&peer, &encode(&alarm(busy))).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    line.weather(|there, _| there.late = 0);
+    put(&peer, &encode(&alarm(busy + 1))).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(peer.stats().path.lost_packets > 0, "it is repeated");
+    let mut numbers = std::collections::BTreeSet::new();
+    for _ in 0..=busy + 1 {
+        let (from, message) = broker.message().await;
+        let huxiao_core::Message::Event(copy) = message else { panic!("{message:?}") };
+        assert_eq!(from, path);
+        numbers.insert(copy.sealed.event.seq);
+    }
+    assert!(numbers.into_iter().eq(0..=busy + 1), "each came once and whole");
+    assert!(broker.link.counters().bad_frames.is_empty(), "{:?}", broker.link.counters().bad_frames);
+}

@@ -18,8 +18,10 @@ pub(super) struct Weather {
     pub(super) lost: u64,
     /// How many come twice.
     pub(super) doubled: u64,
-    /// How many come 20 ms late, past those behind them.
+    /// How many come late, past those behind them.
     pub(super) late: u64,
+    /// By how much.
+    pub(super) late_by: Duration,
     /// How many have a byte changed.
     pub(super) damaged: u64,
     /// Longer ones never come.
@@ -30,7 +32,16 @@ pub(super) struct Weather {
 
 impl Weather {
     pub(super) fn fair(delay: Duration) -> Self {
-        Self { delay, lost: 0, doubled: 0, late: 0, damaged: 0, longest: usize::MAX, bits_a_second: None }
+        Self {
+            delay,
+            lost: 0,
+            doubled: 0,
+            late: 0,
+            late_by: Duration::from_millis(20),
+            damaged: 0,
+            longest: usize::MAX,
+            bits_a_second: None,
+        }
     }
 }
 
@@ -140,7 +151,7 @@ impl State {
             return (due, Vec::new());
         }
         let copies = if happens(weather.doubled) { 2 } else { 1 };
-        let late = if happens(weather.late) { Duration::from_millis(20) } else { Duration::ZERO };
+        let late = if happens(weather.late) { weather.late_by } else { Duration::ZERO };
         let mut bytes = packet.to_vec();
         if happens(weather.damaged) {
             let len = u64::try_from(bytes.len()).unwrap();

@@ -42,7 +42,7 @@ fn micros(span: Span) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The smallest number of tries of which all fail with [`LUCK`] at most, when one does with `share`.
+/// The smallest number of tries of which all fail once in a thousand million times at most, when one does with `share`.
 #[must_use]
 pub fn tries(share: f64) -> u64 {
     let (mut all, mut tries) = (share.min(0.95), 1);

@@ -5,7 +5,7 @@
 //!  seed ─► day (presses, faults) ─► world ─► machines ─► packets ─► lines ─► packets ─► machines ─► checks
 //! ```
 //!
-//! * [`line`], [`profile`]: what a packet meets: delay, bursts of loss, a queue, doubling, overtaking, cuts one way or both, NATs that forget.
+//! * [`mod@line`], [`profile`]: what a packet meets: delay, bursts of loss, a queue, doubling, overtaking, cuts one way or both, NATs that forget.
 //! * [`packet`], [`quic`], [`net`], [`dial`]: sessions as quinn keeps them: streams that are repeated until acknowledged, datagrams that are not,
 //!   windows, keep-alives, idle times, handshakes, tickets, redials, races.
 //! * [`disk`], [`node`]: disks that are slow, fail, and forget at a power cut what they had not synced.

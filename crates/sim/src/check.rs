@@ -43,7 +43,10 @@ impl Check {
         (Check::Drains, "drains: when faults stop, queues drain, and then nothing is sent or written"),
         (Check::Owner, "owner: an officer who was told to have an alarm is on record with it"),
         (Check::Storm, "storm: nobody wakes or sends more often than there is reason for"),
-        (Check::Invariant, "invariant: each machine's own invariants hold after every step"),
+        (
+            Check::Invariant,
+            "invariant: each machine's own invariants hold after every step (of days beyond two hours every 25th)",
+        ),
         (Check::Proper, "proper: no peer says what its role does not say"),
     ];
 }

@@ -64,6 +64,10 @@ pub fn world(seed: u64, day: Day, nature: Nature) -> World {
     // In every fourth world there is one node, and so one record: what it loses nobody else has.
     let province = Province { brokers: if seed % 4 == 3 { 1 } else { 2 }, ..Province::small(day.schools) };
     let mut world = World::new(seed, province, nature);
+    if day.length > 120 * MINUTE {
+        // A machine's check takes longer the more it holds, and a long day holds much.
+        world.check_every = 25;
+    }
     let mut rng = Rng::new(seed ^ 0x00DA_7000);
     lay_out_presses(&mut world, day, &mut rng);
     lay_out_faults(&mut world, day, &mut rng);

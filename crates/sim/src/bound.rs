@@ -123,7 +123,7 @@ pub fn any(school: &Profile, seat: &Profile, metered: bool, paths: u64) -> u64 {
 pub fn wakes(paths: u64, events: u64) -> u64 {
     let probes = COUNT_EVERY / micros(limits::PROBE_EVERY);
     let repeats = 2 * 75 + COUNT_EVERY / (4 * SECOND);
-    500 + paths * probes * 3 + probes + events * 2 * repeats
+    500 + paths * probes * 3 + probes + events * 3 * repeats
 }
 
 /// How many packets a node may send meanwhile: one for each of its own wakes and of its peers', keep-alives and their answers, and

@@ -50,6 +50,8 @@ pub const RACE_AFTER: Span = Span::from_millis(800);
 const SILENCE: Span = Span::from_millis(500);
 /// A path that has been silent for this much longer than the liveliest one gets one turn in four.
 const STALE: Span = Span::from_secs(1);
+/// Alarms that go on a new path at once, on a stream too.
+const SCOUTS: usize = 2;
 /// A copy that left so recently is not sent again for a sign of life.
 const JUST_SENT: Span = Span::from_millis(20);
 
@@ -223,13 +225,20 @@ impl<K: Ord + Copy> Courier<K> {
         if revives {
             self.revived = now;
         }
-        self.paths.insert(path, Path { info, heard: now, answered: false, losses: Losses::Unknown, rtt: Span::ZERO });
+        // It is neither livelier nor staler than those that are there.
+        let heard = self.paths.values().map(|path| path.heard).max().unwrap_or(now);
+        self.paths.insert(path, Path { info, heard, answered: false, losses: Losses::Unknown, rtt: Span::ZERO });
         let rate = self.rate;
         self.lines.entry(info.uplink).or_insert_with(|| Line::new(now, rate)).refill(now);
         if info.lane == Lane::Express && revives {
-            for key in self.urgent_flights(|_| true) {
-                self.flush(now, key, path);
-                self.onto(key, path);
+            // It may lead nowhere, and many like it may follow: the first alarms find out. The others wait for its first sign of life,
+            // with the reserve that is kept for that.
+            for (place, key) in self.urgent_flights(|_| true).into_iter().enumerate() {
+                let scout = place < SCOUTS;
+                self.flush(now, key, path, if scout { Purpose::Flush } else { Purpose::Repeat });
+                if scout || info.carrier == Carrier::Tcp {
+                    self.onto(key, path);
+                }
             }
         }
         self.fill(now);
@@ -276,7 +285,7 @@ impl<K: Ord + Copy> Courier<K> {
         if silent {
             self.revived = now;
             for key in self.urgent_flights(|flight| now.since(flight.sent) >= JUST_SENT) {
-                self.flush(now, key, path);
+                self.flush(now, key, path, Purpose::Flush);
             }
         }
     }

@@ -5,9 +5,9 @@ use crate::event::Class;
 /// Express and bulk never share a connection, so a photo never stands before an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
-    /// Alarms, receipts, commands: small, at once.
+    /// Alarms, receipts, commands, faults: small, at once.
     Express,
-    /// P4 and what is caught up after an absence.
+    /// Supervision (P3), P4, and what is caught up after an absence: it fills a line, and leaves its queue to express.
     Bulk,
 }
 
@@ -17,7 +17,7 @@ impl Lane {
     pub fn of(class: Class, backlog: bool) -> Self {
         match class {
             Class::P0 | Class::P1 => Lane::Express,
-            Class::P2 | Class::P3 if !backlog => Lane::Express,
+            Class::P2 if !backlog => Lane::Express,
             Class::P2 | Class::P3 | Class::P4 => Lane::Bulk,
         }
     }

@@ -23,8 +23,8 @@ const URGENT_STREAMS: usize = 128;
 /// Streams under way at once of all classes below P0 together.
 const OTHER_STREAMS: usize = 64;
 /// Bytes under way at once of all classes below P0 together; one frame may exceed it if it is alone. On express it is what an
-/// alarm may find before it in the queue of a slow line: 8 KiB are a quarter of a second at 256 kbit/s.
-const OTHER_BYTES: [usize; 2] = [8 * 1_024, 2 * BULK_FRAME_BYTES];
+/// alarm may find before it in the queue of a slow line: 2 KiB are 64 ms at 256 kbit/s.
+const OTHER_BYTES: [usize; 2] = [2 * 1_024, 2 * BULK_FRAME_BYTES];
 
 const _: () = assert!(URGENT_STREAMS + OTHER_STREAMS < STREAMS as usize);
 
@@ -215,7 +215,7 @@ mod tests {
             outgoing.push(frame(Class::P2, 2 * 1_024, true));
         }
         let under_way: Vec<_> = std::iter::from_fn(|| outgoing.take(false)).collect();
-        assert_eq!(under_way.len(), 4, "8 KiB are as much as may be under way below P0");
+        assert_eq!(under_way.len(), 1, "as much as may be under way below P0");
         outgoing.push(frame(Class::P0, 300, true));
         assert_eq!(outgoing.take(false).unwrap().class, Class::P0);
         outgoing.done(&under_way[0]);

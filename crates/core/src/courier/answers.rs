@@ -9,6 +9,8 @@ use crate::time::{Span, Timestamp};
 const PERIOD: Span = Span::from_secs(300);
 /// So many receipts must have come before one can be called slow.
 const KNOWN: u32 = 3;
+/// So many slow ones in a row are no chance: losses do not come to one alarm after another, a queue does.
+const IN_A_ROW: u32 = 3;
 /// A receipt that takes this much longer than five quarters of the best stood in a queue, or many copies were lost.
 const SLOW_BEYOND: Span = Span::from_millis(150);
 
@@ -17,6 +19,8 @@ const SLOW_BEYOND: Span = Span::from_millis(150);
 pub(super) enum Answer {
     /// Nothing stands in a queue.
     Quick,
+    /// It was late; its copies may have been lost.
+    Late,
     /// Something does.
     Slow,
 }
@@ -28,6 +32,7 @@ pub(super) struct Answers {
     last: Option<Span>,
     since: Timestamp,
     known: u32,
+    slow: u32,
 }
 
 impl Answers {
@@ -39,13 +44,18 @@ impl Answers {
     /// A receipt came after `waited`.
     pub(super) fn take(&mut self, now: Timestamp, waited: Span) -> Answer {
         let slow = self.known >= KNOWN && waited > self.best() * 5 / 4 + SLOW_BEYOND;
+        self.slow = if slow { self.slow.saturating_add(1) } else { 0 };
         self.known = self.known.saturating_add(1);
         if now.since(self.since) >= PERIOD {
             self.since = now;
             self.last = self.this.take();
         }
         self.this = Some(self.this.map_or(waited, |this| this.min(waited)));
-        if slow { Answer::Slow } else { Answer::Quick }
+        match self.slow {
+            0 => Answer::Quick,
+            some if some < IN_A_ROW => Answer::Late,
+            _ => Answer::Slow,
+        }
     }
 }
 
@@ -60,7 +70,8 @@ mod tests {
         let at = |secs: u64| Timestamp(secs * 1_000_000);
         (0..10).for_each(|n| assert_eq!(answers.take(at(n), millis(100)), Answer::Quick));
         assert_eq!((answers.best(), answers.take(at(10), millis(200))), (millis(100), Answer::Quick));
-        (11..290).for_each(|n| assert_eq!(answers.take(at(n), millis(4_000)), Answer::Slow));
+        (11..13).for_each(|n| assert_eq!(answers.take(at(n), millis(4_000)), Answer::Late));
+        (13..290).for_each(|n| assert_eq!(answers.take(at(n), millis(4_000)), Answer::Slow));
         assert_eq!(answers.best(), millis(100));
         let new_line = (290..2_000).map(|n| answers.take(at(n), millis(600)));
         assert_eq!(new_line.last(), Some(Answer::Quick));

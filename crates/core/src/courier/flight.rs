@@ -156,7 +156,7 @@ impl<K: Ord + Copy> Courier<K> {
         }
         match self.answers.take(now, now.since(first)) {
             Answer::Slow if flight.attempt >= 2 => self.lines.values_mut().for_each(Line::congested),
-            Answer::Slow => {}
+            Answer::Slow | Answer::Late => {}
             Answer::Quick => self.lines.values_mut().for_each(Line::flowing),
         }
     }
@@ -234,13 +234,13 @@ impl<K: Ord + Copy> Courier<K> {
     }
 
     /// Sends an alarm that is under way on a path that has shown life, if the line has the budget.
-    pub(super) fn flush(&mut self, now: Timestamp, key: K, path: PathId) {
+    pub(super) fn flush(&mut self, now: Timestamp, key: K, path: PathId, purpose: Purpose) {
         let (Some(item), Some(to)) = (self.items.get(&key), self.paths.get(&path)) else { return };
         let Some(flight) = item.flight else { return };
         let (class, bytes, carrier) = (item.class, item.bytes, to.info.carrier);
         let Some(line) = self.lines.get_mut(&to.info.uplink) else { return };
         line.refill(now);
-        if carrier == Carrier::Quic && line.allows(Purpose::Flush, bytes) {
+        if carrier == Carrier::Quic && line.allows(purpose, bytes) {
             self.unlist(key, class, flight);
             self.copy(now, key, path);
         }

@@ -50,6 +50,8 @@ pub const RACE_AFTER: Span = Span::from_millis(800);
 const SILENCE: Span = Span::from_millis(500);
 /// A path that has been silent for this much longer than the liveliest one gets one turn in four.
 const STALE: Span = Span::from_secs(1);
+/// A line with so long a round trip may well be a thin one: until receipts tell, it gets little.
+const FAR: Span = Span::from_millis(500);
 /// Alarms that go on a new path at once, on a stream too.
 const SCOUTS: usize = 2;
 /// A copy that left so recently is not sent again for a sign of life.
@@ -293,9 +295,11 @@ impl<K: Ord + Copy> Courier<K> {
     /// What probes say of a path: the more it loses, the more closely the first copies follow one another; and silence is judged by
     /// its round trip until receipts tell more.
     pub fn set_probed(&mut self, path: PathId, losses: Losses, rtt: Option<Span>) {
-        if let Some(path) = self.paths.get_mut(&path) {
-            path.losses = losses;
-            path.rtt = rtt.unwrap_or_default();
+        let Some(path) = self.paths.get_mut(&path) else { return };
+        path.losses = losses;
+        let before = std::mem::replace(&mut path.rtt, rtt.unwrap_or_default());
+        if path.rtt >= FAR && before < FAR && self.answers.best().is_zero() {
+            self.lines.get_mut(&path.info.uplink).map(Line::careful);
         }
     }
 

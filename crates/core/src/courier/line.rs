@@ -60,6 +60,13 @@ impl Line {
         self.micro_tokens = self.micro_tokens.saturating_add(micros.saturating_mul(i64::from(self.rate))).min(full);
     }
 
+    /// Nothing is known of it but that it may be thin: it begins with a quarter, and grows slowly.
+    pub(super) fn careful(&mut self) {
+        self.congested();
+        self.congested();
+        self.proven_rate = self.rate;
+    }
+
     /// Answers take much longer than they could: what is sent stands in a queue.
     pub(super) fn congested(&mut self) {
         self.proven_rate = (self.rate / 4 * 3).max(LEAST_RATE.min(self.full_rate));

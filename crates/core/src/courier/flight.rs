@@ -135,11 +135,13 @@ impl<K: Ord + Copy> Courier<K> {
         }
     }
 
-    /// How quickly receipts came at best of late; before the first, the longest round trip of a path; zero where nothing is known.
+    /// What the way there and back takes: as quickly as receipts came at best of late, or as the probes of the farthest path say, whichever
+    /// is less, for receipts may never have come but through a queue. Zero where nothing is known.
     pub(super) fn answer(&self) -> Span {
-        match self.answers.best() {
-            Span::ZERO => self.paths.values().map(|path| path.rtt).max().unwrap_or_default(),
-            best => best,
+        let rtt = self.paths.values().map(|path| path.rtt).max().unwrap_or_default();
+        match (self.answers.best(), rtt) {
+            (Span::ZERO, known) | (known, Span::ZERO) => known,
+            (best, rtt) => best.min(rtt),
         }
     }
 
@@ -154,7 +156,7 @@ impl<K: Ord + Copy> Courier<K> {
         if !urgent(item.class) || self.revived >= first {
             return;
         }
-        match self.answers.take(now, now.since(first)) {
+        match self.answers.take(now, now.since(first), self.answer()) {
             Answer::Slow if flight.attempt >= 2 => self.lines.values_mut().for_each(Line::congested),
             Answer::Slow | Answer::Late => {}
             Answer::Quick => self.lines.values_mut().for_each(Line::flowing),
@@ -171,7 +173,10 @@ impl<K: Ord + Copy> Courier<K> {
         });
         let attempt = usize::try_from(item.flight?.attempt).unwrap_or(0);
         let liveliest = self.paths.values().map(|path| path.heard).max()?;
-        let lively: Vec<_> = paths.iter().filter(|(_, path)| liveliest.since(path.heard) <= STALE).copied().collect();
+        // Copies on a session that was taken up early are lost with its first packet, however many follow.
+        let proven = self.is_answered();
+        let lively = |path: &Path| path.answered == proven && liveliest.since(path.heard) <= STALE;
+        let lively: Vec<_> = paths.iter().filter(|(_, path)| lively(path)).copied().collect();
         let turn = if attempt % 4 == 3 || lively.is_empty() {
             (attempt / 4).checked_rem(paths.len())?
         } else {

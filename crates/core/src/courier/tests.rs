@@ -320,6 +320,21 @@ fn a_path_that_is_silent_gets_few_of_the_copies() {
 }
 
 #[test]
+fn a_session_taken_up_early_gets_few_of_the_copies_until_something_comes_on_it() {
+    let mut courier = Courier::new(1);
+    courier.path_up(seconds(0), EXPRESS, express());
+    courier.heard(seconds(0), EXPRESS);
+    courier.offer(seconds(0), 1, Class::P0, false, BYTES);
+    run(&mut courier, seconds(1));
+    courier.path_up(seconds(1), SECOND, express());
+    let scouts = copies(&mut courier);
+    assert!(!scouts.is_empty() && scouts.iter().all(|copy| copy.path == SECOND));
+    let sent = run(&mut courier, seconds(6));
+    let early = sent.iter().filter(|(_, copy)| copy.path == SECOND).count();
+    assert!(early >= 1 && early * 3 < sent.len(), "{early} of {} on the early session", sent.len());
+}
+
+#[test]
 fn a_window_full_of_bulk_does_not_hold_an_urgent_item_back() {
     let mut courier = Courier::new(1);
     courier.path_up(seconds(0), EXPRESS, express());

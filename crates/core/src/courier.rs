@@ -230,8 +230,9 @@ impl<K: Ord + Copy> Courier<K> {
         // It is neither livelier nor staler than those that are there.
         let heard = self.paths.values().map(|path| path.heard).max().unwrap_or(now);
         self.paths.insert(path, Path { info, heard, answered: false, losses: Losses::Unknown, rtt: Span::ZERO });
-        let rate = self.rate;
+        let (rtt, rate) = ((!info.rtt.is_zero()).then_some(info.rtt), self.rate);
         self.lines.entry(info.uplink).or_insert_with(|| Line::new(now, rate)).refill(now);
+        self.set_probed(path, Losses::Unknown, rtt);
         if info.lane == Lane::Express && revives {
             // It may lead nowhere, and many like it may follow: the first alarms find out. The others wait for its first sign of life,
             // with the reserve that is kept for that.
@@ -297,7 +298,13 @@ impl<K: Ord + Copy> Courier<K> {
     pub fn set_probed(&mut self, path: PathId, losses: Losses, rtt: Option<Span>) {
         let Some(path) = self.paths.get_mut(&path) else { return };
         path.losses = losses;
-        let before = std::mem::replace(&mut path.rtt, rtt.unwrap_or_default());
+        let before = path.rtt;
+        // What stood in a queue says nothing of the way.
+        path.rtt = match rtt {
+            Some(rtt) if before.is_zero() => rtt,
+            Some(rtt) => before.min(rtt),
+            None => before,
+        };
         if path.rtt >= FAR && before < FAR && self.answers.best().is_zero() {
             self.lines.get_mut(&path.info.uplink).map(Line::careful);
         }

@@ -4,6 +4,7 @@
 //! one beside one that is silent); what they share is the line, and so the budget of what may be sent on it.
 
 use crate::lane::Lane;
+use crate::time::Span;
 
 /// One of the node's own lines, by its place in the node's configuration. A node that takes sessions in has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -70,12 +71,14 @@ pub struct PathInfo {
     pub carrier: Carrier,
     /// What the line costs.
     pub cost: Cost,
+    /// The round trip that its handshake took; zero where none was measured.
+    pub rtt: Span,
 }
 
 impl PathInfo {
     /// A QUIC session of `lane` over a free line, the only one.
     #[must_use]
     pub fn plain(lane: Lane) -> Self {
-        Self { lane, uplink: UplinkId(0), carrier: Carrier::Quic, cost: Cost::Free }
+        Self { lane, uplink: UplinkId(0), carrier: Carrier::Quic, cost: Cost::Free, rtt: Span::ZERO }
     }
 }

@@ -108,7 +108,10 @@ struct Probed {
     heard: Timestamp,
     due: Timestamp,
     asked: u32,
+    /// Probes that were not answered, and how many of them, the oldest, count as lost already. They may yet come back and say how long the
+    /// queue is.
     open: VecDeque<(u64, Now)>,
+    given_up: usize,
     outcomes: VecDeque<bool>,
     late: bool,
     rtt: Option<Span>,
@@ -133,6 +136,7 @@ impl Prober {
             due: now,
             asked: 0,
             open: VecDeque::new(),
+            given_up: 0,
             outcomes: VecDeque::new(),
             late: false,
             rtt: None,
@@ -159,7 +163,11 @@ impl Prober {
         let Some(probed) = self.paths.get_mut(&path) else { return };
         let Some(at) = probed.open.iter().position(|(number, _)| *number == echo.number) else { return };
         let Some((_, sent)) = probed.open.remove(at) else { return };
-        probed.outcome(true);
+        if at < probed.given_up {
+            probed.given_up -= 1;
+        } else {
+            probed.outcome(true);
+        }
         // However long it took: it came back, and the path lives.
         probed.late = false;
         let round = now.mono.since(sent.mono);
@@ -187,7 +195,10 @@ impl Prober {
             probed.open.push_back((self.next_number, now));
             if probed.open.len() > PROBES_HELD {
                 probed.open.pop_front();
-                probed.outcome(false);
+                match probed.given_up {
+                    0 => probed.outcome(false),
+                    _ => probed.given_up -= 1,
+                }
             }
             probed.due = now.mono + probed.gap();
             probed.asked = probed.asked.saturating_add(1);
@@ -263,12 +274,12 @@ impl Probed {
     /// When the oldest open probe counts as lost.
     fn late_at(&self) -> Option<Timestamp> {
         let patience = PATIENCE.max(self.rtt.unwrap_or_default() * 3);
-        self.open.front().map(|(_, sent)| sent.mono + patience)
+        self.open.get(self.given_up).map(|(_, sent)| sent.mono + patience)
     }
 
     fn expire(&mut self, now: Timestamp) {
         while self.late_at().is_some_and(|late| late <= now) {
-            self.open.pop_front();
+            self.given_up += 1;
             self.late = true;
             self.outcome(false);
         }

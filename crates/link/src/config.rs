@@ -86,7 +86,7 @@ pub struct Uplink {
 impl Uplink {
     /// A QUIC session of `lane` over it, as couriers see it.
     pub(crate) fn info(&self, lane: Lane) -> PathInfo {
-        PathInfo { lane, uplink: self.id, carrier: Carrier::Quic, cost: self.cost }
+        PathInfo { uplink: self.id, cost: self.cost, ..PathInfo::plain(lane) }
     }
 }
 

@@ -93,7 +93,7 @@ impl World {
         self.numbers += 1;
         let number = self.numbers;
         let dialler = &self.diallers[at];
-        let info = PathInfo { lane: dialler.lane, uplink: dialler.uplink, carrier: Carrier::Quic, cost: dialler.cost };
+        let info = PathInfo { uplink: dialler.uplink, cost: dialler.cost, ..PathInfo::plain(dialler.lane) };
         let mut session = Session {
             dialler: at,
             client: dialler.client,

@@ -428,6 +428,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// Four paths that differ in everything that a path has.
 fn info(path: u64, bulk: bool) -> PathInfo {
     PathInfo {
+        rtt: Span::from_millis(path * 300),
         lane: if bulk { Lane::Bulk } else { Lane::Express },
         uplink: UplinkId(u16::try_from(path / 2).unwrap()),
         carrier: if path == 3 { Carrier::Tcp } else { Carrier::Quic },

@@ -140,6 +140,8 @@ pub(crate) fn begin(
     confirm: Option<ZeroRttAccepted>,
 ) -> Result<Session, LinkError> {
     let (connection, dialled) = (carrier.connection.clone(), carrier.endpoint.is_some());
+    let rtt = if confirm.is_none() { connection.rtt() } else { Span::ZERO };
+    let info = PathInfo { rtt, ..info };
     let carrier = Box::new(carrier);
     let path = Path::new(shared, carrier, peer, info, dialled, confirm.is_some());
     shared.enter(&path)?;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use huxiao_core::limits::{BROKER_SESSIONS, HANDSHAKE_TIMEOUT};
-use huxiao_core::{Carrier, Cost, Identity, Lane, Name, NodeName, PathInfo, Role, Span, UplinkId};
+use huxiao_core::{Cost, Identity, Lane, Name, NodeName, PathInfo, Role, Span, UplinkId};
 
 /// Whether an identity whose certificate is in order may have a session with this node. Asked at the beginning of every
 /// session, resumed or not, dialled or not: the place for roles and for revocation. Must not block.

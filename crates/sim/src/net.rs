@@ -5,9 +5,7 @@
 
 use std::sync::Arc;
 
-use huxiao_core::{
-    Carrier, Class, Cost, Form, Lane, Message, PathId, PathInfo, UplinkId, broker, limits, relay, station,
-};
+use huxiao_core::{Class, Cost, Form, Lane, Message, PathId, PathInfo, UplinkId, broker, limits, relay, station};
 
 use crate::check::Outcome;
 use crate::line::{Nat, Way};

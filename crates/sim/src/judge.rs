@@ -275,10 +275,18 @@ impl World {
             }
         }
         for (at, seat) in self.seats.iter().enumerate().filter_map(|(at, node)| Some((at, node.machine.as_ref()?))) {
-            // What the record has forgotten, or what its relay lost unsaid with the power, nobody can confirm.
-            let open = seat
-                .rows_from(0)
-                .find(|row| !row.unconfirmed.is_empty() && self.ledger.kept.contains(&row.sealed.event.id));
+            // What the record has forgotten, or what its relay lost unsaid with the power, nobody can confirm; nor what stands there for
+            // other stations, by a plan that came between a first copy that was shown and the one that was stored.
+            let station = self.province.seat(at).station;
+            let elsewhere = |id: &EventId| {
+                let nodes = self.brokers.iter().filter_map(|node| node.machine.as_ref());
+                let mut entries = nodes.filter_map(|node| node.record().get(id)).peekable();
+                entries.peek().is_some() && entries.all(|entry| !entry.admission.stations.contains(&station))
+            };
+            let open = seat.rows_from(0).find(|row| {
+                let id = &row.sealed.event.id;
+                !row.unconfirmed.is_empty() && self.ledger.kept.contains(id) && !elsewhere(id)
+            });
             if let Some(row) = open.filter(|_| all_seats) {
                 return undrained(format!("what seat {at} said of {} is unconfirmed", row.sealed.event.id));
             }

@@ -106,7 +106,7 @@ fn the_environment_wins_over_the_file_and_says_so() {
 #[test]
 fn the_demonstration_runs_to_its_end_and_prints_its_figures() {
     let lab = Lab::init(1, 1);
-    let table = lab.run(&["dev", "--press", "3", "--output", "table"]);
+    let table = lab.run(&["dev", "--press", "12", "--output", "table"]);
     assert_eq!(table.code, Some(0), "{table:?}");
     for word in ["stored", "delivered", "acknowledged"] {
         assert!(table.stdout.contains(word), "{table:?}");

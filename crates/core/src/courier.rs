@@ -5,9 +5,11 @@
 //! several copies beat any single packet: the fastest of those that arrive counts, and the receiver removes the others by their id.
 //!
 //! An alarm (P0, P1) goes at once on every path: as a datagram, and a moment later on a stream, so that the two do not share one
-//! packet. Copies follow as datagrams at 20, 50, 95, 160, … ms (where losses are known at 6, 12, 20, 35, … ms) over one path after another, [`YOUNG_GAP`] apart while the item is
-//! young and then ever more slowly, [`LONGEST_GAP`] at most, until it is settled. What is below P1 goes on a stream of one path, and again
-//! over the next one if no receipt comes.
+//! packet. Copies follow as datagrams over one path after another: at 20, 50, 95, 160, … ms, closer together where losses are known
+//! and farther apart where none are; [`YOUNG_GAP`] apart at most while the item is young (longer where the way there and back takes
+//! longer), and then ever more slowly, [`LONGEST_GAP`] at most, until it is settled. What is below P1 goes on a stream of one path,
+//! and again over the next one if no receipt comes. Statements ([`Courier::of_statements`]) are repeated like alarms, but have no
+//! stream copy and wait until an answer is due.
 //!
 //! Invariants:
 //! * An item leaves only by [`Courier::settle`] or [`Courier::withdraw`]. There is no time-to-live and no silent drop.

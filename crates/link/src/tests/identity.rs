@@ -47,9 +47,9 @@ async fn a_node_of_another_authority_has_no_session() {
 async fn an_expired_certificate_comes_up_flagged_on_either_end() {
     let world = World::new();
     let past = Period { not_before: WallTime(wall_now().0 - 9 * DAY), not_after: WallTime(wall_now().0 - DAY) };
-    let mut broker = Node::new(world.credentials_for("broker/east/b1", past), |_| {});
+    let mut broker = world.node_from(world.credentials_for("broker/east/b1", past), |_| {});
     let addr = broker.link.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let mut relay = Node::new(world.credentials_for("relay/school-1/gate", past), |_| {});
+    let mut relay = world.node_from(world.credentials_for("relay/school-1/gate", past), |_| {});
     let _handle = relay.link.dial(&target(addr, &[Lane::Express]));
     let (to_broker, peer, ..) = relay.up().await;
     assert_eq!((peer.validity, peer.not_after.0 / DAY), (Validity::Expired, past.not_after.0 / DAY));

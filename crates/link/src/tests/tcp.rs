@@ -119,7 +119,7 @@ async fn relay_over_tcp(world: &World, addr: SocketAddr, lane: Lane) -> (Node, D
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_drops_udp_is_crossed_over_tcp() {
-    let world = World::new();
+    let world = World::with_fallback();
     let (mut broker, addr) = world.broker(|_| {}).await;
     let line = Middlebox::new(addr, FAST).await;
     for lane in [Lane::Express, Lane::Bulk] {
@@ -149,7 +149,7 @@ async fn a_line_that_drops_udp_is_crossed_over_tcp() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn quic_takes_over_again_and_nothing_is_lost_on_the_way() {
-    let world = World::new();
+    let world = World::with_fallback();
     let (mut broker, addr) = world.broker(|_| {}).await;
     let line = Middlebox::new(addr, FAST).await;
     let (mut relay, handle, over_tcp) = relay_over_tcp(&world, line.addr, Lane::Express).await;
@@ -220,7 +220,7 @@ fn number_of(message: &Message) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quic_that_has_gone_silent_is_raced_by_tcp() {
-    let world = World::new();
+    let world = World::with_fallback();
     let (mut broker, addr) = world.broker(|_| {}).await;
     let line = Middlebox::new(addr, FAST).await;
     line.let_udp(true);
@@ -249,7 +249,7 @@ async fn a_quic_that_has_gone_silent_is_raced_by_tcp() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alarm_that_waits_does_not_wait_for_quic_to_fail() {
-    let world = World::new();
+    let world = World::with_fallback();
     let (_broker, addr) = world.broker(|_| {}).await;
     let line = Middlebox::new(addr, FAST).await;
     let mut relay = world.node_with("relay/school-1/gate", |config| config.fallback_after = Duration::from_secs(3_600));
@@ -262,7 +262,7 @@ async fn an_alarm_that_waits_does_not_wait_for_quic_to_fail() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alarm_overtakes_what_waits_below_it() {
-    let world = World::new();
+    let world = World::with_fallback();
     let (mut broker, addr) = world.broker(|_| {}).await;
     // 64 KiB/s.
     let line = Middlebox::new(addr, Pace(1_024, Duration::from_millis(16))).await;
@@ -292,7 +292,7 @@ async fn an_alarm_overtakes_what_waits_below_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_list_goes_in_small_frames() {
-    let world = World::new();
+    let world = World::with_fallback();
     let (mut broker, addr) = world.broker(|_| {}).await;
     let line = Middlebox::new(addr, FAST).await;
     let (relay, _handle, path) = relay_over_tcp(&world, line.addr, Lane::Express).await;
@@ -311,7 +311,7 @@ async fn a_long_list_goes_in_small_frames() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_first_sends_what_it_has_over_tcp_too() {
-    let world = World::new();
+    let world = World::with_fallback();
     let (mut broker, addr) = world.broker(|_| {}).await;
     let line = Middlebox::new(addr, Pace(2_048, Duration::from_millis(10))).await;
     let (mut relay, _handle, path) = relay_over_tcp(&world, line.addr, Lane::Express).await;
@@ -332,7 +332,7 @@ async fn a_shutdown_first_sends_what_it_has_over_tcp_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_stops_first_answers_what_it_has() {
-    let world = World::new();
+    let world = World::with_fallback();
     let (mut broker, addr) = world.broker(|_| {}).await;
     let line = Middlebox::new(addr, FAST).await;
     let (mut relay, _handle, path) = relay_over_tcp(&world, line.addr, Lane::Express).await;
@@ -351,7 +351,7 @@ async fn a_broker_that_stops_first_answers_what_it_has() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_leaves_from_the_uplinks_own_address() {
-    let world = World::new();
+    let world = World::with_fallback();
     let (mut broker, addr) = world.broker(|_| {}).await;
     let relay = world.node_with("relay/school-1/gate", |config| config.fallback_after = Duration::ZERO);
     let mut target = target(addr, &[Lane::Express]);
@@ -364,7 +364,7 @@ async fn it_leaves_from_the_uplinks_own_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_whose_address_has_changed_is_dialled_from_the_new_one() {
-    let world = World::new();
+    let world = World::with_fallback();
     let (mut broker, addr) = world.broker(|_| {}).await;
     let line = Middlebox::new(addr, FAST).await;
     let (mut relay, handle, path) = relay_over_tcp(&world, line.addr, Lane::Express).await;
@@ -378,7 +378,7 @@ async fn a_line_whose_address_has_changed_is_dialled_from_the_new_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_is_taken_on_tcp_is_said() {
-    let world = World::new();
+    let world = World::with_fallback();
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let broker = world.node("broker/east/b1");
     let addr = taken.local_addr().unwrap();

@@ -8,10 +8,11 @@ use axum::extract::{Path, State};
 use axum::routing::get;
 use huxiao_core::EventId;
 use huxiao_core::broker::Broker;
-use huxiao_core::record::Entry;
+use huxiao_core::record::{Entry, Escalation};
 use huxiao_runtime::drive::Handle;
-use huxiao_runtime::event_json::{EventFields, LapJson, ReceiptJson, StepJson, stages_on_the_way, timeline};
+use huxiao_runtime::event_json::{EventFields, LapJson, ReceiptJson, StepJson, assisting, stages_on_the_way, timeline};
 use huxiao_runtime::http::{ApiError, Json};
+use huxiao_runtime::time_format::rfc3339;
 use serde::Serialize;
 
 use crate::status::{Context, StatusJson};
@@ -38,9 +39,35 @@ struct EntryJson {
     stations: Vec<String>,
     stages: BTreeMap<&'static str, String>,
     acknowledged_by: Option<ReceiptJson>,
+    assisting: Vec<ReceiptJson>,
     trail: Vec<StepJson>,
     receipts: Vec<ReceiptJson>,
+    /// How stations were added to it.
+    escalations: Vec<EscalationJson>,
+    /// The stages that the province knows of; `stored` is the event itself.
+    forwarded: Vec<&'static str>,
     timeline: Vec<LapJson>,
+}
+
+#[derive(Serialize)]
+struct EscalationJson {
+    to: Vec<String>,
+    by: String,
+    officer: Option<String>,
+    at: String,
+    note: String,
+}
+
+impl EscalationJson {
+    fn new(escalation: &Escalation) -> Self {
+        Self {
+            to: escalation.stations.iter().map(ToString::to_string).collect(),
+            by: escalation.by.to_string(),
+            officer: escalation.officer.as_ref().map(ToString::to_string),
+            at: rfc3339(escalation.at),
+            note: escalation.note.as_str().to_owned(),
+        }
+    }
 }
 
 impl EntryJson {
@@ -53,8 +80,11 @@ impl EntryJson {
             trail: entry.admission.trail.steps().iter().map(StepJson::new).collect(),
             stages: stages_on_the_way(&receipts, &entry.admission.trail),
             acknowledged_by: entry.owner().map(ReceiptJson::new),
+            assisting: assisting(&receipts),
             timeline: timeline(event, &entry.admission.trail, &receipts),
             receipts: receipts.iter().map(ReceiptJson::new).collect(),
+            escalations: entry.escalations.iter().map(EscalationJson::new).collect(),
+            forwarded: entry.forwarded.iter().map(|stage| stage.as_str()).collect(),
         }
     }
 }

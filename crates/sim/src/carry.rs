@@ -2,7 +2,9 @@
 
 use huxiao_core::relay::{Raised, Relay, Ticket};
 use huxiao_core::station::Station;
-use huxiao_core::{Class, Command, EventId, Machine, Message, PersistSeq, Stage, broker, relay, station};
+use huxiao_core::{
+    Class, Command, EventId, Machine, Message, PersistSeq, Receipt, Stage, Standing, broker, relay, station,
+};
 
 use crate::check::{Check, Failure, Outcome};
 use crate::ledger;
@@ -155,17 +157,29 @@ impl World {
         let now = self.now;
         match output {
             broker::Output::Propose(command) => {
-                let log = &mut self.brokers[at].log;
-                log.proposals.push(command);
-                if !std::mem::replace(&mut log.committing, true) {
-                    self.sync(Node::Broker(at));
-                }
+                self.propose(at, command);
             }
-            broker::Output::Forget(indexes) => self.brokers[at].log.forgets.extend(indexes),
+            broker::Output::Journal(id, command) => self.journal(at, id, command),
+            // No province is simulated here.
+            broker::Output::RaceProvince => {}
+            broker::Output::Unjournal(ids) => self.unjournal(at, &ids),
+            broker::Output::Archive(_, entry) => {
+                self.region.archive.insert(entry.admission.sealed.event.id, *entry);
+            }
+            broker::Output::Snapshot(ticket, record) => self.snapshot(at, ticket, *record),
+            broker::Output::Recall(ticket, ids) => {
+                let life = self.life(Node::Broker(at)).number;
+                self.soon(SYNC, Action::Recalled(at, life, ticket, ids));
+            }
             broker::Output::Send(path, class, form, message) => {
                 if let Message::Receipts(receipts) = &message {
-                    for receipt in receipts.iter().filter(|receipt| receipt.stage == Stage::Stored) {
-                        self.is_stored(at, receipt.event)?;
+                    for receipt in receipts {
+                        if receipt.stage == Stage::Stored {
+                            self.is_stored(at, receipt.event)?;
+                        }
+                        if receipt.standing == Standing::Provisional {
+                            self.is_journalled(at, receipt)?;
+                        }
                     }
                 }
                 let receipt = matches!(
@@ -196,10 +210,25 @@ impl World {
 
     /// A node says that an event is stored. It is looked up once, and once more at the end.
     fn is_stored(&mut self, at: usize, id: EventId) -> Outcome {
-        let fresh = self.ledger.stored.insert((at, id));
-        let admits = |command: &Command| matches!(command, Command::Admit(_)) && command.event() == id;
-        if fresh && !self.brokers[at].log.entries.values().any(admits) {
-            let what = format!("{id} was said to be stored, and the log of node {at} does not hold it");
+        self.ledger.stored.insert((at, id));
+        if !self.region.admitted.contains(&id) {
+            let what = format!("{id} was said to be stored by node {at}, and no majority holds it");
+            return Err(Failure::of(Check::Durable, id, what));
+        }
+        Ok(())
+    }
+
+    /// A node without a quorum says that it has something on its disk.
+    fn is_journalled(&mut self, at: usize, receipt: &Receipt) -> Outcome {
+        let id = receipt.event;
+        let holds = |command: &Command| match command {
+            Command::Admit(admission) => receipt.stage == Stage::Received && admission.sealed.event.id == id,
+            Command::Note(note) => (note.event, note.stage, &note.by) == (id, receipt.stage, &receipt.by),
+            _ => false,
+        };
+        self.ledger.journalled.insert(id);
+        if !self.brokers[at].replica.journal.values().any(holds) {
+            let what = format!("{id}: node {at} said that it has {} on its disk, and has not", receipt.stage);
             return Err(Failure::of(Check::Durable, id, what));
         }
         Ok(())
@@ -259,16 +288,24 @@ impl World {
                 self.trace.note(now, None, || format!("seat {at}: statements under way and nothing comes back"));
                 self.race(Node::Seat(at));
             }
+            // No officer escalates here.
+            station::Output::Escalated(..) => {}
             station::Output::Answer(_, Err(_)) | station::Output::Report(_) => {}
         }
         Ok(())
     }
 
     fn sync(&mut self, node: Node) {
-        let life = self.life(node);
-        let (number, slow) = (life.number, life.disk_slow > 0);
+        let number = self.life(node).number;
+        let when = self.now + self.sync_time(node);
+        self.at(when, Action::Synced(node, number));
+    }
+
+    /// How long the next sync of a node's disk takes.
+    pub(crate) fn sync_time(&mut self, node: Node) -> u64 {
+        let slow = self.life(node).disk_slow > 0;
         let longest = if slow && self.rng.below(3) == 0 { SLOW_SYNC } else { SYNC };
-        self.soon(longest, Action::Synced(node, number));
+        1 + self.rng.below(longest)
     }
 
     pub(crate) fn synced(&mut self, node: Node) -> Outcome {
@@ -302,30 +339,7 @@ impl World {
                     self.sync(node);
                 }
             }
-            Node::Broker(at) => return self.commit(at, failed),
-        }
-        Ok(())
-    }
-
-    fn commit(&mut self, at: usize, failed: bool) -> Outcome {
-        let log = &mut self.brokers[at].log;
-        let batch = std::mem::take(&mut log.proposals);
-        let mut indexed: Vec<(u64, Command)> = Vec::new();
-        if !failed {
-            indexed = batch.iter().map(|command| (log.append(command.clone()), command.clone())).collect();
-        }
-        for index in std::mem::take(&mut log.forgets) {
-            log.entries.remove(&index);
-        }
-        log.committing = false;
-        for (index, command) in indexed {
-            self.tell_broker(at, broker::Input::Committed(index, command))?;
-        }
-        for command in batch.into_iter().filter(|_| failed) {
-            let p0 = matches!(&command, Command::Admit(admission) if admission.sealed.event.class == Class::P0);
-            let shed = !p0 && self.rng.below(4) == 0;
-            let why = "no space".to_owned();
-            self.tell_broker(at, broker::Input::NotCommitted { command, shed, why })?;
+            Node::Broker(_) => {}
         }
         Ok(())
     }

@@ -11,6 +11,10 @@ pub enum Check {
     Kept,
     /// Nothing that a broker node called stored is lost.
     Stored,
+    /// What a node without a quorum said that it has is in the record in the end.
+    Journalled,
+    /// All nodes have the same record in the end.
+    SameRecord,
     /// A receipt about a disk is said only when that disk has it.
     Durable,
     /// A seat shows an event once.
@@ -33,9 +37,11 @@ pub enum Check {
 
 impl Check {
     /// All of them, with what each says.
-    pub const ALL: [(Check, &'static str); 11] = [
+    pub const ALL: [(Check, &'static str); 13] = [
         (Check::Kept, "kept: what a relay called kept is not lost, and comes to an end"),
         (Check::Stored, "stored: what a broker node called stored is not lost"),
+        (Check::Journalled, "journalled: what a node without a quorum said that it has is in the record in the end"),
+        (Check::SameRecord, "same-record: when all is said, every node has the same record"),
         (Check::Durable, "durable: a receipt about a disk is said only when that disk has it"),
         (Check::ShownTwice, "shown-twice: a seat shows an event once"),
         (Check::OneEvent, "one-event: a key of a press raises one event"),

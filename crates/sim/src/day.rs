@@ -61,8 +61,8 @@ impl Tally {
 /// The world of a seed, with its day laid out but not run.
 #[must_use]
 pub fn world(seed: u64, day: Day, nature: Nature) -> World {
-    // In every fourth world there is one node, and so one record: what it loses nobody else has.
-    let province = Province { brokers: if seed % 4 == 3 { 1 } else { 2 }, ..Province::small(day.schools) };
+    // In every fourth world there is one node: what it loses nobody else has.
+    let province = Province { brokers: if seed % 4 == 3 { 1 } else { 3 }, ..Province::small(day.schools) };
     let mut world = World::new(seed, province, nature);
     if day.length > 120 * MINUTE {
         // A machine's check takes longer the more it holds, and a long day holds much.
@@ -165,6 +165,15 @@ fn lay_out_faults(world: &mut World, day: Day, rng: &mut Rng) {
         }
         if rng.below(3) == 0 {
             let fault = if rng.below(2) == 0 { Fault::Disk(*node) } else { Fault::Slow(*node) };
+            spell(world, day, rng, fault);
+        }
+    }
+    if world.brokers.len() > 1 {
+        for _ in 0..rng.below(spans + 2) {
+            let fault = match rng.below(3) {
+                0 => Fault::Split,
+                _ => Fault::Isolated(below(rng, world.brokers.len())),
+            };
             spell(world, day, rng, fault);
         }
     }

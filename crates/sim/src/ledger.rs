@@ -30,6 +30,8 @@ pub struct Ledger {
     pub of_press: BTreeMap<usize, EventId>,
     /// What each broker node called stored.
     pub stored: BTreeSet<(usize, EventId)>,
+    /// What a node without a quorum said that it has.
+    pub journalled: BTreeSet<EventId>,
     /// What an officer was told to have.
     pub taken: BTreeSet<EventId>,
     /// What each seat has shown in this life, and with a disk that had it.

@@ -34,6 +34,7 @@ pub mod packet;
 pub mod profile;
 pub mod province;
 pub mod quic;
+pub mod region;
 pub mod run;
 pub mod scenario;
 pub mod trace;

@@ -17,8 +17,8 @@ use huxiao_sim::world::MINUTE;
 /// Runs days of a small province, with random faults, and holds them to what Huxiao promises.
 ///
 /// A day is 30 minutes of presses and faults unless more is asked for, and eleven minutes of calm in which all must come to an end. There
-/// are two broker nodes, each with a record of its own (in every fourth world one), and three seats at two stations. Every tenth seed's world loses
-/// inboxes, another tenth its records, another has records that hold little, another a plan that comes late.
+/// are three broker nodes with one record (in every fourth world one node), and three seats at two stations. Every tenth seed's world loses
+/// inboxes, another tenth a node's disk, another has a record that holds little, another a plan that comes late.
 #[derive(Debug, Parser)]
 #[command(name = "huxiao-sim", version, after_help = after_help())]
 struct Cli {

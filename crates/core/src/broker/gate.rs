@@ -1,4 +1,4 @@
-//! One relay as a broker node sees it: its sessions, and the receipts that are on their way to it.
+//! One relay, or one region below, as a broker node sees it: its sessions, and the receipts that are on their way to it.
 //!
 //! `STORED` is not carried: a relay sends its event again until it has that, and each copy draws it. What comes after (a screen has
 //! it, an officer has it) nobody asks for, so it is carried like an alarm until the relay says that it has come.
@@ -35,8 +35,8 @@ pub(super) struct Gate {
     /// One item an event: all that it has not confirmed travels together.
     courier: Courier<EventId>,
     carried: BTreeMap<EventId, Vec<Receipt>>,
-    /// What it has confirmed last: a receipt is told when a seat says it and again when the record has it.
-    confirmed: VecDeque<(EventId, Stage)>,
+    /// What it has confirmed last, and whether that was final: a receipt is told when a seat says it and again when the record has it.
+    confirmed: VecDeque<(EventId, Stage, bool)>,
     /// When it was last told that an event is stored: its copies come faster than it can hear that.
     told: BTreeMap<EventId, Timestamp>,
 }
@@ -85,11 +85,15 @@ impl Gate {
         if !self.confirms || !room || !self.courier.has_path() {
             return false;
         }
-        let carried = known.is_some_and(|carried| carried.iter().any(|other| other.stage == receipt.stage));
-        if carried || self.confirmed.contains(&(id, receipt.stage)) {
+        let said = |other: &Receipt| other.stage == receipt.stage && (other.is_final() || !receipt.is_final());
+        let carried = known.is_some_and(|carried| carried.iter().any(said));
+        let heard = |is_final| self.confirmed.contains(&(id, receipt.stage, is_final));
+        if carried || heard(true) || (!receipt.is_final() && heard(false)) {
             return true;
         }
         let carried = self.carried.entry(id).or_default();
+        // What is final takes the place of what was provisional.
+        carried.retain(|other| other.stage != receipt.stage);
         carried.push(receipt.clone());
         let bytes = RECEIPT_WIRE_BYTES + (carried.len() - 1) * RECEIPT_WIRE_BYTES / 2;
         // Offered anew, it goes at once, and what was not confirmed of the event goes along.
@@ -101,14 +105,22 @@ impl Gate {
     /// The relay has it.
     pub(super) fn confirmed(&mut self, now: Now, (id, stage): (EventId, Stage)) {
         let Some(carried) = self.carried.get_mut(&id) else { return };
-        carried.retain(|receipt| receipt.stage != stage);
-        self.confirmed.push_back((id, stage));
+        let Some(at) = carried.iter().position(|receipt| receipt.stage == stage) else { return };
+        let is_final = carried.remove(at).is_final();
+        self.confirmed.push_back((id, stage, is_final));
         if self.confirmed.len() > CONFIRMED {
             self.confirmed.pop_front();
         }
         if carried.is_empty() {
             self.carried.remove(&id);
             self.courier.settle(now.mono, &id);
+        }
+    }
+
+    /// The peer does not know this event: nothing of it is carried any longer.
+    pub(super) fn drop_event(&mut self, now: Now, id: &EventId) {
+        if self.carried.remove(id).is_some() {
+            self.courier.withdraw(now.mono, id);
         }
     }
 

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::Machine;
+use crate::condition::Conditions;
 use crate::courier::Courier;
 use crate::event::{Class, Text};
 use crate::id::{EventId, NodeName, PathId, PersistSeq};
 use crate::inquiry::Inquiry;
 use crate::keeping::Unkept;
 use crate::limits;
-use crate::message::Message;
+use crate::message::{Degraded, Message};
 use crate::path::Form;
 use crate::probe::{PathHealth, Prober};
-use crate::receipt::{Receipt, Stage};
+use crate::receipt::{Receipt, Stage, Standing};
 use crate::relay::buttons::Buttons;
 use crate::relay::port::{Input, Output, RelayConfig, Report, Write};
 use crate::relay::raise::{RaiseError, Raised, Ticket};
@@ -39,6 +40,7 @@ pub struct Relay {
     pub(super) courier: Courier<EventId>,
     pub(super) express: BTreeSet<PathId>,
     pub(super) prober: Prober,
+    pub(super) conditions: Conditions,
     writing: BTreeMap<PersistSeq, EventId>,
     pub(super) unkept: Unkept<EventId>,
     lamps_due: BTreeSet<(Timestamp, EventId)>,
@@ -70,6 +72,7 @@ impl Relay {
             buttons: Buttons::default(),
             express: BTreeSet::new(),
             prober: Prober::default(),
+            conditions: Conditions::default(),
             writing: BTreeMap::new(),
             unkept: Unkept::new(),
             lamps_due: BTreeSet::new(),
@@ -118,6 +121,18 @@ impl Relay {
     /// How each express session does.
     pub fn paths(&self, now: Timestamp) -> impl Iterator<Item = PathHealth> {
         self.prober.health(now)
+    }
+
+    /// The broker nodes that are without a quorum, and what they say of it.
+    #[must_use]
+    pub fn degraded_nodes(&self) -> BTreeMap<&NodeName, &Degraded> {
+        self.conditions.degraded()
+    }
+
+    /// Since when and why the region takes nothing into its record, if that is so of every node that can be reached.
+    #[must_use]
+    pub fn degraded(&self) -> Option<&Degraded> {
+        self.conditions.worst()
     }
 
     /// By how many microseconds this relay's clock is ahead of the region's, if that is known.
@@ -285,6 +300,7 @@ impl Relay {
             officer: None,
             note: Text::default(),
             skew: self.prober.skew(),
+            standing: Standing::Settled,
         }
     }
 

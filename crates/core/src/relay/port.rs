@@ -5,7 +5,7 @@ use crate::id::{NodeName, PathId, PersistSeq, RelayId};
 use crate::lamp::Lamp;
 #[cfg(doc)]
 use crate::limits;
-use crate::message::{Message, Refusal};
+use crate::message::{Degraded, Message, Refusal};
 use crate::path::{Form, PathInfo};
 use crate::receipt::Receipt;
 use crate::relay::raise::{Press, RaiseError, Raised, Ticket};
@@ -92,4 +92,6 @@ pub enum Report {
     Refused(Sealed, Refusal),
     /// The disk does not take it.
     NotKept(Sealed, String),
+    /// A broker node lost its quorum, or has it again (`None`).
+    Condition(NodeName, Option<Degraded>),
 }

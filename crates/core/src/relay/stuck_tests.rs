@@ -11,7 +11,7 @@ use crate::id::{EventId, Name, PathId, PersistSeq};
 use crate::lane::Lane;
 use crate::message::Message;
 use crate::path::PathInfo;
-use crate::receipt::{Receipt, Stage};
+use crate::receipt::{Receipt, Stage, Standing};
 use crate::time::{Now, Timestamp, WallTime};
 use crate::{Machine, limits};
 
@@ -164,6 +164,7 @@ impl Gatehouse {
                 officer: None,
                 note: Text::default(),
                 skew: None,
+                standing: Standing::Settled,
             };
             self.tell(Input::Message(PATH, Message::Receipts(vec![receipt])));
         }

@@ -10,7 +10,7 @@ use crate::lamp::Lamp;
 use crate::lane::Lane;
 use crate::message::{Message, Refusal};
 use crate::path::PathInfo;
-use crate::receipt::{Receipt, Stage};
+use crate::receipt::{Receipt, Stage, Standing};
 use crate::time::{Now, Timestamp, WallTime};
 use crate::{Machine, limits};
 
@@ -72,8 +72,16 @@ impl Bench {
     }
 
     fn receipt(&mut self, id: EventId, stage: Stage, by: NodeName) -> Vec<Output> {
-        let receipt =
-            Receipt { event: id, stage, at: WallTime(5), by, officer: None, note: Text::default(), skew: None };
+        let receipt = Receipt {
+            event: id,
+            stage,
+            at: WallTime(5),
+            by,
+            officer: None,
+            note: Text::default(),
+            skew: None,
+            standing: Standing::Settled,
+        };
         self.step(Input::Message(PATH, Message::Receipts(vec![receipt])))
     }
 
@@ -292,6 +300,7 @@ fn finished_events_and_their_keys_are_forgotten_and_open_ones_are_not() {
             officer: None,
             note: Text::default(),
             skew: None,
+            standing: Standing::Settled,
         };
         bench.relay.handle(at(bench.now), Input::Message(PATH, Message::Receipts(vec![receipt])));
         let outputs: Vec<Output> = std::iter::from_fn(|| bench.relay.poll_output()).collect();
@@ -332,6 +341,7 @@ fn an_event_that_a_mended_store_holds_twice_is_one_event() {
         officer: None,
         note: Text::default(),
         skew: None,
+        standing: Standing::Settled,
     });
     let mut bench = Bench::new(vec![first, second]);
     let outputs = bench.drain();

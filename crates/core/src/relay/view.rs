@@ -72,15 +72,23 @@ impl EventView {
     /// Whether it is on stable storage of the region. That a station has it does not say so: that is told before the record has it.
     #[must_use]
     pub fn is_stored(&self) -> bool {
-        self.row.receipts.iter().any(|receipt| says_stored(receipt.stage))
+        self.row.receipts.iter().any(says_stored)
     }
 
-    /// Whether nothing more is to be done for it: an officer has it or, where none need take it (below P1), the record and a
+    /// The officers who have it and who assist: the acknowledgements, the owner's first once the region's record has said whose it is.
+    #[must_use]
+    pub fn acknowledgements(&self) -> Vec<&Receipt> {
+        let mut all: Vec<_> = self.row.receipts.iter().filter(|receipt| receipt.stage == Stage::Acknowledged).collect();
+        all.sort_by_key(|receipt| receipt.standing);
+        all
+    }
+
+    /// Whether nothing more is to be done for it: an officer has it, by the region's record, or, where none need take it (below P1), the record and a
     /// station have.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         if self.row.sealed.event.class <= Class::P1 {
-            self.furthest() >= Some(Stage::Acknowledged)
+            self.row.receipts.iter().any(|receipt| receipt.stage == Stage::Acknowledged && receipt.is_final())
         } else {
             self.is_stored() && self.furthest() >= Some(Stage::Delivered)
         }
@@ -96,7 +104,7 @@ impl EventView {
     }
 }
 
-/// Whether a receipt of this stage says that the region's record has the event: an acknowledgement is passed on only out of it.
-pub(super) fn says_stored(stage: Stage) -> bool {
-    matches!(stage, Stage::Stored | Stage::Acknowledged)
+/// Whether a receipt says that the region's record has the event: an acknowledgement that is not provisional is passed on only out of it.
+pub(super) fn says_stored(receipt: &Receipt) -> bool {
+    matches!(receipt.stage, Stage::Stored | Stage::Acknowledged) && receipt.is_final()
 }

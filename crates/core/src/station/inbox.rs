@@ -63,7 +63,7 @@ impl Station {
         let Some(held) = self.rows.get_mut(&seq).filter(|held| held.durable) else { return };
         let event = held.row.sealed.event.clone();
         let known = |stage| copy.receipts.iter().any(|r| r.stage == stage && r.by == me);
-        let elsewhere = held.row.owner().is_some_and(|owner| owner.by != me);
+        let elsewhere = held.row.owner().is_some_and(|owner| owner.is_final() && owner.by != me);
         let late = |receipt: &Receipt| receipt.stage == Stage::Acknowledged && elsewhere;
         let own = held.row.receipts.iter().filter(|receipt| receipt.by == me && !late(receipt));
         let forgotten: Vec<Stage> = own.map(|receipt| receipt.stage).filter(|stage| !known(*stage)).collect();

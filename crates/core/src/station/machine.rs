@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::Machine;
+use crate::condition::Conditions;
 use crate::courier::{Courier, Transmit};
 use crate::event::{Class, Text};
 use crate::id::{EventId, NodeName, PathId, PersistSeq};
 use crate::inquiry::Inquiry;
 use crate::keeping::Unkept;
 use crate::lane::Lane;
-use crate::message::{Hello, Message, Resume, WIRE_MINOR};
+use crate::message::{Degraded, Hello, Message, Resume, WIRE_MINOR};
 use crate::path::{Form, PathInfo};
 use crate::probe::{PathHealth, Prober};
-use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage};
+use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage, Standing};
+use crate::station::escalate::Escalations;
 use crate::station::officer::carried_as;
 use crate::station::port::{AckTicket, Acknowledged, Input, Output, Report, StationConfig, Write};
 use crate::station::row::InboxRow;
@@ -42,6 +44,8 @@ pub struct Station {
     pub(super) courier: Courier<(EventId, Stage)>,
     pub(super) paths: BTreeMap<PathId, (NodeName, PathInfo)>,
     pub(super) prober: Prober,
+    conditions: Conditions,
+    pub(super) escalations: Escalations,
     pub(super) unkept: Unkept<u64>,
     pub(super) answers: BTreeMap<PersistSeq, Vec<(AckTicket, Acknowledged)>>,
     pub(super) show_by: BTreeSet<(Timestamp, u64)>,
@@ -64,6 +68,8 @@ impl Station {
             inquiry: Inquiry::default(),
             paths: BTreeMap::new(),
             prober: Prober::default(),
+            conditions: Conditions::default(),
+            escalations: Escalations::default(),
             unkept: Unkept::new(),
             next_persist: 1,
             writing: BTreeMap::new(),
@@ -91,6 +97,18 @@ impl Station {
     #[must_use]
     pub fn nodes(&self) -> BTreeSet<&NodeName> {
         self.paths.values().map(|(node, _)| node).collect()
+    }
+
+    /// The broker nodes that are without a quorum, and what they say of it.
+    #[must_use]
+    pub fn degraded_nodes(&self) -> BTreeMap<&NodeName, &Degraded> {
+        self.conditions.degraded()
+    }
+
+    /// Since when and why the region takes nothing into its record, if that is so of every node that can be reached.
+    #[must_use]
+    pub fn degraded(&self) -> Option<&Degraded> {
+        self.conditions.worst()
     }
 
     /// How each express session does.
@@ -159,11 +177,13 @@ impl Station {
             let hello = Hello { software: self.config.software.clone(), wire_minor: WIRE_MINOR, resume };
             self.send(path, Class::P1, Form::Stream, Message::Hello(hello));
             self.courier.path_up(now.mono, path, info);
+            self.conditions.path_up(path, node.clone());
             self.prober.path_up(now.mono, path, node.clone(), info);
             let open = self.inquiry.newest();
             if !open.is_empty() {
                 self.send(path, Class::P2, Form::Stream, Message::Inquire(open));
             }
+            self.escalate_on(path);
         }
         self.paths.insert(path, (node, info));
         self.probe(now);
@@ -195,10 +215,20 @@ impl Station {
             Message::Event(copy) => self.event(now, path, copy),
             Message::Receipts(receipts) => self.heard(now, receipts),
             Message::Confirmed(stages) => self.confirmed(now, stages),
-            Message::Unknown(ids) => ids.into_iter().for_each(|id| self.unknown(now, id)),
+            Message::Unknown(ids) => ids.into_iter().for_each(|id| {
+                self.escalations.unknown(id);
+                self.unknown(now, id);
+            }),
+            Message::Escalated(event, stations) => self.escalated(event, &stations),
+            Message::Refused(event, why) => self.not_escalated(event, why),
             Message::Mark(resume) => self.mark(path, resume),
             Message::Echo(echo) => self.prober.echo(now, path, echo),
-            Message::Hello(_) | Message::Inquire(_) | Message::Probe(_) | Message::Refused(..) => {}
+            Message::Condition(degraded) => {
+                if let Some(node) = self.conditions.told(path, degraded.clone()) {
+                    self.out.push_back(Output::Report(Report::Condition(node, degraded)));
+                }
+            }
+            Message::Hello(_) | Message::Inquire(_) | Message::Probe(_) | Message::Escalate(_) => {}
         }
     }
 
@@ -290,6 +320,7 @@ impl Station {
             officer: None,
             note: Text::default(),
             skew: self.prober.skew(),
+            standing: Standing::Settled,
         }
     }
 
@@ -313,6 +344,7 @@ impl Machine for Station {
             Input::PathDown(path) => {
                 self.paths.remove(&path);
                 self.prober.path_down(path);
+                self.conditions.path_down(path);
                 self.courier.path_down(now.mono, path);
             }
             Input::Message(path, message) => self.message(now, path, message),
@@ -320,6 +352,9 @@ impl Machine for Station {
             Input::PersistFailed(seq, why) => self.persist_failed(now, seq, &why),
             Input::Displayed(ids) => self.displayed(now, &ids),
             Input::Acknowledge { ticket, event, officer, note } => self.acknowledge(now, ticket, event, officer, note),
+            Input::Escalate { ticket, event, stations, officer, note } => {
+                self.escalate(now, ticket, event, stations, (officer, note));
+            }
         }
         self.dispatch(now);
     }
@@ -330,6 +365,7 @@ impl Machine for Station {
             self.keep(seq);
         }
         self.inquire(now);
+        self.escalate_again(now);
         self.probe(now);
         self.courier.handle_timeout(now.mono);
         self.dispatch(now);
@@ -343,6 +379,7 @@ impl Machine for Station {
             self.inquiry.poll_timeout(),
             self.courier.poll_timeout(),
             self.prober.poll_timeout(),
+            self.escalations.poll_timeout(),
         ];
         timers.into_iter().flatten().min()
     }

@@ -8,7 +8,7 @@ use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SeatId};
 use crate::lane::Lane;
 use crate::message::{EventCopy, Message, Resume};
 use crate::path::PathInfo;
-use crate::receipt::{Receipt, Stage, Trail};
+use crate::receipt::{Receipt, Stage, Standing, Trail};
 use crate::relay::tests_support::{event, seal};
 use crate::time::{Now, Timestamp, WallTime};
 use crate::{Machine, limits};
@@ -105,7 +105,16 @@ fn copy(number: u32, kind: Kind, receipts: Vec<Receipt>) -> Message {
 
 fn receipt(event: EventId, stage: Stage, by: &str) -> Receipt {
     let officer = (stage == Stage::Acknowledged).then(|| Name::new("wang").unwrap());
-    Receipt { event, stage, at: WallTime(1), by: by.parse().unwrap(), officer, note: Text::default(), skew: None }
+    Receipt {
+        event,
+        stage,
+        at: WallTime(1),
+        by: by.parse().unwrap(),
+        officer,
+        note: Text::default(),
+        skew: None,
+        standing: Standing::Settled,
+    }
 }
 
 fn shown(outputs: &[Output]) -> Vec<bool> {
@@ -191,11 +200,44 @@ fn who_came_too_late_learns_whose_it_is_and_stops_saying_it() {
     bench.keep_all(&outputs);
     bench.hear(Message::Confirmed(vec![(alarm, Stage::Delivered)]));
     assert_eq!(bench.station.unconfirmed(), 1);
-    bench.hear(Message::Receipts(vec![receipt(alarm, Stage::Acknowledged, "station/p2/a")]));
+    let theirs = receipt(alarm, Stage::Acknowledged, "station/p2/a");
+    bench.hear(Message::Receipts(vec![theirs.clone()]));
     let row = bench.station.get(&alarm).unwrap();
     assert_eq!(row.owner().unwrap().by, "station/p2/a".parse().unwrap());
+    assert_eq!(bench.station.unconfirmed(), 1, "the region is to know who else went");
+    let me = bench.station.me.clone();
+    let own = Receipt { standing: Standing::Assisting, ..row.said(Stage::Acknowledged, &me).unwrap().clone() };
+    bench.hear(Message::Receipts(vec![theirs, own.clone()]));
+    let row = bench.station.get(&alarm).unwrap();
     assert_eq!((bench.station.unconfirmed(), row.unconfirmed.len()), (0, 0));
+    assert_eq!(row.assisting().collect::<Vec<_>>(), [&own]);
+    assert_eq!(row.owner().unwrap().by, "station/p2/a".parse().unwrap());
     assert!(said(&bench.wait(60_000)).is_empty());
+}
+
+#[test]
+fn what_a_node_without_quorum_took_is_provisional_until_the_record_has_it() {
+    let mut bench = Bench::connected();
+    let alarm = bench.alarm();
+    bench.hear(Message::Confirmed(vec![(alarm, Stage::Delivered)]));
+    let theirs = Receipt { standing: Standing::Provisional, ..receipt(alarm, Stage::Acknowledged, "station/p2/a") };
+    bench.hear(Message::Receipts(vec![theirs.clone()]));
+    assert!(!bench.station.get(&alarm).unwrap().is_finished(), "it may yet be lost with that node");
+    let outputs = bench.take(1, "li");
+    let outputs = bench.keep_all(&outputs);
+    let done = answers(&outputs);
+    let [(1, Ok(done))] = &done[..] else { panic!("{done:?}") };
+    assert_eq!((done.owner.by.to_string(), done.receipt.standing), ("station/p2/a".to_owned(), Standing::Provisional));
+    let me = bench.station.me.clone();
+    let own = bench.station.get(&alarm).unwrap().said(Stage::Acknowledged, &me).unwrap().clone();
+    bench.hear(Message::Receipts(vec![own.clone()]));
+    assert_eq!(bench.station.unconfirmed(), 1, "said until the record has it");
+    // The record has this seat's word first, whatever the clocks say.
+    bench.hear(Message::Confirmed(vec![(alarm, Stage::Acknowledged)]));
+    bench.hear(Message::Receipts(vec![Receipt { standing: Standing::Assisting, ..theirs }]));
+    let row = bench.station.get(&alarm).unwrap();
+    assert_eq!((&row.owner().unwrap().by, row.owner().unwrap().standing), (&me, Standing::Settled));
+    assert_eq!((row.assisting().count(), bench.station.unconfirmed()), (1, 0));
 }
 
 #[test]

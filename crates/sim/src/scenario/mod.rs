@@ -8,6 +8,7 @@ mod deaf;
 mod latency;
 mod mute;
 mod nat;
+mod quorum;
 
 use std::fmt::Display;
 
@@ -69,6 +70,11 @@ pub const ALL: &[Scenario] = &[
         run: mute::run,
     },
     Scenario { name: "nat", about: "a NAT that forgets its mapping every minute, whatever is sent", run: nat::run },
+    Scenario {
+        name: "quorum-lost",
+        about: "ten minutes in which no broker node hears another: press to screen, and what is stored after",
+        run: quorum::run,
+    },
     Scenario {
         name: "clean",
         about: "one alarm on a clean link, acknowledged end to end: bytes on the wire for each path",

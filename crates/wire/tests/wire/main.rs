@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this is tests; clippy sees only the functions marked so")]
 
+mod cluster;
 mod golden;
 mod hostile;
 mod limits;

@@ -62,7 +62,7 @@ async fn is_over(stream: &mut TlsStream<TcpStream>) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_inside_a_frame_costs_the_frame() {
-    let world = World::with_fallback();
+    let world = World::new();
     let (mut broker, addr) = world.broker(|_| {}).await;
     let mut peer = raw_tcp(&world.credentials("relay/school-1/gate"), addr, Lane::Express).await;
     let path = broker.up().await.0;
@@ -87,7 +87,7 @@ async fn what_is_wrong_inside_a_frame_costs_the_frame() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_hides_the_next_frame_costs_the_session_and_nobody_elses() {
-    let world = World::with_fallback();
+    let world = World::new();
     let (mut broker, addr) = world.broker(|config| config.frame_timeout = Duration::from_millis(300)).await;
     let (relay, _handle, honest) = world.relay(addr).await;
     broker.up().await;
@@ -116,7 +116,7 @@ async fn what_hides_the_next_frame_costs_the_session_and_nobody_elses() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_bad_frames_and_noise_cost_the_session() {
-    let world = World::with_fallback();
+    let world = World::new();
     let (mut broker, addr) = world.broker(|_| {}).await;
     let credentials = world.credentials("relay/school-2/gate");
     let mut peer = raw_tcp(&credentials, addr, Lane::Express).await;
@@ -142,7 +142,7 @@ async fn many_bad_frames_and_noise_cost_the_session() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_is_cut_off_in_the_middle_of_a_frame_is_forgiven() {
-    let world = World::with_fallback();
+    let world = World::new();
     let (mut broker, addr) = world.broker(|_| {}).await;
     let mut peer = raw_tcp(&world.credentials("relay/school-1/gate"), addr, Lane::Express).await;
     let path = broker.up().await.0;
@@ -158,7 +158,7 @@ async fn a_peer_that_is_cut_off_in_the_middle_of_a_frame_is_forgiven() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_reads_nothing_costs_its_own_queue() {
-    let world = World::with_fallback();
+    let world = World::new();
     let (mut broker, addr) = world.broker(|_| {}).await;
     let (mut relay, _handle, _) = world.relay(addr).await;
     let honest = broker.up().await.0;
@@ -189,7 +189,7 @@ async fn a_peer_that_reads_nothing_costs_its_own_queue() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn handshakes_that_are_none_are_bounded_and_given_up() {
-    let world = World::with_fallback();
+    let world = World::new();
     let (mut broker, addr) = world
         .broker(|config| {
             config.handshakes = 8;
@@ -227,7 +227,7 @@ async fn handshakes_that_are_none_are_bounded_and_given_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_have_no_session() {
-    let (world, other) = (World::with_fallback(), World::with_fallback());
+    let (world, other) = (World::new(), World::new());
     let (mut broker, addr) = world.broker(|_| {}).await;
     let ours = world.credentials("relay/school-1/gate");
     let theirs = other.credentials("relay/school-1/gate");
@@ -297,7 +297,7 @@ async fn an_expired_certificate_is_flagged_over_tcp_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_node_and_too_many_sessions_of_one_identity_are_bounded_over_tcp_too() {
-    let world = World::with_fallback();
+    let world = World::new();
     let (mut broker, addr) = world
         .broker(|config| {
             config.sessions_per_identity = 2;

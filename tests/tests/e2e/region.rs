@@ -36,6 +36,8 @@ fn others<'a>(name: &str) -> Vec<&'a str> {
 fn stored_alarm(lab: &Lab) -> String {
     let id = lab.press("school-001");
     lab.wait_stage("school-001", &id, "stored", PATIENCE);
+    // The record may have it before the station is back from the node that died.
+    lab.wait_inbox("station-001", std::slice::from_ref(&id), PATIENCE);
     lab.displayed("station-001", &id);
     lab.ack("station-001", &id, "014");
     lab.wait_lamp("school-001", &id, "acknowledged", PATIENCE);
@@ -103,6 +105,7 @@ fn a_lost_quorum_is_said_in_words_and_heals() {
     assert!(shown.contains("DEGRADED"), "{shown}");
     // An alarm reaches the screen all the same.
     let id = lab.press("school-001");
+    lab.wait_inbox("station-001", std::slice::from_ref(&id), PATIENCE);
     lab.displayed("station-001", &id);
     assert!(!in_record(&lab, &first, &id));
     others(&first).iter().for_each(|node| lab.start(node));

@@ -179,9 +179,9 @@ pub fn restore(file: &Path, dir: &Path, name: &Name, addr: &str, seed: u64) -> R
     let mut log = folder.log.clone();
     // A vote as high as the last entry's: the node's first election goes beyond it.
     let vote = Vote::new(last.leader_id.term, store.0);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(io)?;
-    // A thread of its own: whoever calls may be in a runtime already, and one cannot wait inside another.
-    let saved = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(log.save_vote(&vote))).join());
+    // A thread of its own: whoever calls may be in a runtime already, and one can neither wait nor end inside another.
+    let save = || tokio::runtime::Builder::new_current_thread().build()?.block_on(log.save_vote(&vote));
+    let saved = std::thread::scope(|scope| scope.spawn(save).join());
     saved.unwrap_or_else(|_| Err(io::Error::other("the vote could not be written"))).map_err(io)?;
     drop(log);
     folder.wal.close();

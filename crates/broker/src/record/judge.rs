@@ -8,8 +8,9 @@ use huxiao_core::{Span, Timestamp};
 
 /// How long a quorum may be out of sight before the node calls itself degraded. Longer than an election takes.
 pub(crate) const QUORUM_PATIENCE: Span = Span::from_secs(1);
-/// How long a member may be silent before it is named as such.
-pub(crate) const SILENT_AFTER: Span = Span::from_millis(1_500);
+/// How long a member may be silent before it is named as such. Less than [`QUORUM_PATIENCE`], so that the first words about a lost quorum
+/// name those who are missing.
+pub(crate) const SILENT_AFTER: Span = Span::from_millis(900);
 
 /// What a node sees of its region at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use super::convert::{member_in, member_out};
 use super::founding;
 use super::node::Node;
 use super::peers::Urgency;
-use super::service::{fault, not_leader};
+use super::service::{self, fault, not_leader};
 use super::types::{Member, TypeConfig};
 
 /// How long a newcomer may take to get what the others have.
@@ -214,6 +214,10 @@ async fn transfer(node: &Node, name: &Name) -> Result<String, ChangeError> {
 }
 
 async fn introduce(node: &Node, member: &cluster::Member) -> Result<(StoreId, Introduction), ChangeError> {
+    if member.name == node.fixed.name {
+        // No node dials itself.
+        return Ok((node.fixed.store, service::introduction(node)));
+    }
     let way = node.peers().to(member, None, PeerLane::Quick);
     let until = Instant::now() + HAND_OVER;
     loop {

@@ -161,7 +161,16 @@ async fn bring(node: &Arc<Node>, handle: &WeakHandle<Broker>, batch: Vec<Waiting
         let Ok(member) = member_out(&member) else { return };
         let way = node.peers().to(&member, Some(StoreId(leader)), PeerLane::Quick);
         let body = RequestBody::Propose(batch.iter().map(|waiting| waiting.bytes.clone()).collect());
-        match way.ask(body, until.saturating_duration_since(now), Urgency::Record).await {
+        let asked = way.ask(body, until.saturating_duration_since(now), Urgency::Record);
+        let answer = tokio::select! {
+            answer = asked => answer,
+            () = another_leads(node, leader) => {
+                // Whoever was asked is gone, most likely, and so is its answer.
+                batch.iter_mut().for_each(|waiting| waiting.handed = true);
+                continue;
+            }
+        };
+        match answer {
             Ok(AnswerBody::Propose(_)) => return,
             Ok(other) => tracing::error!(error = %way.other_kind(&other), "the leader does not understand a proposal"),
             Err(error) => {
@@ -173,6 +182,13 @@ async fn bring(node: &Arc<Node>, handle: &WeakHandle<Broker>, batch: Vec<Waiting
                 }
             }
         }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Waits until another node than `leader` is known to lead.
+async fn another_leads(node: &Node, leader: u64) {
+    while !node.leads() && node.leader().is_none_or(|(now, _)| now == leader) {
         sleep(LOOK_AGAIN).await;
     }
 }

@@ -186,7 +186,8 @@ impl Watch {
 
     fn ask_the_silent(&mut self, figures: &Figures) {
         for (id, member) in figures.membership_config.nodes() {
-            let heard = self.node.silent_for(*id).is_some_and(|silent| silent < Span::from(SHOW_EVERY));
+            // Half the interval: whoever was heard just before this tick must not be silent for two of them.
+            let heard = self.node.silent_for(*id).is_some_and(|silent| silent < Span::from(SHOW_EVERY / 2));
             let acked = figures.heartbeat.as_ref().is_some_and(|_| self.node.answers(figures, *id));
             let Ok(member) = member_out(member) else { continue };
             if *id == figures.id || heard || acked {

@@ -1,11 +1,11 @@
 //! Without a quorum: what comes in is journalled, what officers do is provisional, and all of it waits for the record.
 //!
 //! Invariant: an event that came in and every statement about it wait until the record (or the archive) has them. They are proposed again when
-//! there is a quorum and every two seconds; commands change nothing the second time.
+//! there is a quorum, soon after it is known that they came to nothing, and every two seconds; commands change nothing the second time.
 
 use crate::broker::machine::{Broker, Pending, seats_of};
 use crate::broker::port::{JournalId, NotCommitted, Output, Report};
-use crate::broker::waiting::{AGAIN_AFTER, Claim, Wait};
+use crate::broker::waiting::{AGAIN_AFTER, AGAIN_IN_DOUBT, AGAIN_SOON, Claim, Wait};
 use crate::event::{Class, Text};
 use crate::id::{EventId, NodeName, PathId};
 use crate::message::{Degraded, Message, Refusal};
@@ -276,6 +276,11 @@ impl Broker {
         let Some(wait) = self.wait_mut(&claim) else { return };
         wait.proposed = None;
         self.journal(&claim);
+        if self.condition.is_none() {
+            // An election, most often: as soon as it is over, the record can have it.
+            let soon = now.mono + if *why == NotCommitted::NoQuorum { AGAIN_SOON } else { AGAIN_IN_DOUBT };
+            self.waiting.again_at = Some(self.waiting.again_at.map_or(soon, |at| at.min(soon)));
+        }
         if let (Some(id), NotCommitted::Failed(_) | NotCommitted::Shed) = (command.event(), why) {
             self.report(Report::NotStored(id, why.to_string()));
         }

@@ -13,6 +13,10 @@ use crate::time::{Span, Timestamp};
 
 /// How often what waits is proposed again.
 pub(super) const AGAIN_AFTER: Span = Span::from_secs(2);
+/// How soon what nobody took, for want of a leader, is proposed again.
+pub(super) const AGAIN_SOON: Span = Span::from_millis(100);
+/// How soon what a leader may or may not have taken is proposed again: a leader that goes on leaves repeats out, a new one needs it.
+pub(super) const AGAIN_IN_DOUBT: Span = Span::from_millis(500);
 
 /// What a command wants to be true of the record. Commands with the same claim are repeats of each other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use huxiao_core::broker::{Broker, ProvinceConfig, ProvinceView};
-use huxiao_core::{Class, Lane, Name, NodeName, Span, WallTime};
+use huxiao_core::{Class, Identity, Lane, Name, NodeName, Span, WallTime};
 use huxiao_link::{DialHandle, Expect, Link, Target, Uplink};
 use huxiao_runtime::clock::Clock;
 use huxiao_runtime::config::{Address, Config, Key, Kind};
@@ -79,6 +79,16 @@ impl Levels {
             nodes: config.addresses("province.nodes").iter().map(ToString::to_string).collect(),
             accepted: config.names("regions.accepted").into_iter().collect(),
         })
+    }
+
+    /// Whom this node has sessions with: relays, stations, the nodes of the province above it and of the regions below it.
+    pub(crate) fn acceptance(&self) -> impl Fn(&Identity) -> bool + Send + Sync + use<> {
+        let mut brokers = self.accepted.clone();
+        brokers.extend(self.province.as_ref().map(|province| province.region.clone()));
+        move |identity| match &identity.node {
+            NodeName::Relay(_) | NodeName::Station(_) => true,
+            NodeName::Broker { region, .. } => brokers.contains(region),
+        }
     }
 
     /// Keeps sessions to all nodes of the province, for as long as the handles live.

@@ -22,7 +22,7 @@ mod tests;
 
 use huxiao_core::broker::{Broker, BrokerConfig, Input};
 use huxiao_core::{NodeName, Role};
-use huxiao_link::LinkEvent;
+use huxiao_link::{LinkConfig, LinkEvent};
 use huxiao_pki::Validity;
 use huxiao_runtime::config::{Address, Config, Key, Kind};
 use huxiao_runtime::drive;
@@ -116,7 +116,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     };
     let levels = Levels::read(&base.config, &region).map_err(StartError::Role)?;
     let (handle, inbox) = drive::channel();
-    let (link, events) = base.link(&[Role::Relay, Role::Station, Role::Broker])?;
+    let (link, events) = base.link(LinkConfig::new(levels.acceptance()))?;
     let (journal, kept) = Journal::open(base.store.clone())?;
     let archive =
         Archive::open(base.store.clone(), &base.config.path("data.dir").join("archive"), !opened.losses.is_empty())

@@ -132,6 +132,9 @@ impl Link {
         }
         // Close frames leave with the next turn of each endpoint's task.
         sleep(LOOK_EVERY).await;
+        // Whoever still holds this link, and be it the service that this link holds, keeps neither its sockets nor itself by that.
+        peers.serve_nobody();
+        self.shared.forget_endpoints();
     }
 }
 

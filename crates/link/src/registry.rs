@@ -249,6 +249,11 @@ impl Shared {
     pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
         lock(&self.endpoints).clone()
     }
+
+    /// Lets go of the listening endpoints: their addresses are free once nobody else holds them.
+    pub(crate) fn forget_endpoints(&self) {
+        lock(&self.endpoints).clear();
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use huxiao_core::relay::{Relay, RelayConfig};
 use huxiao_core::{NodeName, Role, limits};
-use huxiao_link::{Expect, LinkEvent};
+use huxiao_link::{Expect, LinkConfig, LinkEvent};
 use huxiao_runtime::config::{Config, Key, Kind};
 use huxiao_runtime::drive;
 use huxiao_runtime::health::Relevance;
@@ -85,7 +85,7 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
         return Err(StartError::Role("the certificate is not a relay's".to_owned()));
     };
     let rows = outbox::read(&base.store)?;
-    let (link, events) = base.link(&[Role::Broker])?;
+    let (link, events) = base.link(LinkConfig::accepting(&[Role::Broker]))?;
     let expect = Expect::broker(base.region("relay.region")?);
     let dials = Dials::default();
     let ingredients = Ingredients {

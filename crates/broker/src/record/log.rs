@@ -276,6 +276,7 @@ impl<D: LogDisk> LogStore<D> {
     }
 
     /// The last entry, or the last that was purged.
+    #[cfg(test)]
     pub(crate) fn last(&self) -> Option<LogId> {
         self.lock().last()
     }

@@ -82,11 +82,6 @@ impl Progress {
         self.lock().record
     }
 
-    /// The members, by the last entry about them that was applied.
-    pub(crate) fn membership(&self) -> StoredMembership {
-        self.lock().membership.clone()
-    }
-
     /// Why the record stopped here, in words, if it did: the node must end and say so.
     pub(crate) fn fault(&self) -> Option<String> {
         self.lock().fault.clone()

@@ -170,10 +170,13 @@ impl Disk {
         let health = self.latest();
         let mut syncs = self.syncs.lock().unwrap_or_else(PoisonError::into_inner).clone();
         syncs.sort_unstable();
+        let held = self.log.size();
         let p99 = syncs.len().checked_sub(1 + syncs.len() / SYNCS).and_then(|at| syncs.get(at));
         WalJson {
             bytes: health.bytes,
             segments: health.segments,
+            entries: held.entries,
+            entry_bytes: held.bytes,
             free: health.free,
             low: health.low,
             sync_p99_ms: p99.map(|span| span.as_secs_f64() * 1e3),

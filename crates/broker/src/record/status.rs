@@ -85,6 +85,10 @@ pub struct WalJson {
     pub bytes: u64,
     /// Files that it is in.
     pub segments: u64,
+    /// Entries that the log still holds.
+    pub entries: usize,
+    /// Bytes of their commands, which are in memory too.
+    pub entry_bytes: usize,
     /// Bytes free on its file system.
     pub free: u64,
     /// Whether space is so short that only P0 is taken.

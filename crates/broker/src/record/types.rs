@@ -52,8 +52,6 @@ impl fmt::Display for Member {
 
 /// One entry of the log: a command, a membership, or a new leader's blank.
 pub(crate) type Entry = alias::EntryOf<TypeConfig>;
-/// What an entry carries.
-pub(crate) type Payload = alias::PayloadOf<TypeConfig>;
 /// An entry's place, and the leader that put it there.
 pub(crate) type LogId = alias::LogIdOf<TypeConfig>;
 /// Whom this node follows or has voted for.

@@ -53,6 +53,11 @@ impl Peers {
         *lock(&self.serving) = Some(Arc::new(Serving { accept, service }));
     }
 
+    /// Lets go of the service: from now on no peer is taken in.
+    pub(crate) fn serve_nobody(&self) {
+        *lock(&self.serving) = None;
+    }
+
     /// Who answers `peer`, if anybody does.
     pub(super) fn serving(&self, peer: &Peer) -> Option<Arc<Serving>> {
         let serving = lock(&self.serving).clone()?;

@@ -96,13 +96,13 @@ impl Base {
         }
     }
 
-    /// Opens the node's link for sessions with nodes of the `accepted` roles.
+    /// Opens the node's link for sessions with the nodes that `config` accepts.
     ///
     /// # Errors
     /// [`StartError::Link`].
-    pub fn link(&self, accepted: &'static [Role]) -> Result<(Link, EventReceiver), StartError> {
+    pub fn link(&self, config: LinkConfig) -> Result<(Link, EventReceiver), StartError> {
         let (events, received) = huxiao_link::events();
-        let link = Link::new(self.credentials.clone(), LinkConfig::accepting(accepted), events)?;
+        let link = Link::new(self.credentials.clone(), config, events)?;
         Ok((link, received))
     }
 

@@ -276,9 +276,14 @@ impl Broker {
         let Some(wait) = self.wait_mut(&claim) else { return };
         wait.proposed = None;
         self.journal(&claim);
-        if self.condition.is_none() {
-            // An election, most often: as soon as it is over, the record can have it.
-            let soon = now.mono + if *why == NotCommitted::NoQuorum { AGAIN_SOON } else { AGAIN_IN_DOUBT };
+        let soon = match why {
+            NotCommitted::NoQuorum => Some(AGAIN_SOON),
+            NotCommitted::Unknown => Some(AGAIN_IN_DOUBT),
+            NotCommitted::Shed | NotCommitted::Failed(_) => None,
+        };
+        // An election, most often: as soon as it is over, the record can have it.
+        if let Some(soon) = soon.filter(|_| self.condition.is_none()) {
+            let soon = now.mono + soon;
             self.waiting.again_at = Some(self.waiting.again_at.map_or(soon, |at| at.min(soon)));
         }
         if let (Some(id), NotCommitted::Failed(_) | NotCommitted::Shed) = (command.event(), why) {

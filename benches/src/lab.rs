@@ -79,7 +79,7 @@ impl Lab {
     ///
     /// # Errors
     /// The program failed, with the last it said.
-    pub(crate) fn start(program: &Path, scratch: &Path, site: Site<'_>) -> Result<Self, BenchError> {
+    pub(crate) fn start(program: &Path, scratch: &Path, site: &Site<'_>) -> Result<Self, BenchError> {
         let made = Made::new(program, scratch, site.clone())?;
         let mut lab = Self { brokers: made.run("broker")?, station: made.one("station")?, relay: made.one("relay")? };
         for broker in &mut lab.brokers {

@@ -44,7 +44,7 @@ impl Switch {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let hub = Namespace::new(number, "hub")?;
         hub.ip("link add hub type bridge\nlink set hub up\n")?;
-        let mut switch = Self { hosts: Vec::new(), hub: hub };
+        let mut switch = Self { hosts: Vec::new(), hub };
         for (at, last) in (0..hosts).zip(FIRST..) {
             // Each switch has namespaces of its own, so all may have the same subnet.
             let ip = Ipv4Addr::new(10, 78, 0, last);

@@ -71,7 +71,7 @@ pub(crate) fn measure(
     program: &Path,
     report: &mut Report,
 ) -> Result<(), BenchError> {
-    let lab = Lab::start(program, scratch.path(), Site::loopback(1)?)?;
+    let lab = Lab::start(program, scratch.path(), &Site::loopback(1)?)?;
     idle::measure(lab.relay_id(), extent.idle, report)?;
     let mut ours = Alarms::open(&lab)?;
     let mut theirs = Mosquitto::start(scratch)?;

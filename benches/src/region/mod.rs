@@ -94,7 +94,7 @@ fn measure(extent: Extent, scratch: &Scratch, program: &Path, report: &mut Repor
         crate::say(&format!("a region of {nodes}: receipts …"));
         let folder = scratch.path().join(format!("of-{nodes}"));
         std::fs::create_dir_all(&folder).map_err(|error| BenchError::answer("the folder", error.to_string()))?;
-        let mut lab = Lab::start(program, &folder, Site::loopback(nodes)?)?;
+        let mut lab = Lab::start(program, &folder, &Site::loopback(nodes)?)?;
         cluster::await_sound(&lab)?;
         receipts(extent, scratch, &lab, nodes, report)?;
         if nodes > 1 {

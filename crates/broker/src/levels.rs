@@ -283,7 +283,8 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_told_under_its_key() {
-        let cases: [(&[(&str, &str)], &str, &str); 6] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+        let cases: [Case<'_>; 6] = [
             (&[("province.nodes", "p1.example:7443")], "province.region", "certificates name it"),
             (&[("province.region", "gx")], "province.nodes", "at least one"),
             (&[("province.region", "g x"), ("province.nodes", "p1:1")], "province.region", "letters"),

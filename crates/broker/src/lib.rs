@@ -20,12 +20,14 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use huxiao_core::broker::{Broker, BrokerConfig, Input};
 use huxiao_core::{NodeName, Role};
-use huxiao_link::{LinkConfig, LinkEvent};
+use huxiao_link::{DialHandle, LinkConfig, LinkEvent};
 use huxiao_pki::Validity;
 use huxiao_runtime::config::{Address, Config, Key, Kind};
-use huxiao_runtime::drive;
+use huxiao_runtime::drive::{self, Handle};
 use huxiao_runtime::health::Relevance;
 use huxiao_runtime::host::{Base, COMMON_KEYS, Feed, Host, Running, StartError, join_keys};
 
@@ -118,9 +120,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let (handle, inbox) = drive::channel();
     let (link, events) = base.link(LinkConfig::new(levels.acceptance()))?;
     let (journal, kept) = Journal::open(base.store.clone())?;
-    let archive =
-        Archive::open(base.store.clone(), &base.config.path("data.dir").join("archive"), !opened.losses.is_empty())
-            .map_err(|error| StartError::Role(error.to_string()))?;
+    let archive = open_archive(&base, !opened.losses.is_empty())?;
     let snapshots = SnapshotDesk::default();
     let around = Surroundings {
         link: link.clone(),
@@ -160,14 +160,8 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let context = status::Context::new(&base, link.clone(), region.clone(), opened.losses);
     let router = api::router(handle.clone(), context).merge(cluster_api::router(region.clone()));
     let inbox = inbox.fed_by(Feed::new(events, translate));
+    watch(&mut base, &handle, levels.province.as_ref().map(|_| province.clone()));
     let shutdown = base.host.shutdown.clone();
-    let routes = base.health.check("routes", Relevance::Told);
-    base.spawn(status::watch(handle.clone(), routes, base.host.clock.clone(), shutdown.clone()));
-    if levels.province.is_some() {
-        let check = base.health.check("province", Relevance::Told);
-        let clock = base.host.clock.clone();
-        base.spawn(levels::watch(handle.clone(), check, province.clone(), clock, shutdown.clone()));
-    }
     base.spawn(fill::run(region, archive, handle.downgrade(), shutdown.clone()));
     let check = base.health.check("record", Relevance::Ready);
     check.degraded("the region's leader is not known yet");
@@ -186,6 +180,22 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     };
     let running = base.run(link, machine, shell, (handle, inbox), router).await?;
     Ok(running.listening(quic).dialling(province).reloading(Box::new(reload)))
+}
+
+fn open_archive(base: &Base, doubtful: bool) -> Result<Archive, StartError> {
+    let dir = base.config.path("data.dir").join("archive");
+    Archive::open(base.store.clone(), &dir, doubtful).map_err(|error| StartError::Role(error.to_string()))
+}
+
+/// Sets going what keeps people and metrics told of the node, and of the province if there is one above it.
+fn watch(base: &mut Base, handle: &Handle<Broker>, province: Option<Arc<Vec<DialHandle>>>) {
+    let (clock, shutdown) = (base.host.clock.clone(), base.host.shutdown.clone());
+    let routes = base.health.check("routes", Relevance::Told);
+    base.spawn(status::watch(handle.clone(), routes, clock.clone(), shutdown.clone()));
+    if let Some(province) = province {
+        let check = base.health.check("province", Relevance::Told);
+        base.spawn(levels::watch(handle.clone(), check, province, clock, shutdown));
+    }
 }
 
 /// Makes the record of the node that `config` is for from a backup: a new record, whose only member is this node. The node must not run, and

@@ -32,7 +32,7 @@ pub(crate) fn read(config: &Config, own: &Name) -> Result<Configured, Vec<(&'sta
     for text in config.texts("broker.peers") {
         match peer(&text) {
             Ok((name, _)) if nodes.contains_key(&name) => {
-                mistakes.push(("broker.peers", format!("{name} stands there twice")))
+                mistakes.push(("broker.peers", format!("{name} stands there twice")));
             }
             Ok((_, addr)) if nodes.values().any(|other| *other == addr) => {
                 mistakes

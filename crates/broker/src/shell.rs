@@ -89,7 +89,7 @@ fn hand_over(archive: Archive, snapshots: SnapshotDesk, ticket: SnapshotTicket, 
             match flushed.await {
                 Ok(Ok(())) => return snapshots.deliver(ticket, state),
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "the archive is not on disk yet; a snapshot of the record waits for it")
+                    tracing::warn!(%error, "the archive is not on disk yet; a snapshot of the record waits for it");
                 }
                 Err(_) => return snapshots.refuse(ticket),
             }

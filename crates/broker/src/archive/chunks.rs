@@ -45,7 +45,7 @@ impl Chunks {
                     list.insert(chunk.numbers().0, chunk);
                 }
                 Ok(_) => {
-                    tracing::error!(path = %path.display(), "this file of the archive has another name or size than it should")
+                    tracing::error!(path = %path.display(), "this file of the archive has another name or size than it should");
                 }
                 Err(error) => {
                     tracing::error!(path = %path.display(), %error, "a file of the archive cannot be used; its events are fetched again");

@@ -309,11 +309,11 @@ impl Archive {
         puts.push(Put { key: RUNS, value: runs.encode(), black_box: false });
         let archive = self.clone();
         // Not under the lock: a store that refuses does so at once, on this thread.
-        self.store.commit(Batch { puts, deletes, high: 0, class: CLASS }, move |done| archive.settle(runs, done));
+        self.store.commit(Batch { puts, deletes, high: 0, class: CLASS }, move |done| archive.settle(runs, &done));
     }
 
     /// Notes how the batch under way ended, tells who waited for it, and begins the next.
-    fn settle(&self, runs: Runs, done: Result<(), CommitError>) {
+    fn settle(&self, runs: Runs, done: &Result<(), CommitError>) {
         let mut inner = self.inner();
         inner.busy = false;
         let count = std::mem::take(&mut inner.under_way);

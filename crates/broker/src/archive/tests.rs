@@ -75,8 +75,7 @@ fn entries_of_any_size_come_back_by_number_and_by_id() {
     }
     assert_eq!(archive.last(), 8);
     flush(&archive).unwrap();
-    drop(archive.clone());
-    archive.store.clone().close();
+    archive.store.close();
     let archive = open_in(dir.path()).unwrap();
     for (number, id, bytes) in &all {
         assert_eq!(archive.get(*id).unwrap(), Some((*number, bytes.clone())), "{number}");
@@ -94,7 +93,7 @@ fn a_gap_is_known_over_a_start_and_can_be_filled() {
     let archive = open_in(dir.path()).unwrap();
     fill(&archive, (1..=10).chain(50..=60));
     assert_eq!(archive.missing(60), Some((11, 49)));
-    archive.store.clone().close();
+    archive.store.close();
     for doubtful in [false, true] {
         let archive = Archive::open(store(dir.path()), &dir.path().join("chunks"), doubtful).unwrap();
         assert_eq!((archive.missing(60), archive.last()), (Some((11, 49)), 60));

@@ -152,7 +152,7 @@ impl Region {
             let way = self.node.peers().to(&member, Some(StoreId(*id)), PeerLane::Heavy);
             match way.ask(RequestBody::Archive { after, limit }, WITHIN, Urgency::Other).await {
                 Ok(AnswerBody::Archive(part)) if part.rows.is_empty() => {
-                    whys.push(format!("{} has none of them", way.name()))
+                    whys.push(format!("{} has none of them", way.name()));
                 }
                 Ok(AnswerBody::Archive(part)) => return Ok(part.rows),
                 Ok(other) => whys.push(way.other_kind(&other).to_string()),

@@ -39,7 +39,7 @@ pub struct Station {
     pub(super) by_id: BTreeMap<EventId, u64>,
     /// Rows that may leave when room is needed.
     pub(super) removable: BTreeSet<u64>,
-    /// Alarms that no officer has taken.
+    /// Alarms that no officer has taken, and those of which the record has not said who has.
     pub(super) inquiry: Inquiry,
     pub(super) courier: Courier<(EventId, Stage)>,
     pub(super) paths: BTreeMap<PathId, (NodeName, PathInfo)>,
@@ -124,7 +124,8 @@ impl Station {
 
     /// Alarms (P0, P1) that no officer has taken, oldest first.
     pub fn unacknowledged(&self) -> impl Iterator<Item = &InboxRow> {
-        self.inquiry.numbers().filter_map(|seq| self.rows.get(&seq)).map(|held| &held.row)
+        let open = self.inquiry.numbers().filter_map(|seq| self.rows.get(&seq)).map(|held| &held.row);
+        open.filter(|row| !row.is_finished())
     }
 
     fn restore(&mut self, now: Now, mut row: InboxRow) {
@@ -158,13 +159,12 @@ impl Station {
     /// Files a row under what is still to be done for it.
     pub(super) fn file(&mut self, now: Now, seq: u64) {
         let Some(held) = self.rows.get(&seq) else { return };
-        let finished = held.row.is_finished();
-        if finished {
-            self.inquiry.remove(seq);
-        } else {
+        if held.row.is_open() {
             self.inquiry.add(now.mono, seq, held.row.sealed.event.id);
+        } else {
+            self.inquiry.remove(seq);
         }
-        if finished && held.durable && held.row.unconfirmed.is_empty() {
+        if held.row.is_finished() && held.durable && held.row.unconfirmed.is_empty() {
             self.removable.insert(seq);
         } else {
             self.removable.remove(&seq);

@@ -241,6 +241,27 @@ fn what_a_node_without_quorum_took_is_provisional_until_the_record_has_it() {
 }
 
 #[test]
+fn whether_another_officer_assists_is_asked_about_by_the_one_who_has_the_alarm() {
+    let asks = |outputs: &[Output]| outputs.iter().any(|o| matches!(o, Output::Send(_, _, _, Message::Inquire(_))));
+    let mut bench = Bench::connected();
+    let alarm = bench.alarm();
+    let theirs = Receipt { standing: Standing::Provisional, ..receipt(alarm, Stage::Acknowledged, "station/p2/a") };
+    let outputs = bench.take(1, "li");
+    bench.keep_all(&outputs);
+    bench.hear(Message::Receipts(vec![theirs.clone()]));
+    bench.hear(Message::Confirmed(vec![(alarm, Stage::Delivered), (alarm, Stage::Acknowledged)]));
+    assert_eq!(bench.station.unacknowledged().count(), 0, "it is this seat's");
+    // The region healed while this seat was away: what it said of the other officer then was missed.
+    let row = bench.station.get(&alarm).unwrap().clone();
+    let mut bench = Bench::new(vec![row]);
+    assert!(asks(&bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)))));
+    assert!(asks(&bench.wait(10_000)) && bench.station.unacknowledged().count() == 0);
+    bench.hear(Message::Receipts(vec![Receipt { standing: Standing::Assisting, ..theirs }]));
+    assert_eq!(bench.station.get(&alarm).unwrap().assisting().count(), 1);
+    assert!(!asks(&bench.wait(30_000)), "there is nothing more to ask");
+}
+
+#[test]
 fn ack_survives_a_restart_and_the_broker_forgetting() {
     let mut bench = Bench::connected();
     let alarm = bench.alarm();

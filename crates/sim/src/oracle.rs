@@ -158,7 +158,8 @@ impl World {
             _ => false,
         };
         if !self.brokers[at].replica.journal.values().any(holds) {
-            let what = format!("{id}: node {at} said that it has {} on its disk, and has not", receipt.stage);
+            let what =
+                format!("{id}: node {at} said that it has {} by {} on its disk, and has not", receipt.stage, receipt.by);
             return Err(Failure::of(Check::Durable, id, what));
         }
         if self.ledger.journalled.insert((id, receipt.stage, receipt.by.clone())) {

@@ -1,0 +1,168 @@
+//! A node that is without a quorum, and one that has it again.
+
+use super::*;
+
+/// The node is without a quorum, and says so when it is asked for anything.
+fn degraded() -> Degraded {
+    Degraded { since: WallTime(7), why: Text::new("only 1 of 3 nodes answers").unwrap() }
+}
+
+impl Bench {
+    /// What was proposed comes to nothing, and what is to be journalled is. What was sent meanwhile is there to be looked at.
+    fn journal(&mut self) {
+        let mut sent = Vec::new();
+        for command in std::mem::take(&mut self.proposals) {
+            self.step(Input::NotCommitted { command, why: NotCommitted::NoQuorum });
+            sent.append(&mut self.sent);
+        }
+        for (id, _) in self.journal.clone() {
+            self.step(Input::Journalled(id));
+            sent.append(&mut self.sent);
+        }
+        self.sent = sent;
+    }
+
+    fn receipts_to(&self, path: PathId) -> Vec<Receipt> {
+        let to = self.sent.iter().filter(|(to, ..)| *to == path);
+        to.flat_map(|(.., m)| if let Message::Receipts(all) = m { all.clone() } else { vec![] }).collect()
+    }
+
+    fn standings_to(&self, path: PathId, stage: Stage) -> Vec<Standing> {
+        self.receipts_to(path).iter().filter(|receipt| receipt.stage == stage).map(|receipt| receipt.standing).collect()
+    }
+}
+
+#[test]
+fn without_a_quorum_an_alarm_reaches_its_officer_and_both_hear_that_it_is_not_in_the_record() {
+    let mut bench = Bench::started();
+    let (one, two) = (seat("p1", "a"), seat("p2", "a"));
+    bench.greet(PathId(2), &one, None);
+    bench.greet(PathId(3), &two, None);
+    bench.step(Input::Quorum(Some(degraded())));
+    for path in [RELAY, PathId(2), PathId(3)] {
+        assert!(bench.was_sent(path, &Message::Condition(Some(degraded()))));
+    }
+    let event = bench.raise(1, Kind::Panic);
+    assert_eq!(bench.events_to(PathId(2)), [event], "the express lane waits for no quorum");
+    bench.journal();
+    assert_eq!(bench.standings_to(RELAY, Stage::Received), [Standing::Provisional]);
+    assert!(bench.stages_to(RELAY).iter().all(|stage| *stage < Stage::Stored), "nothing is stored");
+    bench.say(PathId(2), &one, event, Stage::Acknowledged);
+    assert!(bench.stages_to(RELAY).is_empty(), "it is on no disk yet");
+    bench.journal();
+    for path in [RELAY, PathId(2), PathId(3)] {
+        assert_eq!(bench.standings_to(path, Stage::Acknowledged), [Standing::Provisional], "{path:?}");
+    }
+    assert!(!bench.was_sent(PathId(2), &Message::Confirmed(vec![(event, Stage::Acknowledged)])));
+    // The quorum is back: the journal enters the record, and is empty.
+    bench.step(Input::Quorum(None));
+    assert!(bench.was_sent(RELAY, &Message::Condition(None)));
+    assert_eq!(bench.proposals.len(), 2);
+    bench.commit();
+    assert_eq!(bench.standings_to(RELAY, Stage::Acknowledged), [Standing::Settled]);
+    assert!(bench.stages_to(RELAY).contains(&Stage::Stored));
+    assert!(bench.was_sent(PathId(2), &Message::Confirmed(vec![(event, Stage::Acknowledged)])));
+    assert!(bench.journal.is_empty() && bench.broker.waiting() == 0);
+}
+
+#[test]
+fn what_a_node_without_quorum_journalled_is_there_after_it_started_anew() {
+    let mut bench = Bench::started();
+    bench.step(Input::Quorum(Some(degraded())));
+    let event = bench.raise(1, Kind::Panic);
+    bench.journal();
+    let (journal, record) = (bench.journal.clone(), bench.broker.record().clone());
+    let config =
+        BrokerConfig { region: name("r1"), node: name("n1"), province: None, seed: 2, software: "test".to_owned() };
+    let index = bench.index;
+    let mut bench = Bench { broker: Broker::new(config, plan(), record, journal.clone()), index, ..Bench::started() };
+    bench.journal = journal;
+    bench.drain();
+    assert!(matches!(bench.proposals[..], [Command::Admit(_)]));
+    bench.up(RELAY, NodeName::Relay(relay_id()));
+    bench.hear(RELAY, Message::Inquire(vec![event]));
+    assert_eq!(bench.standings_to(RELAY, Stage::Received), [Standing::Provisional]);
+    bench.greet(PathId(2), &seat("p1", "a"), None);
+    assert_eq!(bench.events_to(PathId(2)), [event]);
+    bench.commit();
+    assert!(bench.stages_to(RELAY).contains(&Stage::Stored) && bench.journal.is_empty());
+}
+
+#[test]
+fn a_journal_that_does_not_take_it_says_nothing_and_is_asked_again() {
+    let mut bench = Bench::started();
+    bench.step(Input::Quorum(Some(degraded())));
+    bench.raise(1, Kind::Panic);
+    let (row, _) = bench.journal.remove(0);
+    bench.step(Input::JournalFailed(row, "no space".to_owned()));
+    assert!(bench.sent.is_empty());
+    assert!(matches!(bench.reports.last(), Some(Report::NotStored(..))));
+    bench.wait(2_500);
+    assert_eq!(bench.journal.len(), 1);
+    assert_ne!(bench.journal[0].0, row, "a row's number is not used twice");
+}
+
+#[test]
+fn a_condition_that_was_overtaken_is_told_again_with_the_next_probe() {
+    let mut bench = Bench::started();
+    bench.step(Input::Quorum(Some(degraded())));
+    bench.step(Input::Quorum(None));
+    bench.hear(RELAY, Message::Probe(1));
+    assert!(bench.was_sent(RELAY, &Message::Condition(None)));
+    bench.hear(RELAY, Message::Probe(2));
+    assert!(!bench.was_sent(RELAY, &Message::Condition(None)), "once is enough");
+    bench.step(Input::Quorum(Some(degraded())));
+    bench.up(PathId(9), NodeName::Station(seat("p1", "a")));
+    assert!(bench.was_sent(PathId(9), &Message::Condition(Some(degraded()))));
+}
+
+#[test]
+fn who_takes_what_the_record_has_given_away_hears_whose_it_is_and_the_school_nothing() {
+    let mut bench = Bench::started();
+    let (one, two) = (seat("p1", "a"), seat("p2", "a"));
+    bench.hear(RELAY, Message::Hello(Hello { software: String::new(), wire_minor: 3, resume: None }));
+    bench.greet(PathId(2), &one, None);
+    bench.greet(PathId(3), &two, None);
+    let event = bench.raise(1, Kind::Panic);
+    bench.commit();
+    bench.say(PathId(2), &one, event, Stage::Acknowledged);
+    bench.commit();
+    bench.step(Input::Quorum(Some(degraded())));
+    bench.say(PathId(3), &two, event, Stage::Acknowledged);
+    bench.journal();
+    let owners = |bench: &Bench, path| -> Vec<_> {
+        bench.receipts_to(path).into_iter().map(|receipt| (receipt.by, receipt.standing)).collect()
+    };
+    let (one, two) = (NodeName::Station(one), NodeName::Station(two));
+    let told = [(one, Standing::Settled), (two.clone(), Standing::Provisional)];
+    assert_eq!(owners(&bench, PathId(3)), told);
+    assert!(owners(&bench, RELAY).iter().all(|(by, _)| *by != two), "{:?}", owners(&bench, RELAY));
+}
+
+#[test]
+fn a_provisional_answer_is_carried_to_the_school_no_longer_when_the_record_names_another() {
+    let mut bench = Bench::started();
+    let (one, two) = (seat("p1", "a"), seat("p2", "a"));
+    bench.hear(RELAY, Message::Hello(Hello { software: String::new(), wire_minor: 3, resume: None }));
+    bench.greet(PathId(2), &one, None);
+    let event = bench.raise(1, Kind::Panic);
+    bench.commit();
+    bench.step(Input::Quorum(Some(degraded())));
+    bench.say(PathId(2), &one, event, Stage::Acknowledged);
+    bench.journal();
+    bench.wait(1_000);
+    assert!(bench.standings_to(RELAY, Stage::Acknowledged).contains(&Standing::Provisional), "until the relay has it");
+    // On the other side of the cut somebody else was first, by the log.
+    bench.proposals = vec![
+        Command::Note(receipt(event, Stage::Acknowledged, &two)),
+        Command::Note(receipt(event, Stage::Acknowledged, &one)),
+    ];
+    bench.commit();
+    let mut told = bench.standings_to(RELAY, Stage::Acknowledged);
+    told.dedup();
+    assert_eq!(told, [Standing::Settled, Standing::Assisting]);
+    bench.wait(5_000);
+    let mut told = bench.receipts_to(RELAY);
+    told.retain(|receipt| receipt.stage == Stage::Acknowledged);
+    assert!(!told.is_empty() && told.iter().all(|receipt| receipt.is_final()), "{told:?}");
+}

@@ -47,6 +47,13 @@ impl Broker {
         self.send(path, Class::P1, form, Message::Condition(self.condition.clone()));
     }
 
+    /// A peer has greeted: what it need know of this node's condition, it is told.
+    pub(super) fn tell_if_degraded(&mut self, path: PathId) {
+        if self.condition.is_some() {
+            self.tell_condition(path, Form::Stream);
+        }
+    }
+
     /// All that waits, in the order in which it is to be proposed: events before what is said of them, alarms before the rest.
     fn claims(&self) -> Vec<Claim> {
         let mut events: Vec<(Class, EventId)> =

@@ -21,7 +21,7 @@ impl Station {
         if let Some(seq) = self.by_id.get(&id).copied() {
             self.out.push_back(Output::Report(Report::Duplicate(id)));
             self.say_again(now, path, seq, &copy);
-            return self.heard(now, copy.receipts);
+            return self.heard(now, path, copy.receipts);
         }
         let reserve = if event.class <= Class::P1 { limits::INBOX_RESERVED_FOR_ALARMS } else { 0 };
         if self.rows.len() >= limits::INBOX_EVENTS + reserve && !self.make_room() {

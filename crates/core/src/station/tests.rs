@@ -215,6 +215,26 @@ fn who_came_too_late_learns_whose_it_is_and_stops_saying_it() {
     assert!(said(&bench.wait(60_000)).is_empty());
 }
 
+/// Before minor 3, whoever came too late was told whose it is, and nothing else.
+#[test]
+fn an_answer_that_an_older_region_has_no_place_for_is_not_said_for_ever() {
+    let hello = |wire_minor| Message::Hello(crate::Hello { software: String::new(), wire_minor, resume: None });
+    for (minor, waits) in [(2, 0), (3, 1)] {
+        let mut bench = Bench::connected();
+        bench.hear(hello(minor));
+        let alarm = bench.alarm();
+        let outputs = bench.take(1, "li");
+        bench.keep_all(&outputs);
+        bench.hear(Message::Confirmed(vec![(alarm, Stage::Delivered)]));
+        bench.hear(Message::Receipts(vec![receipt(alarm, Stage::Acknowledged, "station/p2/a")]));
+        assert_eq!(bench.station.unconfirmed(), waits, "minor {minor}");
+        assert_eq!(said(&bench.wait(60_000)).is_empty(), waits == 0, "minor {minor}");
+        let row = bench.station.get(&alarm).unwrap();
+        assert_eq!(row.owner().unwrap().by, "station/p2/a".parse().unwrap());
+        assert_eq!(row.assisting().count(), 1 - waits, "minor {minor}");
+    }
+}
+
 #[test]
 fn what_a_node_without_quorum_took_is_provisional_until_the_record_has_it() {
     let mut bench = Bench::connected();

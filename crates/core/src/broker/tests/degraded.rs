@@ -35,6 +35,7 @@ impl Bench {
 #[test]
 fn without_a_quorum_an_alarm_reaches_its_officer_and_both_hear_that_it_is_not_in_the_record() {
     let mut bench = Bench::started();
+    bench.greet_relay(WIRE_MINOR);
     let (one, two) = (seat("p1", "a"), seat("p2", "a"));
     bench.greet(PathId(2), &one, None);
     bench.greet(PathId(3), &two, None);
@@ -105,6 +106,7 @@ fn a_journal_that_does_not_take_it_says_nothing_and_is_asked_again() {
 #[test]
 fn a_condition_that_was_overtaken_is_told_again_with_the_next_probe() {
     let mut bench = Bench::started();
+    bench.greet_relay(WIRE_MINOR);
     bench.step(Input::Quorum(Some(degraded())));
     bench.step(Input::Quorum(None));
     bench.hear(RELAY, Message::Probe(1));
@@ -112,7 +114,7 @@ fn a_condition_that_was_overtaken_is_told_again_with_the_next_probe() {
     bench.hear(RELAY, Message::Probe(2));
     assert!(!bench.was_sent(RELAY, &Message::Condition(None)), "once is enough");
     bench.step(Input::Quorum(Some(degraded())));
-    bench.up(PathId(9), NodeName::Station(seat("p1", "a")));
+    bench.greet(PathId(9), &seat("p1", "a"), None);
     assert!(bench.was_sent(PathId(9), &Message::Condition(Some(degraded()))));
 }
 
@@ -120,7 +122,7 @@ fn a_condition_that_was_overtaken_is_told_again_with_the_next_probe() {
 fn who_takes_what_the_record_has_given_away_hears_whose_it_is_and_the_school_nothing() {
     let mut bench = Bench::started();
     let (one, two) = (seat("p1", "a"), seat("p2", "a"));
-    bench.hear(RELAY, Message::Hello(Hello { software: String::new(), wire_minor: 3, resume: None }));
+    bench.greet_relay(WIRE_MINOR);
     bench.greet(PathId(2), &one, None);
     bench.greet(PathId(3), &two, None);
     let event = bench.raise(1, Kind::Panic);
@@ -143,7 +145,7 @@ fn who_takes_what_the_record_has_given_away_hears_whose_it_is_and_the_school_not
 fn a_provisional_answer_is_carried_to_the_school_no_longer_when_the_record_names_another() {
     let mut bench = Bench::started();
     let (one, two) = (seat("p1", "a"), seat("p2", "a"));
-    bench.hear(RELAY, Message::Hello(Hello { software: String::new(), wire_minor: 3, resume: None }));
+    bench.greet_relay(WIRE_MINOR);
     bench.greet(PathId(2), &one, None);
     let event = bench.raise(1, Kind::Panic);
     bench.commit();
@@ -165,4 +167,72 @@ fn a_provisional_answer_is_carried_to_the_school_no_longer_when_the_record_names
     let mut told = bench.receipts_to(RELAY);
     told.retain(|receipt| receipt.stage == Stage::Acknowledged);
     assert!(!told.is_empty() && told.iter().all(|receipt| receipt.is_final()), "{told:?}");
+}
+
+/// What is said to an old peer: the acknowledgements, whatever stands in them.
+fn acknowledgements(bench: &Bench, path: PathId) -> Vec<(NodeName, Standing)> {
+    let copies = bench.sent.iter().filter(|(to, ..)| *to == path);
+    let in_copies = copies.filter_map(|(.., m)| if let Message::Event(copy) = m { Some(copy.receipts.clone()) } else { None });
+    let all = bench.receipts_to(path).into_iter().chain(in_copies.flatten());
+    all.filter(|receipt| receipt.stage == Stage::Acknowledged).map(|receipt| (receipt.by, receipt.standing)).collect()
+}
+
+/// A reader of minor 2 knows no standing: to it an acknowledgement is the owner's, and final.
+#[test]
+fn peers_of_an_older_minor_hear_of_no_officer_whom_the_record_has_not_named() {
+    let mut bench = Bench::started();
+    let (one, two) = (seat("p1", "a"), seat("p2", "a"));
+    bench.greet_relay(2);
+    for (path, seat) in [(PathId(2), &one), (PathId(3), &two)] {
+        bench.up(path, NodeName::Station(seat.clone()));
+        bench.hear(path, Message::Hello(Hello { software: String::new(), wire_minor: 2, resume: None }));
+    }
+    bench.step(Input::Quorum(Some(degraded())));
+    assert!(bench.sent.is_empty(), "they know of no quorum: {:?}", bench.sent);
+    let event = bench.raise(1, Kind::Panic);
+    assert_eq!(bench.events_to(PathId(2)), [event], "the alarm is at the seat all the same");
+    bench.journal();
+    assert_eq!(bench.stages_to(RELAY), [Stage::Received], "a node has it, and no record");
+    bench.say(PathId(2), &one, event, Stage::Displayed);
+    assert_eq!(bench.stages_to(RELAY), [Stage::Displayed], "a screen is a fact");
+    for (path, seat) in [(PathId(2), &one), (PathId(3), &two)] {
+        bench.say(path, seat, event, Stage::Acknowledged);
+        bench.journal();
+        for path in [RELAY, PathId(2), PathId(3)] {
+            assert_eq!(acknowledgements(&bench, path), [], "{path:?}");
+        }
+    }
+    for path in [RELAY, PathId(3)] {
+        bench.hear(path, Message::Inquire(vec![event]));
+        assert_eq!(acknowledgements(&bench, path), [], "nor if they ask");
+    }
+    bench.wait(3_000);
+    assert_eq!(acknowledgements(&bench, RELAY), [], "nor again and again");
+    // A seat that comes now is given the alarm, and no more.
+    bench.up(PathId(4), NodeName::Station(seat("p2", "b")));
+    bench.hear(PathId(4), Message::Hello(Hello { software: String::new(), wire_minor: 2, resume: None }));
+    assert_eq!((bench.events_to(PathId(4)), acknowledgements(&bench, PathId(4))), (vec![event], vec![]));
+    // With the quorum comes the owner, to everybody; and the second officer's seat need not say it again.
+    bench.step(Input::Quorum(None));
+    bench.commit();
+    let owner = (NodeName::Station(one), Standing::Settled);
+    for path in [RELAY, PathId(3), PathId(4)] {
+        assert!(!acknowledgements(&bench, path).is_empty(), "{path:?}");
+        assert!(acknowledgements(&bench, path).iter().all(|told| *told == owner), "{path:?}");
+    }
+    assert!(bench.was_sent(PathId(2), &Message::Confirmed(vec![(event, Stage::Acknowledged)])));
+    assert!(bench.was_sent(PathId(3), &Message::Confirmed(vec![(event, Stage::Acknowledged)])));
+    for message in bench.sent.iter().map(|(.., message)| message) {
+        assert!(!matches!(message, Message::Condition(_)), "{message:?}");
+    }
+}
+
+#[test]
+fn a_peer_is_told_what_it_understands_by_its_newest_greeting() {
+    let mut bench = Bench::started();
+    bench.step(Input::Quorum(Some(degraded())));
+    for (minor, hears) in [(0, false), (2, false), (WIRE_MINOR, true), (2, false), (WIRE_MINOR + 1, true)] {
+        bench.greet_relay(minor);
+        assert_eq!(bench.was_sent(RELAY, &Message::Condition(Some(degraded()))), hears, "minor {minor}");
+    }
 }

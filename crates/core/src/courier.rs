@@ -16,7 +16,8 @@
 //! * A higher class is always sent before a lower one. An alarm waits for nothing while the line's budget lasts, and beyond it for
 //!   no more than [`limits::COURIER_WINDOW`] others whose receipts are outstanding.
 //! * An item below P0 waits only for [`limits::COURIER_WINDOW`] others of its class or of higher ones, never for lower ones.
-//! * Copies of alarms beyond the first stay within a budget for each line, however many are pending; they take turns.
+//! * Copies of alarms beyond the first stay within a budget for each line, however many are pending; they take turns. First copies do not
+//!   keep them from it for longer than [`LONGEST_GAP`] while the line shows life.
 //! * Nothing below P1 goes over a metered line.
 //! * With an alarm pending, any sign of life after a silence has everything pending sent at once, highest class first.
 
@@ -293,6 +294,7 @@ impl<K: Ord + Copy> Courier<K> {
                 self.flush(now, key, path, Purpose::Flush);
             }
         }
+        self.send_overdue(now);
     }
 
     /// What probes say of a path: the more it loses, the more closely the first copies follow one another; and silence is judged by

@@ -10,6 +10,8 @@ use crate::time::WallTime;
 
 /// The minor version of `huxiao.v1` that this version speaks. Rises when messages or fields are added.
 pub const WIRE_MINOR: u32 = 3;
+/// The first one in which receipts have a [`Standing`](crate::Standing), and nodes say whether they have a quorum.
+pub(crate) const STANDING_SINCE: u32 = 3;
 
 /// One message of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub enum Message {
     /// The answer to `Escalate`: in the record these stations have the event.
     Escalated(EventId, Vec<StationId>),
     /// Broker to relay and station: whether this node is without a quorum of its region (`None`: it has one). Said at each change and, while
-    /// it is so, when a session begins; repeated with the answer to the next probe, since messages may overtake each other.
+    /// it is so, to whoever greets; repeated with the answer to the next probe, since messages may overtake each other.
     Condition(Option<Degraded>),
 }
 

@@ -3,7 +3,7 @@
 use huxiao_core::relay::{Raised, Relay, Ticket};
 use huxiao_core::station::Station;
 use huxiao_core::{
-    Class, Command, EventId, Machine, Message, PersistSeq, Receipt, Stage, Standing, broker, relay, station,
+    Class, EventId, Machine, Message, PersistSeq, Stage, broker, relay, station,
 };
 
 use crate::check::{Check, Failure, Outcome};
@@ -122,7 +122,9 @@ impl World {
             relay::Output::Report(relay::Report::Stage(sealed, receipt, _)) => {
                 let id = sealed.event.id;
                 self.ledger.told.entry((id, receipt.stage)).or_insert(now);
-                self.trace.note(now, Some(id), || format!("school {at} hears: {} by {}", receipt.stage, receipt.by));
+                self.trace.note(now, Some(id), || {
+                    format!("school {at} hears: {} by {}, {}", receipt.stage, receipt.by, receipt.standing)
+                });
             }
             relay::Output::Report(relay::Report::Refused(sealed, why)) => {
                 self.trace.note(now, Some(sealed.event.id), || format!("refused: {why}"));
@@ -163,7 +165,8 @@ impl World {
             // No province is simulated here.
             broker::Output::RaceProvince => {}
             broker::Output::Unjournal(ids) => self.unjournal(at, &ids),
-            broker::Output::Archive(_, entry) => {
+            broker::Output::Archive(number, entry) => {
+                self.is_archived_once(number, entry.admission.sealed.event.id)?;
                 self.region.archive.insert(entry.admission.sealed.event.id, *entry);
             }
             broker::Output::Snapshot(ticket, record) => self.snapshot(at, ticket, *record),
@@ -172,16 +175,7 @@ impl World {
                 self.soon(SYNC, Action::Recalled(at, life, ticket, ids));
             }
             broker::Output::Send(path, class, form, message) => {
-                if let Message::Receipts(receipts) = &message {
-                    for receipt in receipts {
-                        if receipt.stage == Stage::Stored {
-                            self.is_stored(at, receipt.event)?;
-                        }
-                        if receipt.standing == Standing::Provisional {
-                            self.is_journalled(at, receipt)?;
-                        }
-                    }
-                }
+                self.hold_to_record(at, path, &message)?;
                 let receipt = matches!(
                     message,
                     Message::Receipts(_) | Message::Confirmed(_) | Message::Refused(..) | Message::Unknown(_)
@@ -200,36 +194,18 @@ impl World {
                 let id = sealed.event.id;
                 self.trace.note(now, Some(id), || format!("node {at} takes it, for {} stations", stations.len()));
             }
+            broker::Output::Report(broker::Report::Stored(sealed)) => self.entered(at, sealed.event.id, None)?,
+            broker::Output::Report(broker::Report::Noted(sealed, receipt)) => {
+                let id = sealed.event.id;
+                self.trace.note(now, Some(id), || {
+                    format!("node {at} has it on record: {} by {}, {}", receipt.stage, receipt.by, receipt.standing)
+                });
+                self.entered(at, id, Some(&receipt))?;
+            }
             broker::Output::Report(broker::Report::NotStored(id, why)) => {
                 self.trace.note(now, Some(id), || format!("node {at} could not store it: {why}"));
             }
             broker::Output::Report(_) => {}
-        }
-        Ok(())
-    }
-
-    /// A node says that an event is stored. It is looked up once, and once more at the end.
-    fn is_stored(&mut self, at: usize, id: EventId) -> Outcome {
-        self.ledger.stored.insert((at, id));
-        if !self.region.admitted.contains(&id) {
-            let what = format!("{id} was said to be stored by node {at}, and no majority holds it");
-            return Err(Failure::of(Check::Durable, id, what));
-        }
-        Ok(())
-    }
-
-    /// A node without a quorum says that it has something on its disk.
-    fn is_journalled(&mut self, at: usize, receipt: &Receipt) -> Outcome {
-        let id = receipt.event;
-        let holds = |command: &Command| match command {
-            Command::Admit(admission) => receipt.stage == Stage::Received && admission.sealed.event.id == id,
-            Command::Note(note) => (note.event, note.stage, &note.by) == (id, receipt.stage, &receipt.by),
-            _ => false,
-        };
-        self.ledger.journalled.insert(id);
-        if !self.brokers[at].replica.journal.values().any(holds) {
-            let what = format!("{id}: node {at} said that it has {} on its disk, and has not", receipt.stage);
-            return Err(Failure::of(Check::Durable, id, what));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What must hold while a world runs and when it ends.
 
 use huxiao_core::lamp::Lamp;
-use huxiao_core::{Class, Cost, EventId, Machine, Stage, limits};
+use huxiao_core::{Class, Cost, EventId, Machine, Stage, Standing, limits};
 
 use crate::bound;
 use crate::check::{Check, Failure, Outcome};
@@ -226,6 +226,16 @@ impl World {
         let owned = view.receipt(Stage::Acknowledged).is_some();
         if raised.class <= Class::P1 && (!owned || (lamp != Lamp::Acknowledged && lamp != Lamp::Dark)) {
             return Err(Failure::of(Check::Kept, id, format!("{id}: the lamp says {lamp:?}")));
+        }
+        let keeps_record = !self.nature.loses_record || self.brokers.len() > 1;
+        if raised.class <= Class::P1 && keeps_record {
+            // Whatever sides it was taken on, the school is told in the end whose it is.
+            let named = view.acknowledgements().first().map(|first| (first.by.clone(), first.standing));
+            let owner = self.region.oracle.owner(&id).map(|owner| (owner.clone(), Standing::Settled));
+            if named != owner {
+                let what = format!("{id}: {named:?} for the school, {owner:?} by the log");
+                return Err(Failure::of(Check::Owner, id, what));
+            }
         }
         let now = &self.routes[raised.school];
         let wanted = |seat: &usize| {

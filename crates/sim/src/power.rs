@@ -8,6 +8,7 @@ use huxiao_core::{Machine, NodeName, broker};
 
 use crate::check::Outcome;
 use crate::disk::Disk;
+use crate::faced::Faced;
 use crate::net::Side;
 use crate::node::Node;
 use crate::province::{node, region};
@@ -55,6 +56,7 @@ impl World {
                 self.relays[at].disk.crash(&mut self.rng);
             }
             Node::Broker(at) => {
+                self.ledger.met.count(Faced::Crash);
                 self.brokers[at].machine = None;
                 self.brokers[at].replica.crash(&mut self.rng);
                 if self.nature.loses_record {
@@ -144,7 +146,11 @@ impl World {
         let finished = if self.nature.small_record { SMALL } else { LARGE };
         let empty = RecordState::new(RecordLimits { finished, ..RecordLimits::default() });
         let (record, after) = self.found(at, empty);
-        let journal = self.brokers[at].replica.journal.iter().map(|(id, command)| (*id, command.clone())).collect();
+        let journal: Vec<_> =
+            self.brokers[at].replica.journal.iter().map(|(id, command)| (*id, command.clone())).collect();
+        if !journal.is_empty() {
+            self.ledger.met.count(Faced::Recovered);
+        }
         let config =
             broker::BrokerConfig { region: region(), node: node(at), province: None, seed, software: "sim".to_owned() };
         let (now, mut machine) = (self.clock(), broker::Broker::new(config, plan, record, journal));

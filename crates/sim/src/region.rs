@@ -3,24 +3,21 @@
 //!
 //! Invariant: what was committed once stays so, at the same index, on every node; a run in which the model itself would break that fails.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use huxiao_core::broker::{Input, JournalId, NotCommitted, RecallTicket, SnapshotTicket};
+use huxiao_core::broker::{Input, JournalId, NotCommitted, SnapshotTicket};
 use huxiao_core::record::{Entry, RecordState};
-use huxiao_core::{Class, Command, Degraded, EventId, RecordId, Rng, Text};
+use huxiao_core::{Class, Command, EventId, Rng};
 
 use crate::check::{Check, Failure, Outcome};
+use crate::faced::Faced;
 use crate::node::Node;
+use crate::oracle::Oracle;
+use crate::reign::Stale;
 use crate::world::{Action, SECOND, World};
 
-/// How often the engine looks around.
-pub const TICK: u64 = SECOND / 10;
 /// How long a proposal may take before its proposer is told that nobody knows what became of it.
 const PATIENCE: u64 = 4 * SECOND / 10;
-/// How long after its leader was lost a region has another one: at least, and so much more at random.
-const ELECTION: (u64, u64) = (3 * SECOND / 10, SECOND / 2);
-/// How long a node is without a leader before it says so.
-const DEGRADED_AFTER: u64 = SECOND;
 /// Packets between the nodes of one machine room, or of two.
 const BETWEEN_NODES: u64 = 2_000;
 /// A node that lags so many entries behind is given the leader's record instead of the log.
@@ -34,40 +31,42 @@ type Logged = (u64, Option<Command>);
 /// What a node has of the record, and its journal.
 #[derive(Default)]
 pub struct Replica {
-    log: Vec<Logged>,
+    pub(crate) log: Vec<Logged>,
     /// Entries that are on its disk.
-    held: usize,
+    pub(crate) held: usize,
     /// Entries that its machine has applied.
-    applied: usize,
+    pub(crate) applied: usize,
     /// Entries that it will find committed when it starts anew.
-    saved: usize,
-    snapshot: Option<(usize, RecordState)>,
-    syncing: bool,
+    pub(crate) saved: usize,
+    pub(crate) snapshot: Option<(usize, RecordState)>,
+    pub(crate) syncing: bool,
     /// Whether it lost its disk and does not count until it has caught up.
-    wiped: bool,
-    lost: bool,
-    without_since: Option<u64>,
-    said: bool,
+    pub(crate) wiped: bool,
+    pub(crate) lost: bool,
+    pub(crate) without_since: Option<u64>,
+    pub(crate) said: bool,
     /// What its journal has on disk.
     pub journal: BTreeMap<JournalId, Command>,
-    journalling: Vec<(JournalId, Command)>,
+    pub(crate) journalling: Vec<(JournalId, Command)>,
 }
 
 /// The engine's side that no node has alone.
 #[derive(Default)]
 pub struct Region {
-    term: u64,
-    leader: Option<usize>,
-    election_at: Option<u64>,
-    incoming: Vec<(usize, u64, Command)>,
-    kicked: bool,
-    tracked: Vec<(usize, u64, u64, Command)>,
-    committed: Vec<Logged>,
-    /// Events that were committed.
-    pub admitted: BTreeSet<EventId>,
+    pub(crate) term: u64,
+    pub(crate) leader: Option<usize>,
+    pub(crate) election_at: Option<u64>,
+    pub(crate) incoming: Vec<(usize, u64, Command)>,
+    pub(crate) kicked: bool,
+    pub(crate) tracked: Vec<(usize, u64, u64, Command)>,
+    pub(crate) committed: Vec<Logged>,
+    /// A leader that was cut off and does not know it yet.
+    pub(crate) stale: Option<Stale>,
+    /// What the log says, by a second reading.
+    pub oracle: Oracle,
     /// What left the record.
     pub archive: BTreeMap<EventId, Entry>,
-    record: u8,
+    pub(crate) record: u8,
     /// Faults by which each node is cut off from the others.
     pub isolated: [u32; 3],
     /// Faults by which all are.
@@ -115,23 +114,23 @@ impl World {
         (record, after)
     }
 
-    fn connected(&self, a: usize, b: usize) -> bool {
+    pub(crate) fn connected(&self, a: usize, b: usize) -> bool {
         let apart = self.region.split + self.region.isolated[a] + self.region.isolated[b];
         self.is_up(Node::Broker(a)) && self.is_up(Node::Broker(b)) && (a == b || apart == 0)
     }
 
-    fn is_majority(&self, nodes: usize) -> bool {
+    pub(crate) fn is_majority(&self, nodes: usize) -> bool {
         nodes > self.brokers.len() / 2
     }
 
-    fn counts(&self, at: usize) -> usize {
+    pub(crate) fn counts(&self, at: usize) -> usize {
         (0..self.brokers.len())
             .filter(|other| self.connected(at, *other) && !self.brokers[*other].replica.wiped)
             .count()
     }
 
     /// The leader, while a majority hears it.
-    fn leading(&self) -> Option<usize> {
+    pub(crate) fn leading(&self) -> Option<usize> {
         self.region.leader.filter(|leader| self.is_majority(self.counts(*leader)))
     }
 
@@ -147,6 +146,7 @@ impl World {
     pub(crate) fn kick(&mut self) -> Outcome {
         self.region.kicked = false;
         let leader = self.leading();
+        let stale = self.region.stale.clone();
         let mut refused = Vec::new();
         for (at, life, command) in std::mem::take(&mut self.region.incoming) {
             if self.life(Node::Broker(at)).number != life || !self.is_up(Node::Broker(at)) {
@@ -161,7 +161,13 @@ impl World {
                     self.region.tracked.push((at, life, self.now + PATIENCE, command.clone()));
                     self.brokers[leader].replica.log.push((self.region.term, Some(command)));
                 }
-                None => refused.push((at, command, NotCommitted::NoQuorum)),
+                None => match stale.as_ref().filter(|stale| self.connected(stale.at, at)) {
+                    Some(stale) if self.takes_for(stale) => {
+                        self.region.tracked.push((at, life, self.now + PATIENCE, command.clone()));
+                        self.brokers[stale.at].replica.log.push((stale.term, Some(command)));
+                    }
+                    _ => refused.push((at, command, NotCommitted::NoQuorum)),
+                },
             }
         }
         for (at, command, why) in refused {
@@ -172,7 +178,7 @@ impl World {
     }
 
     /// Every node that hears the leader writes what it lacks.
-    fn replicate(&mut self) {
+    pub(crate) fn replicate(&mut self) {
         let Some(leader) = self.leading() else { return };
         let upto = self.brokers[leader].replica.log.len();
         for at in 0..self.brokers.len() {
@@ -212,9 +218,13 @@ impl World {
             let same = ours[known..].iter().zip(&theirs[known..]).take_while(|(a, b)| a.0 == b.0).count() + known;
             let news: Vec<Logged> = theirs.get(same..upto).unwrap_or_default().to_vec();
             let replica = &mut self.brokers[at].replica;
-            if same < upto || replica.log.len() > theirs_len(same, upto) {
+            let rolled_back = replica.log.len() > same;
+            if same < upto || replica.log.len() > upto {
                 replica.log.truncate(same);
                 replica.log.extend(news);
+                if rolled_back {
+                    self.ledger.met.count(Faced::RolledBack);
+                }
             }
         }
         let replica = &mut self.brokers[at].replica;
@@ -240,13 +250,23 @@ impl World {
         let replica = &mut self.brokers[at].replica;
         (replica.held, replica.applied, replica.saved, replica.log) = (applied, applied, applied, log);
         replica.snapshot = Some((applied, record.clone()));
+        self.ledger.met.count(Faced::Restored);
         self.tell_broker(at, Input::Restored(Box::new(record)))
+    }
+
+    /// How much of the leader's log is on a node's disk.
+    fn matches(&self, at: usize, leader: usize) -> usize {
+        let replica = &self.brokers[at].replica;
+        let from = replica.applied.min(replica.held);
+        let theirs = self.brokers[leader].replica.log.get(from..).unwrap_or_default();
+        let same = replica.log[from..replica.held].iter().zip(theirs).take_while(|(a, b)| a.0 == b.0);
+        from + same.count()
     }
 
     /// What a majority holds is committed.
     fn commit(&mut self, leader: usize) -> Outcome {
-        let counted = self.brokers.iter().filter(|node| !node.replica.wiped).map(|node| node.replica.held);
-        let mut held: Vec<usize> = counted.collect();
+        let counted = (0..self.brokers.len()).filter(|at| !self.brokers[*at].replica.wiped);
+        let mut held: Vec<usize> = counted.map(|at| self.matches(at, leader)).collect();
         held.sort_unstable_by_key(|held| std::cmp::Reverse(*held));
         let Some(upto) = held.get(self.brokers.len() / 2).copied() else { return Ok(()) };
         let log = &self.brokers[leader].replica.log;
@@ -258,10 +278,8 @@ impl World {
             return Err(Failure::new(Check::Stored, "the model is wrong: a leader lacks what was committed"));
         }
         let news = log[known..upto].to_vec();
-        for (_, command) in &news {
-            if let Some(Command::Admit(admission)) = command {
-                self.region.admitted.insert(admission.sealed.event.id);
-            }
+        for command in news.iter().filter_map(|(_, command)| command.as_ref()) {
+            self.read_committed(command);
         }
         self.region.committed.extend(news);
         for at in (0..self.brokers.len()).filter(|at| *at != leader) {
@@ -276,8 +294,10 @@ impl World {
     }
 
     /// A node applies what it holds and knows to be committed.
-    fn apply(&mut self, at: usize) -> Outcome {
-        let Some(leader) = self.leading().filter(|leader| self.connected(*leader, at)) else { return Ok(()) };
+    pub(crate) fn apply(&mut self, at: usize) -> Outcome {
+        if self.leading().is_none_or(|leader| !self.connected(leader, at)) {
+            return Ok(());
+        }
         let committed = self.region.committed.len();
         loop {
             let replica = &mut self.brokers[at].replica;
@@ -306,181 +326,8 @@ impl World {
             let ticket = SnapshotTicket(replica.applied as u64);
             self.tell_broker(at, Input::Snapshot(ticket))?;
         }
-        let _ = leader;
         Ok(())
     }
-
-    pub(crate) fn snapshot(&mut self, at: usize, ticket: SnapshotTicket, record: RecordState) {
-        let index = usize::try_from(ticket.0).unwrap_or(usize::MAX);
-        let replica = &mut self.brokers[at].replica;
-        replica.snapshot = Some((index, record));
-        replica.saved = replica.saved.max(index);
-    }
-
-    pub(crate) fn journal(&mut self, at: usize, id: JournalId, command: Command) {
-        let idle = self.brokers[at].replica.journalling.is_empty();
-        self.brokers[at].replica.journalling.push((id, command));
-        if idle {
-            let (sync, life) = (self.sync_time(Node::Broker(at)), self.life(Node::Broker(at)).number);
-            self.at(self.now + sync, Action::Journalled(at, life));
-        }
-    }
-
-    pub(crate) fn unjournal(&mut self, at: usize, ids: &[JournalId]) {
-        let replica = &mut self.brokers[at].replica;
-        replica.journal.retain(|id, _| !ids.contains(id));
-        replica.journalling.retain(|(id, _)| !ids.contains(id));
-    }
-
-    pub(crate) fn journalled(&mut self, at: usize, life: u64) -> Outcome {
-        if self.life(Node::Broker(at)).number != life {
-            return Ok(());
-        }
-        let failing = self.life(Node::Broker(at)).disk_failing > 0;
-        for (id, command) in std::mem::take(&mut self.brokers[at].replica.journalling) {
-            let input = if failing && self.rng.below(100) < 60 {
-                Input::JournalFailed(id, "no space left on device".to_owned())
-            } else {
-                self.brokers[at].replica.journal.insert(id, command);
-                Input::Journalled(id)
-            };
-            self.tell_broker(at, input)?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn recalled(&mut self, at: usize, life: u64, ticket: RecallTicket, ids: &[EventId]) -> Outcome {
-        if self.life(Node::Broker(at)).number != life {
-            return Ok(());
-        }
-        let entries = ids.iter().filter_map(|id| self.region.archive.get(id).cloned()).collect();
-        self.tell_broker(at, Input::Recalled(ticket, entries))
-    }
-
-    /// The engine looks around: who leads, who has a quorum, what came to nothing, who lags.
-    pub(crate) fn tick(&mut self) -> Outcome {
-        self.at(self.now + TICK, Action::Tick);
-        if self.leading().is_none() {
-            self.elect()?;
-        }
-        for at in 0..self.brokers.len() {
-            self.watch_quorum(at)?;
-        }
-        let now = self.now;
-        let (late, tracked): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.region.tracked).into_iter().partition(|(_, _, deadline, _)| *deadline <= now);
-        self.region.tracked = tracked;
-        for (at, life, _, command) in late {
-            if self.life(Node::Broker(at)).number == life && self.is_up(Node::Broker(at)) {
-                self.tell_broker(at, Input::NotCommitted { command, why: NotCommitted::Unknown })?;
-            }
-        }
-        for at in 0..self.brokers.len() {
-            self.apply(at)?;
-        }
-        self.replicate();
-        Ok(())
-    }
-
-    fn elect(&mut self) -> Outcome {
-        if let Some(old) = self.region.leader.take()
-            && self.is_up(Node::Broker(old))
-        {
-            self.tell_broker(old, Input::Leads(false))?;
-        }
-        let may = |at: &usize| self.is_majority(self.counts(*at)) && !self.brokers[*at].replica.wiped;
-        let candidates: Vec<usize> = (0..self.brokers.len()).filter(may).collect();
-        let best = |at: &usize| {
-            let log = &self.brokers[*at].replica.log;
-            (log.last().map_or(0, |(term, _)| *term), log.len())
-        };
-        let Some(leader) = candidates.into_iter().max_by_key(best) else {
-            self.region.election_at = None;
-            return Ok(());
-        };
-        let pause = if self.brokers.len() == 1 { 0 } else { ELECTION.0 + self.rng.below(ELECTION.1) };
-        let at = *self.region.election_at.get_or_insert(self.now + pause);
-        if at > self.now {
-            return Ok(());
-        }
-        self.region.election_at = None;
-        self.region.term += 1;
-        self.region.leader = Some(leader);
-        let now = self.now;
-        self.trace.note(now, None, || format!("node {leader} leads"));
-        let (term, founded) = (self.region.term, !self.region.committed.is_empty());
-        let record = RecordId([self.region.record + 1; 16]);
-        let log = &mut self.brokers[leader].replica.log;
-        log.push((term, None));
-        if !founded {
-            log.push((term, Some(Command::Found { record })));
-        }
-        self.tell_broker(leader, Input::Leads(true))
-    }
-
-    fn watch_quorum(&mut self, at: usize) -> Outcome {
-        if !self.is_up(Node::Broker(at)) {
-            return Ok(());
-        }
-        let well = self.leading().is_some_and(|leader| self.connected(leader, at));
-        let now = self.now;
-        let replica = &mut self.brokers[at].replica;
-        if well {
-            replica.without_since = None;
-            if std::mem::take(&mut replica.said) {
-                return self.tell_broker(at, Input::Quorum(None));
-            }
-            return Ok(());
-        }
-        let since = *replica.without_since.get_or_insert(now);
-        if now - since < DEGRADED_AFTER || std::mem::replace(&mut replica.said, true) {
-            return Ok(());
-        }
-        self.trace.note(now, None, || format!("node {at} is without a quorum"));
-        let why = Text::new("no majority of the region answers").unwrap_or_default();
-        self.tell_broker(at, Input::Quorum(Some(Degraded { since: self.clock().wall, why })))
-    }
-
-    /// What must hold of the record when all is said: the same on every node, nothing waits, and what was journalled is there.
-    pub(crate) fn judge_region(&self) -> Outcome {
-        let machines = || self.brokers.iter().enumerate().filter_map(|(at, node)| Some((at, node.machine.as_ref()?)));
-        for (at, broker) in machines() {
-            let replica = &self.brokers[at].replica;
-            if broker.waiting() > 0 || !replica.journal.is_empty() || !replica.journalling.is_empty() {
-                let what =
-                    format!("{} wait at node {at}, {} are in its journal", broker.waiting(), replica.journal.len());
-                return Err(Failure::new(Check::Drains, what));
-            }
-            if broker.condition().is_some() {
-                return Err(Failure::new(Check::Drains, format!("node {at} says that it has no quorum")));
-            }
-            if let Some((_, first)) = machines().next()
-                && first.record() != broker.record()
-            {
-                let what = format!(
-                    "the records of nodes 0 and {at} differ, at {} and {}",
-                    first.record().last_index(),
-                    broker.record().last_index()
-                );
-                return Err(Failure::new(Check::SameRecord, what));
-            }
-        }
-        let Some((_, broker)) = machines().next().filter(|_| !self.nature.loses_record || self.brokers.len() > 1)
-        else {
-            return Ok(());
-        };
-        for id in self.ledger.journalled.iter().filter(|id| self.ledger.kept.contains(*id)) {
-            if broker.record().get(id).is_none() && !broker.record().is_archived(id) {
-                let what = format!("{id}: a node without a quorum said that it has it, and the record lacks it");
-                return Err(Failure::of(Check::Journalled, *id, what));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn theirs_len(same: usize, upto: usize) -> usize {
-    same.max(upto)
 }
 
 fn sheds(command: &Command) -> bool {

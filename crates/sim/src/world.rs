@@ -20,7 +20,8 @@ use crate::net::{Session, Side};
 use crate::node::{BrokerNode, Life, Node, RelayNode, SeatNode};
 use crate::packet::Packet;
 use crate::province::{Nature, Province};
-use crate::region::{Region, Replica, TICK};
+use crate::region::{Region, Replica};
+use crate::reign::TICK;
 use crate::trace::Trace;
 
 /// One second in the world's unit, the microsecond.

@@ -23,6 +23,8 @@ struct Charge {
     held: bool,
     /// Whether the fault in force may end it.
     may_fall: bool,
+    /// Whether it was asked to stop and has not ended yet.
+    stopping: bool,
     again_at: Option<Instant>,
 }
 
@@ -42,7 +44,12 @@ impl Shared {
         for (name, charge) in self.charges().iter_mut() {
             if let Some(status) = charge.node.fallen() {
                 charge.again_at = Some(Instant::now() + RESTART_AFTER);
-                if !charge.may_fall {
+                if charge.stopping {
+                    charge.stopping = false;
+                    if !status.success() {
+                        self.falls.lock().unwrap().push(format!("{name} was asked to stop and ended with {status}"));
+                    }
+                } else if !charge.may_fall {
                     self.falls.lock().unwrap().push(format!("{name} ended by itself with {status}"));
                 }
             }
@@ -67,7 +74,7 @@ impl Keeper {
     pub fn start(nodes: Vec<Node>) -> Self {
         let shared = Arc::new(Shared::default());
         for node in nodes {
-            let charge = Charge { node, held: false, may_fall: false, again_at: None };
+            let charge = Charge { node, held: false, may_fall: false, stopping: false, again_at: None };
             shared.charges().insert(charge.node.name().to_owned(), charge);
         }
         let looked_at = shared.clone();
@@ -102,27 +109,20 @@ impl Keeper {
     pub fn stop(&self, name: &str, within: Duration) {
         self.with(name, |charge| {
             charge.held = true;
-            if charge.node.is_started() {
+            charge.stopping = charge.node.is_started();
+            if charge.stopping {
                 charge.node.signal(Signal::TERM);
             }
         });
         let began = Instant::now();
-        loop {
-            let ended = self.with(name, |charge| match charge.node.fallen() {
-                Some(status) if !status.success() => {
-                    Some(Some(format!("{name} was asked to stop and ended with {status}")))
-                }
-                Some(_) => Some(None),
-                None => (!charge.node.is_started()).then_some(None),
-            });
-            match ended {
-                Some(fall) => return self.shared.falls.lock().unwrap().extend(fall),
-                None if began.elapsed() > within => {
-                    self.shared.falls.lock().unwrap().push(format!("{name} did not stop within {within:?}"));
-                    return self.kill(name);
-                }
-                None => thread::sleep(LOOK),
+        // The thread that looks after all of them sees it end.
+        while self.with(name, |charge| charge.stopping) {
+            if began.elapsed() > within {
+                self.shared.falls.lock().unwrap().push(format!("{name} did not stop within {within:?}"));
+                self.with(name, |charge| charge.stopping = false);
+                return self.kill(name);
             }
+            thread::sleep(LOOK);
         }
     }
 

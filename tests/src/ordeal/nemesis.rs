@@ -7,7 +7,7 @@ use std::time::Duration;
 use huxiao_benches::emulator::Deaf;
 
 use super::schedule::{Fault, Step};
-use super::site::Site;
+use super::site::{Recovery, Site};
 use crate::lab::Dice;
 
 /// How far wrong a clock goes.
@@ -107,8 +107,8 @@ pub fn strike(site: &Site, step: &Step) -> Result<String, Trouble> {
         Fault::Replace => replace(site, follower, leader)?,
         Fault::QuorumLoss => quorum_loss(site, &mut dice, &nodes, step.hold),
     };
-    let took = well(site, step.fault.name())?;
-    Ok(format!("{did}; well again after {:.1} s", took.as_secs_f64()))
+    let recovery = well(site, step.fault.name())?;
+    Ok(format!("{did}; well again after {recovery}"))
 }
 
 fn needs_others(fault: Fault) -> bool {
@@ -116,7 +116,7 @@ fn needs_others(fault: Fault) -> bool {
     matches!(fault, CutLeader | OneWay | QuorumLoss | Replace | StationFromTwo)
 }
 
-fn well(site: &Site, what: &str) -> Result<Duration, Trouble> {
+fn well(site: &Site, what: &str) -> Result<Recovery, Trouble> {
     Ok(site.wait_well(&site.everybody(), what)?)
 }
 

@@ -14,8 +14,9 @@ use super::site::Site;
 use super::survey::survey;
 use crate::lab::say;
 
-/// An alarm that takes longer to its first screen than this in any fault is a finding: no machine is that slow.
-const BOUND: Duration = Duration::from_secs(10);
+/// An alarm that takes longer to its first screen than this in any fault is a finding. A region whose nodes are all dead shows nothing for some
+/// seconds, the more the slower the machine is; what takes longer than this was forgotten by somebody and found again by chance.
+const BOUND: Duration = Duration::from_secs(20);
 /// How long people work before the first fault.
 const WARM_UP: Duration = Duration::from_secs(3);
 /// Findings that are printed of each kind.

@@ -1,5 +1,6 @@
 //! The region under trial: each node a process of the real program on a host of its own, and what can be asked of it.
 
+use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,23 @@ pub struct BrokerNode {
     pub base: String,
     /// Its data.
     pub data: PathBuf,
+}
+
+/// How a region got well.
+#[derive(Debug, Clone)]
+pub struct Recovery {
+    /// How long it took.
+    pub took: Duration,
+    /// What was wrong to the last; empty if nothing was.
+    pub last: String,
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} s", self.took.as_secs_f64())?;
+        // What takes no longer than an election needs no explanation.
+        if self.took > Duration::from_secs(5) { write!(f, " (last: {})", self.last) } else { Ok(()) }
+    }
 }
 
 /// The region. Fields in this order: processes end before the disks that they stand on, and those before the folder.
@@ -214,13 +232,14 @@ impl Site {
     ///
     /// # Errors
     /// They are not in time: what each says.
-    pub fn wait_well(&self, nodes: &[usize], what: &str) -> Result<Duration, String> {
-        let began = Instant::now();
+    pub fn wait_well(&self, nodes: &[usize], what: &str) -> Result<Recovery, String> {
+        let (began, mut last) = (Instant::now(), String::new());
         loop {
             let ailing: Vec<String> = nodes.iter().filter_map(|at| self.ailment(*at)).collect();
             if ailing.is_empty() && self.equally_far(nodes) {
-                return Ok(began.elapsed());
+                return Ok(Recovery { took: began.elapsed(), last });
             }
+            last = if ailing.is_empty() { "one lags behind".into() } else { ailing.join("; ") };
             if began.elapsed() > PATIENCE {
                 return Err(format!("not within {PATIENCE:?}: {what}: {}", ailing.join("; ")));
             }

@@ -17,12 +17,17 @@ use crate::engine::{Engine, PATIENCE, image, succeeded};
 /// How long an alarm may take, and a node to be healthy. Nothing takes this long unless it hangs.
 pub(crate) const WITHIN: Duration = Duration::from_secs(120);
 
+/// The broker nodes.
+pub(crate) const BROKERS: [&str; 3] = ["broker-1", "broker-2", "broker-3"];
+
 /// The containers.
 pub(crate) struct Fleet {
     pub(crate) engine: Engine,
     dir: tempfile::TempDir,
     pub(crate) project: String,
     variables: Vec<(&'static str, String)>,
+    /// The first three numbers of its addresses.
+    net: String,
     /// Where each node's API is published.
     urls: BTreeMap<String, String>,
 }
@@ -49,10 +54,10 @@ impl Fleet {
         let variables = vec![
             ("HUXIAO_IMAGE", image().to_owned()),
             ("HUXIAO_LAB", dir.path().to_str().unwrap().to_owned()),
-            ("HUXIAO_NET", net),
+            ("HUXIAO_NET", net.clone()),
             ("HUXIAO_PORTS", tens.to_string()),
         ];
-        Self { engine, dir, project: format!("huxiao-try-{own}-{count}"), variables, urls }
+        Self { engine, dir, project: format!("huxiao-try-{own}-{count}"), variables, net, urls }
     }
 
     /// The lab's folder.
@@ -96,6 +101,22 @@ impl Fleet {
         self.compose(&["ps", "-q", node]).trim().to_owned()
     }
 
+    /// Takes a node off the network, its published port included.
+    pub(crate) fn unplug(&self, node: &str) {
+        self.engine.docker(&["network", "disconnect", &self.network(), &self.container(node)]);
+    }
+
+    /// Puts a node back on the network, under the address that it had.
+    pub(crate) fn plug(&self, node: &str) {
+        let number = BROKERS.iter().position(|broker| *broker == node).unwrap_or_else(|| panic!("{node} is no broker"));
+        let ip = format!("{}.{}", self.net, 11 + number);
+        self.engine.docker(&["network", "connect", "--ip", &ip, &self.network(), &self.container(node)]);
+    }
+
+    fn network(&self) -> String {
+        format!("{}_default", self.project)
+    }
+
     /// What the engine knows of a container.
     pub(crate) fn inspect(&self, container: &str) -> Value {
         let text = self.engine.docker(&["container", "inspect", container]);
@@ -120,7 +141,7 @@ impl Fleet {
         };
         wait_until("the region is whole", WITHIN, || {
             // Only the one that leads knows how far the others are.
-            let brokers = ["broker-1", "broker-2", "broker-3"].into_iter();
+            let brokers = BROKERS.into_iter();
             brokers
                 .filter_map(|broker| http::get(self.url(broker), "/v1/cluster").ok())
                 .find_map(|answer| whole(&answer.json()))
@@ -133,7 +154,7 @@ impl Fleet {
             let leads = |broker: &String| {
                 http::get(self.url(broker), "/v1/cluster").is_ok_and(|answer| answer.json()["state"] == "leader")
             };
-            ["broker-1", "broker-2", "broker-3"].map(str::to_owned).into_iter().find(leads)
+            BROKERS.map(str::to_owned).into_iter().find(leads)
         })
     }
 

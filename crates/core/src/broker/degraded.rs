@@ -47,6 +47,13 @@ impl Broker {
         self.send(path, Class::P1, form, Message::Condition(self.condition.clone()));
     }
 
+    /// A peer has greeted: what it need know of this node's condition, it is told.
+    pub(super) fn tell_if_degraded(&mut self, path: PathId) {
+        if self.condition.is_some() {
+            self.tell_condition(path, Form::Stream);
+        }
+    }
+
     /// All that waits, in the order in which it is to be proposed: events before what is said of them, alarms before the rest.
     fn claims(&self) -> Vec<Claim> {
         let mut events: Vec<(Class, EventId)> =
@@ -184,11 +191,15 @@ impl Broker {
         let (relay, class) = (admission.sealed.event.relay.clone(), admission.sealed.event.class);
         let stations = admission.stations.clone();
         if receipt.stage == Stage::Acknowledged {
-            self.tell_relay(now, &relay, class, receipt);
-            let others: Vec<Receipt> = self.provisional(&receipt.event).collect();
-            let others =
-                others.into_iter().filter(|other| other.stage == Stage::Acknowledged && other.by != receipt.by);
-            self.tell_seat(&receipt.by, others.chain([receipt.clone()]).collect());
+            let owner = self.record.get(&receipt.event).and_then(|entry| entry.owner()).cloned();
+            if owner.is_none() {
+                // Where the record has named an officer before it was lost sight of, a second one changes nothing for the school.
+                self.tell_relay(now, &relay, class, receipt);
+            }
+            let others = owner.into_iter().chain(self.provisional(&receipt.event));
+            let others = others.filter(|other| other.stage == Stage::Acknowledged && other.by != receipt.by);
+            let told: Vec<Receipt> = others.chain([receipt.clone()]).collect();
+            self.tell_seat(&receipt.by, told);
             self.tell_other_seats(&stations, receipt);
         } else {
             self.tell_seat(&receipt.by, vec![receipt.clone()]);

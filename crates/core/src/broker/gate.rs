@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::broker::older::CONFIRMS_SINCE;
 use crate::courier::{Courier, Transmit};
 use crate::event::Class;
 use crate::id::{EventId, PathId};
@@ -28,8 +29,8 @@ const TOLD: usize = 64;
 #[derive(Debug)]
 pub(super) struct Gate {
     pub(super) paths: BTreeMap<PathId, PathInfo>,
-    /// Whether it says which receipts have come. Before wire minor 2, relays did not.
-    pub(super) confirms: bool,
+    /// The wire minor that it speaks; 0 while it has not said so.
+    pub(super) minor: u32,
     /// When its courier wants to be woken, as the node's timer table has it.
     pub(super) wake: Option<Timestamp>,
     /// One item an event: all that it has not confirmed travels together.
@@ -45,13 +46,18 @@ impl Gate {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             paths: BTreeMap::new(),
-            confirms: false,
+            minor: 0,
             wake: None,
             courier: Courier::new(seed).of_statements(),
             carried: BTreeMap::new(),
             confirmed: VecDeque::new(),
             told: BTreeMap::new(),
         }
+    }
+
+    /// Whether it says which receipts have come.
+    pub(super) fn confirms(&self) -> bool {
+        self.minor >= CONFIRMS_SINCE
     }
 
     pub(super) fn path_up(&mut self, now: Now, path: PathId, info: PathInfo) {
@@ -82,7 +88,7 @@ impl Gate {
         let id = receipt.event;
         let known = self.carried.get(&id);
         let room = known.is_some() || self.carried.len() < limits::RECEIPTS_CARRIED;
-        if !self.confirms || !room || !self.courier.has_path() {
+        if !self.confirms() || !room || !self.courier.has_path() {
             return false;
         }
         let said = |other: &Receipt| other.stage == receipt.stage && (other.is_final() || !receipt.is_final());

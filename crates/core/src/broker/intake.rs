@@ -62,7 +62,7 @@ impl Broker {
             return self.recall(path, vec![id]);
         }
         let mut receipts = known.map(|entry| entry.receipts()).unwrap_or_default();
-        if gate.confirms {
+        if gate.confirms() {
             // What else there is to say is carried to it.
             receipts.retain(|receipt| matches!(receipt.stage, Stage::Stored | Stage::Acknowledged));
         }

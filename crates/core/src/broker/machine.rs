@@ -188,9 +188,6 @@ impl Broker {
         if info.lane == Lane::Express {
             let hello = Hello { software: self.config.software.clone(), wire_minor: WIRE_MINOR, resume: None };
             self.send(path, Class::P1, Form::Stream, Message::Hello(hello));
-            if self.condition.is_some() {
-                self.tell_condition(path, Form::Stream);
-            }
         }
     }
 
@@ -245,10 +242,17 @@ impl Broker {
             (NodeName::Relay(relay), Message::Confirmed(heard)) => self.reached_relay(now, &relay, heard),
             (NodeName::Relay(relay), Message::Hello(hello)) => {
                 if let Some(gate) = self.relays.get_mut(&relay) {
-                    gate.confirms = hello.wire_minor >= 2;
+                    gate.minor = hello.wire_minor;
                 }
+                self.tell_if_degraded(path);
             }
-            (NodeName::Station(seat), Message::Hello(hello)) => self.greeted(now, &seat, hello.resume),
+            (NodeName::Station(seat), Message::Hello(hello)) => {
+                if let Some(desk) = self.desks.get_mut(&seat) {
+                    desk.minor = hello.wire_minor;
+                }
+                self.tell_if_degraded(path);
+                self.greeted(now, &seat, hello.resume);
+            }
             (NodeName::Station(seat), Message::Inquire(ids)) => self.asked(path, &seat, &ids),
             (NodeName::Station(seat), Message::Receipts(receipts)) => {
                 receipts.into_iter().for_each(|receipt| self.said(now, path, &seat, receipt));
@@ -422,7 +426,7 @@ impl Machine for Broker {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        self.out.pop_front()
+        self.next_output()
     }
 
     fn check(&self) -> Result<(), String> {

@@ -19,6 +19,7 @@ mod intake;
 #[cfg(test)]
 mod levels_tests;
 mod machine;
+mod older;
 mod port;
 mod province;
 mod recall;

@@ -10,7 +10,7 @@ use crate::Machine;
 use crate::event::{Kind, Text};
 use crate::id::{EventId, Name, NodeName, PathId, RecordId, SchoolId, SeatId, StationId};
 use crate::lane::Lane;
-use crate::message::{Degraded, EventCopy, Hello, Message};
+use crate::message::{Degraded, EventCopy, Hello, Message, WIRE_MINOR};
 use crate::path::PathInfo;
 use crate::plan::Plan;
 use crate::receipt::{Receipt, Stage, Standing, Trail};
@@ -112,11 +112,12 @@ impl Region {
         let info = PathInfo::plain(Lane::Express);
         let relay = NodeName::Relay(relay_id());
         self.step(at, Input::SessionUp { path: RELAY, peer: relay, info, expired: false });
+        let hello = || Hello { software: String::new(), wire_minor: WIRE_MINOR, resume: None };
+        self.step(at, Input::Message(RELAY, Message::Hello(hello())));
         for (number, (_, path)) in SEATS.into_iter().enumerate() {
             let peer = NodeName::Station(seat(number));
             self.step(at, Input::SessionUp { path, peer, info, expired: false });
-            let hello = Hello { software: String::new(), wire_minor: 3, resume: None };
-            self.step(at, Input::Message(path, Message::Hello(hello)));
+            self.step(at, Input::Message(path, Message::Hello(hello())));
         }
     }
 

@@ -64,7 +64,7 @@ impl Broker {
         let gate = self.regions.entry(region.clone()).or_insert_with(|| Gate::new(seed));
         gate.path_up(now, path, info);
         // No region is so old that it would not say what has come.
-        gate.confirms = true;
+        gate.minor = WIRE_MINOR;
         if info.lane == Lane::Express {
             let hello = Hello { software: self.config.software.clone(), wire_minor: WIRE_MINOR, resume: None };
             self.send(path, Class::P1, Form::Stream, Message::Hello(hello));

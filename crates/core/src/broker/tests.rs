@@ -1,10 +1,12 @@
 //! A broker node among relays and stations that come, go, and do what they may not.
 
+mod degraded;
+
 use super::*;
 use crate::event::{Class, Kind, Text};
 use crate::id::{EventId, Name, NodeName, PathId, RecordId, RelayId, SchoolId, SeatId, StationId};
 use crate::lane::Lane;
-use crate::message::{Degraded, EventCopy, Hello, Message, Refusal, Resume};
+use crate::message::{Degraded, EventCopy, Hello, Message, Refusal, Resume, WIRE_MINOR};
 use crate::path::PathInfo;
 use crate::plan::Plan;
 use crate::receipt::{Receipt, Stage, Standing, Trail};
@@ -108,7 +110,11 @@ impl Bench {
 
     fn greet(&mut self, path: PathId, seat: &SeatId, resume: Option<Resume>) {
         self.up(path, NodeName::Station(seat.clone()));
-        self.hear(path, Message::Hello(Hello { software: String::new(), wire_minor: 1, resume }));
+        self.hear(path, Message::Hello(Hello { software: String::new(), wire_minor: WIRE_MINOR, resume }));
+    }
+
+    fn greet_relay(&mut self, wire_minor: u32) {
+        self.hear(RELAY, Message::Hello(Hello { software: String::new(), wire_minor, resume: None }));
     }
 
     /// Commits what was proposed. What was sent while doing so is there to be looked at.
@@ -279,6 +285,7 @@ fn a_seat_that_lost_its_inbox_is_given_again_what_it_once_had() {
 #[test]
 fn first_officer_wins_and_the_second_is_told_who() {
     let mut bench = Bench::started();
+    bench.greet_relay(WIRE_MINOR);
     let (one, two) = (seat("p1", "a"), seat("p1", "b"));
     bench.greet(PathId(2), &one, None);
     bench.greet(PathId(3), &two, None);

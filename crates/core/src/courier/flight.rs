@@ -238,6 +238,23 @@ impl<K: Ord + Copy> Courier<K> {
         self.starved.insert((item.class, flight.sent, key));
     }
 
+    /// Something was heard just now: alarms whose last copy is older than the longest gap stand behind first copies no more. Under a steady load
+    /// those alone use the budget up, and what was lost with a session's end would never be sent again.
+    pub(super) fn send_overdue(&mut self, now: Timestamp) {
+        let overdue = |starved: &BTreeSet<(Class, Timestamp, K)>| {
+            starved.first().copied().filter(|(_, sent, _)| now.since(*sent) >= LONGEST_GAP)
+        };
+        if overdue(&self.starved).is_none() {
+            return;
+        }
+        self.refill(now);
+        while let Some((class, sent, key)) = overdue(&self.starved) {
+            let Some(path) = self.turn(key, Purpose::Overdue) else { break };
+            self.starved.remove(&(class, sent, key));
+            self.copy(now, key, path);
+        }
+    }
+
     /// Sends an alarm that is under way on a path that has shown life, if the line has the budget.
     pub(super) fn flush(&mut self, now: Timestamp, key: K, path: PathId, purpose: Purpose) {
         let (Some(item), Some(to)) = (self.items.get(&key), self.paths.get(&path)) else { return };

@@ -383,6 +383,27 @@ fn twenty_thousand_alarms_without_a_receipt_do_not_become_a_storm() {
 
 /// Each receipt lets the next alarm go, so a receiver that answers gets everything at the speed of its answers.
 #[test]
+fn what_was_lost_is_sent_again_under_a_load_that_uses_the_budget_up() {
+    let mut courier = Courier::new(1);
+    courier.path_up(millis(0), EXPRESS, express());
+    courier.offer(millis(0), 0, Class::P0, false, BYTES);
+    let mut times = vec![millis(0)];
+    for number in 1..1_200 {
+        let pressed = millis(u64::from(number) * 50);
+        let mut sent = run(&mut courier, pressed);
+        courier.offer(pressed, number, Class::P0, false, BYTES);
+        let answered = pressed + Span::from_millis(10);
+        sent.extend(run(&mut courier, answered));
+        courier.heard(answered, EXPRESS);
+        courier.settle(answered, &number);
+        sent.extend(copies(&mut courier).into_iter().map(|copy| (answered, copy)));
+        times.extend(sent.iter().filter(|(_, copy)| copy.key == 0).map(|(at, _)| *at));
+    }
+    let longest = times.windows(2).map(|two| two[1].since(two[0])).max();
+    assert!(longest < Some(LONGEST_GAP * 3 / 2) && times.last() > Some(&seconds(50)), "{longest:?}, {times:?}");
+}
+
+#[test]
 fn a_receiver_that_answers_gets_twenty_thousand_alarms_without_waiting_for_the_budget() {
     let mut courier = Courier::new(1);
     courier.path_up(seconds(0), EXPRESS, express());

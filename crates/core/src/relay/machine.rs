@@ -34,7 +34,9 @@ pub struct Relay {
     next_persist: u64,
     pub(super) events: BTreeMap<EventId, EventView>,
     pub(super) open: usize,
-    finished: BTreeSet<(u64, EventId)>,
+    /// In the order in which they were finished: whoever looks at the lamp of one that was finished late must find it.
+    finished: BTreeMap<u64, EventId>,
+    next_finished: u64,
     pub(super) by_key: BTreeMap<String, EventId>,
     pub(super) buttons: Buttons,
     pub(super) courier: Courier<EventId>,
@@ -67,7 +69,8 @@ impl Relay {
             next_persist: 1,
             events: BTreeMap::new(),
             open: 0,
-            finished: BTreeSet::new(),
+            finished: BTreeMap::new(),
+            next_finished: 1,
             by_key: BTreeMap::new(),
             buttons: Buttons::default(),
             express: BTreeSet::new(),
@@ -189,7 +192,7 @@ impl Relay {
 
     /// Files the event under what is still to be done for it.
     pub(super) fn file(&mut self, now: Now, id: EventId) {
-        let Some(view) = self.events.get(&id) else { return };
+        let Some(view) = self.events.get_mut(&id) else { return };
         let slot = view.row.slot;
         if view.is_stored() {
             self.unstored.remove(&slot);
@@ -199,7 +202,11 @@ impl Relay {
         if view.is_finished() {
             self.inquiry.remove(slot);
             self.courier.settle(now.mono, &id);
-            self.open -= usize::from(self.finished.insert((slot, id)));
+            if !std::mem::replace(&mut view.filed_as_finished, true) {
+                self.open -= 1;
+                self.finished.insert(self.next_finished, id);
+                self.next_finished += 1;
+            }
         } else if view.is_stored() {
             self.inquiry.add(now.mono, slot, id);
         }
@@ -256,9 +263,9 @@ impl Relay {
 
     fn forget_old(&mut self) {
         while self.finished.len() > limits::RELAY_FINISHED_EVENTS {
-            let Some((slot, id)) = self.finished.pop_first() else { return };
+            let Some((_, id)) = self.finished.pop_first() else { return };
             let Some(view) = self.events.remove(&id) else { continue };
-            let class = view.row.sealed.event.class;
+            let (class, slot) = (view.row.sealed.event.class, view.row.slot);
             self.unkept.remove(class, id);
             if let Some(key) = view.row.idempotency_key.filter(|key| self.by_key.get(key) == Some(&id)) {
                 self.by_key.remove(&key);

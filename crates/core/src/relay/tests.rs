@@ -292,17 +292,7 @@ fn finished_events_and_their_keys_are_forgotten_and_open_ones_are_not() {
         std::iter::from_fn(|| bench.relay.poll_output()).for_each(drop);
         let id = bench.relay.events().map(|view| view.row.slot).max().unwrap();
         let id = bench.relay.events().find(|view| view.row.slot == id).unwrap().sealed().event.id;
-        let receipt = Receipt {
-            event: id,
-            stage: Stage::Acknowledged,
-            at: WallTime(1),
-            by: seat(1),
-            officer: None,
-            note: Text::default(),
-            skew: None,
-            standing: Standing::Settled,
-        };
-        bench.relay.handle(at(bench.now), Input::Message(PATH, Message::Receipts(vec![receipt])));
+        bench.relay.handle(at(bench.now), Input::Message(PATH, Message::Receipts(vec![taken(id)])));
         let outputs: Vec<Output> = std::iter::from_fn(|| bench.relay.poll_output()).collect();
         forgotten +=
             persists(&outputs).iter().filter(|(_, write)| matches!(write, Write::Forget(Class::P0, _))).count();
@@ -312,6 +302,17 @@ fn finished_events_and_their_keys_are_forgotten_and_open_ones_are_not() {
     assert!(bench.relay.get(&open).is_some());
     assert_eq!(bench.relay.events().count(), limits::RELAY_FINISHED_EVENTS + 1);
     assert_eq!(bench.relay.oldest_unstored().unwrap().sealed().event.id, open);
+
+    // It is finished last, so it is known longest: its lamp has to be looked at yet.
+    bench.relay.handle(at(bench.now), Input::Message(PATH, Message::Receipts(vec![taken(open)])));
+    bench.relay.check().unwrap();
+    assert_eq!(bench.relay.get(&open).unwrap().lamp(), Lamp::Acknowledged);
+    assert_eq!(bench.relay.events().count(), limits::RELAY_FINISHED_EVENTS);
+}
+
+fn taken(event: EventId) -> Receipt {
+    let (stage, note, standing) = (Stage::Acknowledged, Text::default(), Standing::Settled);
+    Receipt { event, stage, at: WallTime(1), by: seat(1), officer: None, note, skew: None, standing }
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub struct EventView {
     pub(super) lamp: LampState,
     pub(super) kept: bool,
     pub(super) refused: bool,
+    /// Whether it is counted among the finished.
+    pub(super) filed_as_finished: bool,
     /// Whom to tell what, once it is on disk.
     pub(super) waiting: Vec<(Ticket, Raised)>,
 }
@@ -24,7 +26,7 @@ impl EventView {
         for receipt in &row.receipts {
             lamp.reached(receipt.stage);
         }
-        Self { row, lamp, kept, refused: false, waiting: Vec::new() }
+        Self { row, lamp, kept, refused: false, filed_as_finished: false, waiting: Vec::new() }
     }
 
     /// The event.

@@ -10,7 +10,7 @@ use crate::id::{EventId, NodeName, PathId, PersistSeq};
 use crate::inquiry::Inquiry;
 use crate::keeping::Unkept;
 use crate::lane::Lane;
-use crate::message::{Degraded, Hello, Message, Resume, WIRE_MINOR};
+use crate::message::{Degraded, Hello, Message, Resume, STANDING_SINCE, WIRE_MINOR};
 use crate::path::{Form, PathInfo};
 use crate::probe::{PathHealth, Prober};
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage, Standing};
@@ -39,10 +39,12 @@ pub struct Station {
     pub(super) by_id: BTreeMap<EventId, u64>,
     /// Rows that may leave when room is needed.
     pub(super) removable: BTreeSet<u64>,
-    /// Alarms that no officer has taken.
+    /// Alarms that no officer has taken, and those of which the record has not said who has.
     pub(super) inquiry: Inquiry,
     pub(super) courier: Courier<(EventId, Stage)>,
     pub(super) paths: BTreeMap<PathId, (NodeName, PathInfo)>,
+    /// Those of them whose node speaks a minor of the wire without [`Standing`].
+    pub(super) older: BTreeSet<PathId>,
     pub(super) prober: Prober,
     conditions: Conditions,
     pub(super) escalations: Escalations,
@@ -67,6 +69,7 @@ impl Station {
             removable: BTreeSet::new(),
             inquiry: Inquiry::default(),
             paths: BTreeMap::new(),
+            older: BTreeSet::new(),
             prober: Prober::default(),
             conditions: Conditions::default(),
             escalations: Escalations::default(),
@@ -124,7 +127,8 @@ impl Station {
 
     /// Alarms (P0, P1) that no officer has taken, oldest first.
     pub fn unacknowledged(&self) -> impl Iterator<Item = &InboxRow> {
-        self.inquiry.numbers().filter_map(|seq| self.rows.get(&seq)).map(|held| &held.row)
+        let open = self.inquiry.numbers().filter_map(|seq| self.rows.get(&seq)).map(|held| &held.row);
+        open.filter(|row| !row.is_finished())
     }
 
     fn restore(&mut self, now: Now, mut row: InboxRow) {
@@ -158,13 +162,12 @@ impl Station {
     /// Files a row under what is still to be done for it.
     pub(super) fn file(&mut self, now: Now, seq: u64) {
         let Some(held) = self.rows.get(&seq) else { return };
-        let finished = held.row.is_finished();
-        if finished {
-            self.inquiry.remove(seq);
-        } else {
+        if held.row.is_open() {
             self.inquiry.add(now.mono, seq, held.row.sealed.event.id);
+        } else {
+            self.inquiry.remove(seq);
         }
-        if finished && held.durable && held.row.unconfirmed.is_empty() {
+        if held.row.is_finished() && held.durable && held.row.unconfirmed.is_empty() {
             self.removable.insert(seq);
         } else {
             self.removable.remove(&seq);
@@ -213,7 +216,7 @@ impl Station {
         self.prober.heard(now.mono, path);
         match message {
             Message::Event(copy) => self.event(now, path, copy),
-            Message::Receipts(receipts) => self.heard(now, receipts),
+            Message::Receipts(receipts) => self.heard(now, path, receipts),
             Message::Confirmed(stages) => self.confirmed(now, stages),
             Message::Unknown(ids) => ids.into_iter().for_each(|id| {
                 self.escalations.unknown(id);
@@ -228,7 +231,14 @@ impl Station {
                     self.out.push_back(Output::Report(Report::Condition(node, degraded)));
                 }
             }
-            Message::Hello(_) | Message::Inquire(_) | Message::Probe(_) | Message::Escalate(_) => {}
+            Message::Hello(hello) => {
+                if hello.wire_minor < STANDING_SINCE {
+                    self.older.insert(path);
+                } else {
+                    self.older.remove(&path);
+                }
+            }
+            Message::Inquire(_) | Message::Probe(_) | Message::Escalate(_) => {}
         }
     }
 
@@ -343,6 +353,7 @@ impl Machine for Station {
             Input::PathUp(path, node, info) => self.path_up(now, path, node, info),
             Input::PathDown(path) => {
                 self.paths.remove(&path);
+                self.older.remove(&path);
                 self.prober.path_down(path);
                 self.conditions.path_down(path);
                 self.courier.path_down(now.mono, path);

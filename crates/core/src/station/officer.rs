@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::event::{Class, Text};
-use crate::id::{EventId, Name, PersistSeq};
+use crate::id::{EventId, Name, PathId, PersistSeq};
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage, Standing};
 use crate::station::machine::Station;
 use crate::station::port::{AckError, AckTicket, Acknowledged, Output, Report};
@@ -15,8 +15,13 @@ const UNKNOWN_LIMIT: u32 = 720;
 
 impl Station {
     /// Somebody else's receipts, as the region passes them on.
-    pub(super) fn heard(&mut self, now: Now, receipts: Vec<Receipt>) {
-        let news: BTreeSet<u64> = receipts.into_iter().filter_map(|receipt| self.note(now, receipt)).collect();
+    pub(super) fn heard(&mut self, now: Now, path: PathId, receipts: Vec<Receipt>) {
+        let mut news = BTreeSet::new();
+        let owners = receipts.iter().filter(|receipt| receipt.stage == Stage::Acknowledged && receipt.by != self.me);
+        let lost: Vec<EventId> =
+            owners.filter(|_| self.older.contains(&path)).map(|receipt| receipt.event).collect();
+        news.extend(receipts.into_iter().filter_map(|receipt| self.note(now, receipt)));
+        news.extend(lost.into_iter().filter_map(|id| self.came_second(now, id)));
         for seq in news {
             self.keep(seq);
         }
@@ -44,6 +49,20 @@ impl Station {
             self.out.push_back(Output::Report(Report::Stage(row, receipt)));
         }
         (news || answered).then_some(())?;
+        self.file(now, seq);
+        Some(seq)
+    }
+
+    /// To a node of an older minor, whose alarm it is is all the answer there is to an acknowledgement that came too late: its record has no place
+    /// for one. The row's number, if that was waited for.
+    fn came_second(&mut self, now: Now, id: EventId) -> Option<u64> {
+        let seq = self.by_id.get(&id).copied()?;
+        let held = self.rows.get_mut(&seq)?;
+        if !held.row.unconfirmed.remove(&Stage::Acknowledged) {
+            return None;
+        }
+        held.row.set_standing(Stage::Acknowledged, &self.me, Standing::Assisting);
+        self.courier.settle(now.mono, &(id, Stage::Acknowledged));
         self.file(now, seq);
         Some(seq)
     }

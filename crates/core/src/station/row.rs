@@ -49,6 +49,13 @@ impl InboxRow {
             || self.receipts.iter().any(taken)
     }
 
+    /// Whether the region's record has yet to say something of it: who has it or, of what a node without a quorum took, who owns it and who
+    /// assists. It was told, perhaps, while this seat was away.
+    pub(super) fn is_open(&self) -> bool {
+        let uncertain = |receipt: &Receipt| receipt.stage == Stage::Acknowledged && !receipt.is_final();
+        !self.is_finished() || self.receipts.iter().any(uncertain)
+    }
+
     /// What `by` said of it, if anything.
     pub(super) fn said(&self, stage: Stage, by: &NodeName) -> Option<&Receipt> {
         self.receipts.iter().find(|receipt| receipt.stage == stage && receipt.by == *by)

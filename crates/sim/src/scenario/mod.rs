@@ -6,9 +6,11 @@ mod backlog;
 mod clean;
 mod deaf;
 mod latency;
+mod leader;
 mod mute;
 mod nat;
 mod quorum;
+mod sides;
 
 use std::fmt::Display;
 
@@ -74,6 +76,16 @@ pub const ALL: &[Scenario] = &[
         name: "quorum-lost",
         about: "ten minutes in which no broker node hears another: press to screen, and what is stored after",
         run: quorum::run,
+    },
+    Scenario {
+        name: "two-sides",
+        about: "officers on both sides of a cut take the same alarm: whose it is, and who knows",
+        run: sides::run,
+    },
+    Scenario {
+        name: "leader-lost",
+        about: "the leader loses its power every half minute: press to screen, and to stored",
+        run: leader::run,
     },
     Scenario {
         name: "clean",

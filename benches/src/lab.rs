@@ -54,6 +54,8 @@ pub(crate) struct Lab {
     relay: Node,
     station: Node,
     brokers: Vec<Node>,
+    sessions: Vec<SocketAddr>,
+    authority: PathBuf,
 }
 
 /// One of them.
@@ -81,7 +83,9 @@ impl Lab {
     /// The program failed, with the last it said.
     pub(crate) fn start(program: &Path, scratch: &Path, site: &Site<'_>) -> Result<Self, BenchError> {
         let made = Made::new(program, scratch, site.clone())?;
-        let mut lab = Self { brokers: made.run("broker")?, station: made.one("station")?, relay: made.one("relay")? };
+        let (brokers, station, relay) = (made.run("broker")?, made.one("station")?, made.one("relay")?);
+        let (sessions, authority) = (site.brokers.clone(), made.dir.join("ca"));
+        let mut lab = Self { brokers, station, relay, sessions, authority };
         for broker in &mut lab.brokers {
             broker.wait(site.police, ready)?;
         }
@@ -103,6 +107,16 @@ impl Lab {
     /// Where the broker nodes' APIs are.
     pub(crate) fn brokers(&self) -> Vec<&str> {
         self.brokers.iter().map(|broker| broker.base.as_str()).collect()
+    }
+
+    /// Where the broker nodes take sessions in, in turn.
+    pub(crate) fn sessions_at(&self, turn: usize) -> SocketAddr {
+        self.sessions[turn % self.sessions.len()]
+    }
+
+    /// The folder of the lab's certificate authority.
+    pub(crate) fn authority(&self) -> &Path {
+        &self.authority
     }
 
     /// What a broker node is called in its region.

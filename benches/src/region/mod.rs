@@ -1,5 +1,5 @@
 //! A region's figures, on this machine's loopback: what `stored` costs with one node and with three, what a killed node and a lost quorum
-//! do to alarms, how soon another node leads, how long a node that was away takes to catch up.
+//! do to alarms, how soon another node leads, how long a node that was away takes to catch up, and how many alarms a second become durable.
 //!
 //! Invariants:
 //! * Presses of the storms are open-loop: one every 50 ms, whatever became of those before.
@@ -8,6 +8,7 @@
 mod cluster;
 mod failures;
 mod storm;
+mod throughput;
 mod volume;
 
 use std::path::{Path, PathBuf};
@@ -55,13 +56,16 @@ pub(crate) struct Extent {
     storm: Duration,
     /// Entries of the record that a node lacks before it comes back.
     missed: u64,
+    /// How long alarms come as fast as they are stored.
+    flood: Duration,
 }
 
 impl Extent {
     fn new(quick: bool) -> Self {
         let (rounds, presses, missed) = if quick { (2, 100, 10_000) } else { (5, 300, 100_000) };
         let storm = Duration::from_secs(if quick { 5 } else { 10 });
-        Self { rounds, presses, round_limit: Duration::from_secs(18), storm, missed }
+        let flood = Duration::from_secs(if quick { 5 } else { 15 });
+        Self { rounds, presses, round_limit: Duration::from_secs(18), storm, missed, flood }
     }
 }
 
@@ -100,6 +104,7 @@ fn measure(extent: Extent, scratch: &Scratch, program: &Path, report: &mut Repor
         if nodes > 1 {
             failures::measure(extent, program, &mut lab, report)?;
             volume::catch_up(extent, program, &mut lab, report)?;
+            throughput::measure(extent, &folder, &lab, report)?;
         }
     }
     report.notes.push(NOTE.to_owned());

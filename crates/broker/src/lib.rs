@@ -39,7 +39,7 @@ use record::{Region, RegionConfig, SnapshotDesk, Surroundings};
 pub use levels::level_mistakes;
 pub use peers_config::peer_mistakes;
 pub use plan_file::{PlanErrors, read as read_plan};
-pub use record::{RestoreError, Restored};
+pub use record::{RestoreError, Restored, bare};
 
 const OWN_KEYS: [Key; 7] = [
     Key {

@@ -15,6 +15,7 @@
 //! * Nothing here decides about alarms, and nothing here is waited for by one.
 
 mod backup;
+pub mod bare;
 mod convert;
 mod desk;
 mod folder;

@@ -129,6 +129,14 @@ impl Lab {
         self.brokers[at].process.end();
     }
 
+    /// Has a broker node end in good order (SIGTERM), as an upgrade does.
+    ///
+    /// # Errors
+    /// It takes too long.
+    pub(crate) fn stop_broker(&mut self, at: usize) -> Result<(), BenchError> {
+        self.brokers[at].process.stop(PATIENCE).map(drop)
+    }
+
     /// Starts a broker node that was killed, on what its disk has. Does not wait for it.
     ///
     /// # Errors

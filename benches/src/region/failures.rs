@@ -1,4 +1,4 @@
-//! Nodes are killed while alarms are pressed.
+//! Nodes are killed, and restarted in good order, while alarms are pressed.
 
 use std::path::Path;
 use std::thread;
@@ -16,7 +16,7 @@ const CALM: Duration = Duration::from_secs(1);
 /// How long another node may take to lead.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// T6 and T7: each node in turn, the leader once more with a look at who leads next, then two of three.
+/// T6 and T7: each node in turn, the leader with a look at who leads next, all in turn as at an upgrade, then two of three.
 pub(super) fn measure(extent: Extent, program: &Path, lab: &mut Lab, report: &mut Report) -> Result<(), BenchError> {
     let mut number = 1_000_000;
     let mut slowest = Vec::new();
@@ -46,7 +46,34 @@ pub(super) fn measure(extent: Extent, program: &Path, lab: &mut Lab, report: &mu
             ("a node killed under 20 presses/s: slowest press → screen".to_owned(), Some("T6 ≤ 250 ms"));
         report.quantities.push(Quantity { part: PART, name, value, unit: "ms", target });
     }
+    number += rolling(extent, program, lab, number, report)?;
     quorum_lost(extent, program, lab, number, report)
+}
+
+/// What an upgrade does: each node in turn ends in good order and is started again, once the others have it back.
+fn rolling(
+    extent: Extent,
+    program: &Path,
+    lab: &mut Lab,
+    number: usize,
+    report: &mut Report,
+) -> Result<usize, BenchError> {
+    let what = "all three restarted in turn";
+    crate::say(&format!("{what} …"));
+    let storm = Storm::begin(lab, number, extent.storm * 2)?;
+    for at in 0..lab.brokers().len() {
+        thread::sleep(CALM);
+        lab.stop_broker(at)?;
+        lab.start_broker(program, at)?;
+        cluster::await_sound(lab)?;
+    }
+    let outcome = storm.end(what, true)?;
+    let pressed = outcome.pressed;
+    if let Some(value) = tell(what, outcome, report) {
+        let (name, target) = ("rolling restart: slowest press → screen".to_owned(), Some("T6 ≤ 250 ms"));
+        report.quantities.push(Quantity { part: PART, name, value, unit: "ms", target });
+    }
+    Ok(pressed)
 }
 
 /// Two of three die; alarms go on; the two come back and everything becomes stored.

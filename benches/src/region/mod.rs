@@ -104,8 +104,8 @@ fn measure(extent: Extent, scratch: &Scratch, program: &Path, report: &mut Repor
         if nodes > 1 {
             failures::measure(extent, program, &mut lab, report)?;
             volume::catch_up(extent, program, &mut lab, report)?;
-            throughput::measure(extent, &folder, &lab, report)?;
         }
+        throughput::measure(extent, &folder, &lab, report)?;
     }
     report.notes.push(NOTE.to_owned());
     Ok(())

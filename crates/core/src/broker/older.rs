@@ -60,23 +60,28 @@ fn says_standing(message: &Message) -> bool {
     }
 }
 
-/// Whether a receipt means the same to a reader that passes over its standing. That an event was received ends nothing.
+/// Whether a receipt has a standing that such a reader need not know.
 fn is_plain(receipt: &Receipt) -> bool {
-    receipt.standing == Standing::Settled || receipt.stage == Stage::Received
+    receipt.standing == Standing::Settled
+}
+
+/// Those of the receipts that mean the same without their standing. That an event was received ends nothing.
+fn plain(receipts: Vec<Receipt>) -> Vec<Receipt> {
+    let same = receipts.into_iter().filter(|receipt| is_plain(receipt) || receipt.stage == Stage::Received);
+    same.map(|receipt| Receipt { standing: Standing::Settled, ..receipt }).collect()
 }
 
 /// What is left of a message; and what `peer` is told instead of its own assistance: that it need not say it again.
 fn without_standing(peer: &NodeName, message: Message) -> (Option<Message>, Option<Message>) {
     match message {
-        Message::Receipts(mut receipts) => {
+        Message::Receipts(receipts) => {
             let own = |receipt: &&Receipt| receipt.standing == Standing::Assisting && receipt.by == *peer;
             let done: Vec<_> = receipts.iter().filter(own).map(|receipt| (receipt.event, receipt.stage)).collect();
-            receipts.retain(is_plain);
-            let left = (!receipts.is_empty()).then_some(Message::Receipts(receipts));
+            let left = Some(plain(receipts)).filter(|left| !left.is_empty()).map(Message::Receipts);
             (left, (!done.is_empty()).then_some(Message::Confirmed(done)))
         }
         Message::Event(mut copy) => {
-            copy.receipts.retain(is_plain);
+            copy.receipts = plain(copy.receipts);
             (Some(Message::Event(copy)), None)
         }
         _ => (None, None),

@@ -8,5 +8,6 @@ mod golden;
 mod hostile;
 mod limits;
 mod measured;
+mod recorded;
 mod roundtrip;
 mod samples;

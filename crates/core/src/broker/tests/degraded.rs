@@ -81,6 +81,7 @@ fn what_a_node_without_quorum_journalled_is_there_after_it_started_anew() {
     bench.drain();
     assert!(matches!(bench.proposals[..], [Command::Admit(_)]));
     bench.up(RELAY, NodeName::Relay(relay_id()));
+    bench.greet_relay(WIRE_MINOR);
     bench.hear(RELAY, Message::Inquire(vec![event]));
     assert_eq!(bench.standings_to(RELAY, Stage::Received), [Standing::Provisional]);
     bench.greet(PathId(2), &seat("p1", "a"), None);

@@ -1,4 +1,4 @@
-//! The node's HTTP API, for operators: how it is, and what the record holds of an event.
+//! The node's HTTP API, for operators: how it is, and what the record, or its archive, holds of an event.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,20 +15,23 @@ use huxiao_runtime::http::{ApiError, Json};
 use huxiao_runtime::time_format::rfc3339;
 use serde::Serialize;
 
+use crate::archive::Archive;
 use crate::status::{Context, StatusJson};
 
 #[derive(Clone)]
 struct Api {
     handle: Handle<Broker>,
+    archive: Archive,
     context: Arc<Context>,
 }
 
 /// The node's routes.
-pub(crate) fn router(handle: Handle<Broker>, context: Context) -> Router {
-    Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/events/{id}", get(one))
-        .with_state(Api { handle, context: Arc::new(context) })
+pub(crate) fn router(handle: Handle<Broker>, archive: Archive, context: Context) -> Router {
+    Router::new().route("/v1/status", get(status)).route("/v1/events/{id}", get(one)).with_state(Api {
+        handle,
+        archive,
+        context: Arc::new(context),
+    })
 }
 
 #[derive(Serialize)]
@@ -92,7 +95,21 @@ impl EntryJson {
 async fn one(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<EntryJson>, ApiError> {
     let id: EventId = id.parse().map_err(|_| ApiError::bad_request("bad_id", "an event's id is a UUID"))?;
     let entry = api.handle.inspect(move |broker| broker.record().get(&id).map(EntryJson::new)).await?;
+    let entry = match entry {
+        Some(entry) => Some(entry),
+        None => archived(&api.archive, id).await?,
+    };
     entry.map(Json).ok_or_else(|| ApiError::not_found("unknown_event", format!("event {id} is not in the record")))
+}
+
+/// What the archive holds of an event that has left the record. Reads the disk.
+async fn archived(archive: &Archive, id: EventId) -> Result<Option<EntryJson>, ApiError> {
+    let archive = archive.clone();
+    let found = tokio::task::spawn_blocking(move || archive.recall(&[id])).await;
+    let found = found.map_err(|error| error.to_string()).and_then(|found| found.map_err(|error| error.to_string()));
+    let found =
+        found.map_err(|error| ApiError::unavailable("archive", format!("the archive cannot be read: {error}")))?;
+    Ok(found.first().map(EntryJson::new))
 }
 
 async fn status(State(api): State<Api>) -> Result<Json<StatusJson>, ApiError> {

@@ -15,7 +15,8 @@ use huxiao_tests::ordeal::{Options, run};
 #[derive(Debug, Parser)]
 #[command(name = "ordeal")]
 struct Args {
-    /// About how long; every fault has at least one turn
+    /// About how long; every fault has at least one turn, which takes three to four minutes however few are asked for. From ten on, faults last
+    /// as long as people would let them
     #[arg(long, value_name = "N", default_value_t = 2)]
     minutes: u64,
     /// What decides the sequence; from the clock if it is not given

@@ -311,7 +311,9 @@ pub(super) fn look(chronicle: &Chronicle, relay: usize, event: &Value) {
     let (Some(id), Some(receipts)) = (event["id"].as_str(), event["receipts"].as_array()) else { return };
     chronicle.heard(at, Observer::Relay(relay), id, receipts);
     let mut history = chronicle.open();
-    if receipts.iter().any(|receipt| receipt["stage"] == "stored" && is_settled(receipt)) {
+    // A relay whose event is finished asks no more: an owner by the record says as well that the record has it.
+    let says_stored = |receipt: &Value| receipt["stage"] == "stored" || receipt["stage"] == "acknowledged";
+    if receipts.iter().any(|receipt| says_stored(receipt) && is_settled(receipt)) {
         history.stored.entry(id.to_owned()).or_insert(at);
     }
     history.end.lamps.insert(id.to_owned(), event["lamp"].as_str().unwrap_or_default().to_owned());

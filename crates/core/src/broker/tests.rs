@@ -15,8 +15,6 @@ use crate::relay::tests_support::{event, relay_id, seal};
 use crate::time::{Now, Timestamp, WallTime};
 use crate::{Machine, limits};
 
-mod without_quorum;
-
 const RELAY: PathId = PathId(1);
 const RECORD: RecordId = RecordId([1; 16]);
 

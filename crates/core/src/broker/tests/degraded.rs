@@ -238,3 +238,16 @@ fn a_peer_is_told_what_it_understands_by_its_newest_greeting() {
         assert_eq!(bench.was_sent(RELAY, &Message::Condition(Some(degraded()))), hears, "minor {minor}");
     }
 }
+
+#[test]
+fn what_an_election_kept_out_is_proposed_again_as_soon_as_it_may_be_over() {
+    let mut bench = Bench::started();
+    bench.raise(1, Kind::Panic);
+    for (why, waits) in [(NotCommitted::NoQuorum, 150), (NotCommitted::Unknown, 550)] {
+        let admit = bench.proposals.remove(0);
+        assert!(bench.proposals.is_empty());
+        bench.step(Input::NotCommitted { command: admit, why });
+        bench.wait(waits);
+        assert!(matches!(bench.proposals[..], [Command::Admit(_)]), "{:?}", bench.proposals);
+    }
+}

@@ -7,7 +7,7 @@ use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use clap::Args;
-use huxiao_core::{EventId, Standing, limits};
+use huxiao_core::{EventId, Stage, Standing, limits};
 use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -213,7 +213,10 @@ impl Watch<'_> {
                 Some(words) => self.global.say(&words),
                 None => self.global.say("区域已恢复  the region takes what officers say into its record again"),
             },
-            "stage" if json["standing"].as_str().is_some_and(|standing| standing != Standing::Settled.as_str()) => {
+            "stage"
+                if json["stage"] == Stage::Acknowledged.as_str()
+                    && json["standing"].as_str().is_some_and(|standing| standing != Standing::Settled.as_str()) =>
+            {
                 let id = json["id"].as_str().unwrap_or_default();
                 self.global.say(&format!("{id}: {}", officer(&json)));
             }

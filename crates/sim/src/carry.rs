@@ -2,9 +2,7 @@
 
 use huxiao_core::relay::{Raised, Relay, Ticket};
 use huxiao_core::station::Station;
-use huxiao_core::{
-    Class, EventId, Machine, Message, PersistSeq, Stage, broker, relay, station,
-};
+use huxiao_core::{Class, EventId, Machine, Message, PersistSeq, Stage, broker, relay, station};
 
 use crate::check::{Check, Failure, Outcome};
 use crate::ledger;

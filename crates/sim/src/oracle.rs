@@ -101,8 +101,7 @@ impl World {
                 };
                 let by = NodeName::Station(self.province.seat(seat));
                 let noted = |id: &EventId, stage: Stage| {
-                    self.region.oracle.noted.contains(&(*id, stage, by.clone()))
-                        || self.region.archive.contains_key(id)
+                    self.region.oracle.noted.contains(&(*id, stage, by.clone())) || self.region.archive.contains_key(id)
                 };
                 match stages.iter().find(|(id, stage)| !noted(id, *stage)) {
                     Some((id, stage)) => {
@@ -158,8 +157,10 @@ impl World {
             _ => false,
         };
         if !self.brokers[at].replica.journal.values().any(holds) {
-            let what =
-                format!("{id}: node {at} said that it has {} by {} on its disk, and has not", receipt.stage, receipt.by);
+            let what = format!(
+                "{id}: node {at} said that it has {} by {} on its disk, and has not",
+                receipt.stage, receipt.by
+            );
             return Err(Failure::of(Check::Durable, id, what));
         }
         if self.ledger.journalled.insert((id, receipt.stage, receipt.by.clone())) {
@@ -220,7 +221,8 @@ impl World {
                 None => record.is_archived(id),
             };
             if !there {
-                let what = format!("{id}: a node without a quorum said that it has {stage} by {by}, the record has not");
+                let what =
+                    format!("{id}: a node without a quorum said that it has {stage} by {by}, the record has not");
                 return Err(Failure::of(Check::Journalled, *id, what));
             }
         }

@@ -5,8 +5,8 @@
 
 use crate::broker::machine::{Broker, Pending, seats_of};
 use crate::broker::port::{JournalId, NotCommitted, Output, Report};
-use crate::broker::waiting::{AGAIN_AFTER, Claim, Wait};
 use crate::broker::province::those_of;
+use crate::broker::waiting::{AGAIN_AFTER, Claim, Wait};
 use crate::escalate::Escalate;
 use crate::event::{Class, Text};
 use crate::id::{EventId, NodeName, PathId};
@@ -255,9 +255,8 @@ impl Broker {
                     || known.is_some_and(|(entry, noting)| entry.needs_no_more(&noting.receipt))
             }
             Claim::Escalate(id, stations) => {
-                let done = |entry: &Entry| {
-                    those_of(entry, stations).len() == stations.len() || !entry.has_room_for(stations)
-                };
+                let done =
+                    |entry: &Entry| those_of(entry, stations).len() == stations.len() || !entry.has_room_for(stations);
                 self.record.get(id).is_some_and(done) || self.record.is_archived(id)
             }
         }

@@ -27,7 +27,8 @@ impl Broker {
                 return Some(Output::Send(path, class, form, message));
             };
             let (message, answer) = without_standing(&peer, message);
-            let mut messages = message.into_iter().chain(answer).map(|message| Output::Send(path, class, form, message));
+            let mut messages =
+                message.into_iter().chain(answer).map(|message| Output::Send(path, class, form, message));
             let first = messages.next();
             messages.for_each(|output| self.out.push_front(output));
             if first.is_some() {

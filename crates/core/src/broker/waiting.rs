@@ -119,7 +119,8 @@ impl Waiting {
     }
 
     pub(super) fn remove_order(&mut self, event: &EventId, stations: &[StationId]) -> Option<Ordering> {
-        let at = self.orders.iter().position(|waits| waits.order.event == *event && waits.order.stations == stations)?;
+        let at =
+            self.orders.iter().position(|waits| waits.order.event == *event && waits.order.stations == stations)?;
         Some(self.orders.remove(at))
     }
 

@@ -18,8 +18,7 @@ impl Station {
     pub(super) fn heard(&mut self, now: Now, path: PathId, receipts: Vec<Receipt>) {
         let mut news = BTreeSet::new();
         let owners = receipts.iter().filter(|receipt| receipt.stage == Stage::Acknowledged && receipt.by != self.me);
-        let lost: Vec<EventId> =
-            owners.filter(|_| self.older.contains(&path)).map(|receipt| receipt.event).collect();
+        let lost: Vec<EventId> = owners.filter(|_| self.older.contains(&path)).map(|receipt| receipt.event).collect();
         news.extend(receipts.into_iter().filter_map(|receipt| self.note(now, receipt)));
         news.extend(lost.into_iter().filter_map(|id| self.came_second(now, id)));
         for seq in news {

@@ -31,7 +31,9 @@ pub(super) fn run(seed: u64) -> Result<Report, Failure> {
     hold(Check::InTime, slowest <= most, || format!("p99 is {slowest} µs without a quorum, {most} µs are allowed"))?;
     for press in &lost {
         let id = event_of(&world, *press)?;
-        hold(Check::Durable, !world.region.oracle.admitted.contains(&id), || format!("{id} was stored without a quorum"))?;
+        hold(Check::Durable, !world.region.oracle.admitted.contains(&id), || {
+            format!("{id} was stored without a quorum")
+        })?;
     }
     world.run_until(until + STORED_AFTER_HEAL)?;
     for press in &lost {

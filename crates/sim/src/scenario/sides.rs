@@ -41,7 +41,8 @@ fn rounds(seed: u64, apart: Fault) -> Result<u64, Failure> {
     for round in 1..=ROUNDS {
         let begins = round * MINUTE;
         let lines = [0, 1].map(|seat| world.seat_line(seat));
-        let parted = [(lines[ALONE], 1), (lines[ALONE], 2), (lines[0], 0)].map(|(line, node)| Fault::Parted(line, node));
+        let parted =
+            [(lines[ALONE], 1), (lines[ALONE], 2), (lines[0], 0)].map(|(line, node)| Fault::Parted(line, node));
         let heals = begins + 20 * SECOND;
         for fault in parted.into_iter().chain([apart]) {
             world.at(begins, Action::Begin(fault));
@@ -59,7 +60,8 @@ fn rounds(seed: u64, apart: Fault) -> Result<u64, Failure> {
         alone += u64::from(owner == Some(named(ALONE)));
         for at in 0..world.seats.len() {
             let row = world.seats[at].machine.as_ref().and_then(|seat| seat.get(&id));
-            let taken = row.map(|row| (row.owner().cloned(), row.assisting().map(|r| r.by.clone()).collect::<Vec<_>>()));
+            let taken =
+                row.map(|row| (row.owner().cloned(), row.assisting().map(|r| r.by.clone()).collect::<Vec<_>>()));
             let right = taken.as_ref().is_some_and(|(first, others)| {
                 first.as_ref().map(|first| &first.by) == owner.as_ref() && *others == [assists.clone()]
             });

@@ -208,7 +208,8 @@ impl World {
     pub(super) fn watch(&mut self, spot: Spot, peer: NodeName) -> PathId {
         let path = self.path();
         self.sessions.insert((spot, path), Far::Watched(peer.clone()));
-        let hello = Message::Hello(Hello { software: String::new(), wire_minor: crate::message::WIRE_MINOR, resume: None });
+        let hello =
+            Message::Hello(Hello { software: String::new(), wire_minor: crate::message::WIRE_MINOR, resume: None });
         self.step(spot, Input::SessionUp { path, peer, info: PathInfo::plain(Lane::Express), expired: false });
         self.step(spot, Input::Message(path, hello));
         path

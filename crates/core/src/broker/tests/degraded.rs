@@ -174,7 +174,8 @@ fn a_provisional_answer_is_carried_to_the_school_no_longer_when_the_record_names
 /// What is said to an old peer: the acknowledgements, whatever stands in them.
 fn acknowledgements(bench: &Bench, path: PathId) -> Vec<(NodeName, Standing)> {
     let copies = bench.sent.iter().filter(|(to, ..)| *to == path);
-    let in_copies = copies.filter_map(|(.., m)| if let Message::Event(copy) = m { Some(copy.receipts.clone()) } else { None });
+    let in_copies =
+        copies.filter_map(|(.., m)| if let Message::Event(copy) = m { Some(copy.receipts.clone()) } else { None });
     let all = bench.receipts_to(path).into_iter().chain(in_copies.flatten());
     all.filter(|receipt| receipt.stage == Stage::Acknowledged).map(|receipt| (receipt.by, receipt.standing)).collect()
 }

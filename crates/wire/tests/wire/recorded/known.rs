@@ -79,7 +79,9 @@ pub(super) fn unknown(known: Known, message: &str, mut bytes: &[u8]) -> Option<S
                 let length = usize::try_from(varint(&mut bytes).unwrap()).unwrap();
                 let (value, rest) = bytes.split_at(length);
                 bytes = rest;
-                if let Some(field) = Some(inner).filter(|inner| !inner.is_empty()).and_then(|m| unknown(known, m, value)) {
+                if let Some(field) =
+                    Some(inner).filter(|inner| !inner.is_empty()).and_then(|m| unknown(known, m, value))
+                {
                     return Some(format!("{message} > {field}"));
                 }
             }

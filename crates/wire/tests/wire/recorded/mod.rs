@@ -38,7 +38,9 @@ fn recording(minor: u32) -> Vec<room::Said> {
 fn record() {
     let mut room = room::Room::new();
     room.run();
-    let mut text = format!("# What one school, one node and two seats of wire minor {WIRE_MINOR} said to each other about one alarm.\n");
+    let mut text = format!(
+        "# What one school, one node and two seats of wire minor {WIRE_MINOR} said to each other about one alarm.\n"
+    );
     for (who, bytes) in &room.said {
         let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         writeln!(text, "{who} {digits}").unwrap();

@@ -60,6 +60,8 @@ pub const RECORD_EVENTS: usize = 100_000;
 pub const RECORD_FINISHED: usize = 20_000;
 /// Events that have left the record and whose repeats are known for it; beyond it the oldest are forgotten.
 pub const ARCHIVED_IDS: usize = 1_000_000;
+/// Wishes that more stations see an event, that wait for the record at one broker node; others are said again by whoever has them.
+pub const BROKER_ORDERS: usize = 1_024;
 /// Questions about archived events that a broker node's archive is asked at once; others are asked again by whoever asked.
 pub const BROKER_RECALLS: usize = 256;
 /// Events that a broker node holds while its record's engine is at work on them, before it takes P0 only.

@@ -1,17 +1,20 @@
 //! Without a quorum: what comes in is journalled, what officers do is provisional, and all of it waits for the record.
 //!
-//! Invariant: an event that came in and every statement about it wait until the record (or the archive) has them. They are proposed again when
-//! there is a quorum, soon after it is known that they came to nothing, and every two seconds; commands change nothing the second time.
+//! Invariant: an event that came in, every statement about it and every wish that more stations see it wait until the record (or the archive)
+//! has them. They are proposed again when there is a quorum, soon after it is known that they came to nothing, and every two seconds; commands
+//! change nothing the second time.
 
 use crate::broker::machine::{Broker, Pending, seats_of};
 use crate::broker::port::{JournalId, NotCommitted, Output, Report};
+use crate::broker::province::those_of;
 use crate::broker::waiting::{AGAIN_AFTER, AGAIN_IN_DOUBT, AGAIN_SOON, Claim, Wait};
+use crate::escalate::Escalate;
 use crate::event::{Class, Text};
 use crate::id::{EventId, NodeName, PathId};
 use crate::message::{Degraded, Message, Refusal};
 use crate::path::Form;
 use crate::receipt::{Receipt, Stage, Standing};
-use crate::record::Command;
+use crate::record::{Command, Entry};
 use crate::time::Now;
 
 impl Broker {
@@ -67,6 +70,7 @@ impl Broker {
         match claim {
             Claim::Admit(id) => self.pending.get_mut(id).map(|pending| &mut pending.wait),
             Claim::Note(id, stage, by) => self.waiting.note_mut(id, *stage, by).map(|noting| &mut noting.wait),
+            Claim::Escalate(id, stations) => self.waiting.order_mut(id, stations).map(|waits| &mut waits.wait),
         }
     }
 
@@ -76,6 +80,9 @@ impl Broker {
             Claim::Admit(id) => self.pending.get(id).map(|pending| Command::Admit(pending.admission.clone())),
             Claim::Note(id, stage, by) => {
                 self.waiting.note(id, *stage, by).map(|noting| Command::Note(noting.receipt.clone()))
+            }
+            Claim::Escalate(id, stations) => {
+                self.waiting.order(id, stations).map(|waits| Command::from(waits.order.clone()))
             }
         }
     }
@@ -121,7 +128,11 @@ impl Broker {
             match command {
                 Command::Admit(admission) => self.insert_pending(Pending::new(admission, wait)),
                 Command::Note(receipt) => self.waiting.insert(receipt, wait),
-                _ => {}
+                Command::Escalate { event, stations, by, officer, at, note } => {
+                    let order = Escalate { event, stations, by, officer, at, note };
+                    self.waiting.insert_order(order, wait);
+                }
+                Command::Found { .. } | Command::Route { .. } | Command::Forwarded { .. } => {}
             }
         }
         if !stale.is_empty() {
@@ -170,6 +181,8 @@ impl Broker {
                 self.tell_provisional(now, &receipt);
                 self.report(Report::Journalled(*event));
             }
+            // Whoever wants it is answered when the record has it, or has the telephone.
+            Claim::Escalate(event, _) => self.report(Report::Journalled(*event)),
         }
     }
 
@@ -180,8 +193,7 @@ impl Broker {
         if let Some(wait) = self.wait_mut(&claim) {
             wait.row = None;
         }
-        let (Claim::Admit(event) | Claim::Note(event, ..)) = claim;
-        self.report(Report::NotStored(event, why));
+        self.report(Report::NotStored(claim.event(), why));
     }
 
     /// A statement is on this node's disk and in no record: the seat that made it hears that, and of an acknowledgement everybody else too.
@@ -243,6 +255,11 @@ impl Broker {
                     || self.record.is_archived(id)
                     || known.is_some_and(|(entry, noting)| entry.needs_no_more(&noting.receipt))
             }
+            Claim::Escalate(id, stations) => {
+                let done =
+                    |entry: &Entry| those_of(entry, stations).len() == stations.len() || !entry.has_room_for(stations);
+                self.record.get(id).is_some_and(done) || self.record.is_archived(id)
+            }
         }
     }
 
@@ -258,6 +275,7 @@ impl Broker {
         let wait = match claim {
             Claim::Admit(id) => self.no_longer_pending(id).map(|pending| pending.wait),
             Claim::Note(id, stage, by) => self.waiting.remove(id, *stage, by).map(|noting| noting.wait),
+            Claim::Escalate(id, stations) => self.waiting.remove_order(id, stations).map(|waits| waits.wait),
         };
         self.unjournal(wait.and_then(|wait| wait.row));
     }
@@ -307,8 +325,7 @@ impl Broker {
         let Some(pending) = self.pending.get(&id) else { return };
         let relay = pending.admission.sealed.event.relay.clone();
         self.withdraw(&Claim::Admit(id));
-        let said: Vec<Claim> = self.waiting.of(&id).iter().map(|noting| Claim::of_statement(&noting.receipt)).collect();
-        said.iter().for_each(|claim| self.withdraw(claim));
+        self.waiting.claims_about(&id).iter().for_each(|claim| self.withdraw(claim));
         let gate = self.relays.get(&relay);
         let paths: Vec<_> = gate.into_iter().flat_map(|gate| gate.paths.keys().copied()).collect();
         for path in paths {

@@ -282,6 +282,28 @@ fn an_escalation_adds_a_station_on_both_levels_whoever_says_it() {
 }
 
 #[test]
+fn an_escalation_that_comes_while_the_region_has_no_quorum_enters_its_record_on_heal() {
+    let (mut world, desk, duty) = with_an_alarm_in_both(3);
+    let helper = seat("helper");
+    world.watch((REGION, 1), NodeName::Station(helper.clone()));
+    world.set_quorum(REGION, false);
+    world.hear((PROVINCE, 2), desk, Message::Escalate(order(&duty, &["helper"])));
+    world.run(5 * SECONDS);
+    assert!(!has_event(&world, &helper), "the record has not taken it");
+    assert!(world.reports.contains(&((REGION, 0), Report::Journalled(id(0)))));
+    // Nobody says it again: the line to the province is gone before the quorum is back.
+    world.cut();
+    world.run(5 * SECONDS);
+    world.set_quorum(REGION, true);
+    world.run(10 * SECONDS);
+    assert!(has_event(&world, &helper));
+    for node in &world.region.nodes {
+        let entry = node.record().get(&id(0)).unwrap();
+        assert_eq!((entry.escalations.len(), node.waiting()), (1, 0), "once, and nothing waits");
+    }
+}
+
+#[test]
 fn nobody_escalates_what_is_not_his() {
     let (mut world, ..) = with_an_alarm_in_both(1);
     let stranger = seat("p9");

@@ -258,7 +258,7 @@ impl Broker {
                 receipts.into_iter().for_each(|receipt| self.said(now, path, &seat, receipt));
             }
             (NodeName::Station(seat), Message::Escalate(order)) => {
-                self.escalate(path, &NodeName::Station(seat), order);
+                self.escalate(now, path, &NodeName::Station(seat), order);
             }
             (NodeName::Broker { region, node }, message) => {
                 let above = self.is_province(&region);
@@ -460,6 +460,7 @@ impl Machine for Broker {
             let wait = match claim {
                 Claim::Admit(event) => self.pending.get(event).map(|pending| pending.wait),
                 Claim::Note(event, stage, by) => self.waiting.note(event, *stage, by).map(|noting| noting.wait),
+                Claim::Escalate(event, stations) => self.waiting.order(event, stations).map(|waits| waits.wait),
             };
             if wait.and_then(|wait| wait.row).map(|(id, _)| id) != Some(*id) {
                 return Err(format!("row {id:?} of the journal belongs to nothing that waits: {claim:?}"));

@@ -60,7 +60,7 @@ impl Broker {
             Message::Receipts(receipts) => {
                 receipts.into_iter().for_each(|receipt| self.said_above(now, path, receipt));
             }
-            Message::Escalate(order) => self.escalate(path, &node, order),
+            Message::Escalate(order) => self.escalate(now, path, &node, order),
             Message::Escalated(event, stations) => {
                 if let Some(up) = &mut self.upward {
                     up.escalated(event, &stations);

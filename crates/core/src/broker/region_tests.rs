@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Machine;
+use crate::escalate::Escalate;
 use crate::event::{Kind, Text};
 use crate::id::{EventId, Name, NodeName, PathId, RecordId, SchoolId, SeatId, StationId};
 use crate::lane::Lane;
@@ -26,6 +27,8 @@ const SEATS: [(&str, PathId); 2] = [("p1", PathId(2)), ("p2", PathId(3))];
 enum Op {
     Press(usize, u8),
     Say(usize, u8, Stage, usize),
+    /// A seat wants another station to see the event.
+    Escalate(usize, u8, usize),
     /// The node loses its quorum, or has it again.
     Quorum(usize, bool),
     /// What the node proposed comes into the log; or is forgotten by a leader that dies, which its proposer may or may not hear.
@@ -181,6 +184,17 @@ impl Region {
                 self.step(at, Input::Message(RELAY, Message::Event(copy)));
             }
             Op::Say(at, number, stage, seat) => self.say(at, id(number), stage, seat),
+            Op::Escalate(at, number, by) => {
+                let order = Escalate {
+                    event: id(number),
+                    stations: vec![StationId(name("p9"))],
+                    by: NodeName::Station(seat(by)),
+                    officer: Some(name("o")),
+                    at: WallTime(3),
+                    note: Text::default(),
+                };
+                self.step(at, Input::Message(SEATS[by].1, Message::Escalate(order)));
+            }
             Op::Quorum(at, true) => self.step(at, Input::Quorum(None)),
             Op::Quorum(at, false) => {
                 let why = Text::new("alone").unwrap();
@@ -275,6 +289,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (node(), 1..6_u8).prop_map(|(at, number)| Op::Press(at, number)),
         5 => (node(), 1..6_u8, 4..7_usize, 0..2_usize)
             .prop_map(|(at, number, stage, seat)| Op::Say(at, number, Stage::ALL[stage], seat)),
+        1 => (node(), 1..6_u8, 0..2_usize).prop_map(|(at, number, by)| Op::Escalate(at, number, by)),
         3 => (node(), any::<bool>()).prop_map(|(at, quorum)| Op::Quorum(at, quorum)),
         4 => node().prop_map(Op::Commit),
         2 => node().prop_map(Op::Forget),
@@ -324,6 +339,7 @@ proptest! {
             record.entries().map(AsRef::as_ref).chain(region.archive.iter()).collect();
         for entry in entries {
             let event = entry.admission.sealed.event.id;
+            prop_assert!(entry.escalations.len() <= 1, "{} was escalated to one station twice", event);
             let Some(owner) = entry.owner() else { continue };
             for assisting in entry.notes.iter().filter(|note| note.standing == Standing::Assisting) {
                 for (at, _) in SEATS.iter().enumerate() {

@@ -14,6 +14,7 @@ use crate::broker::gate::Gate;
 use crate::broker::machine::Broker;
 use crate::broker::port::{Output, Report};
 use crate::broker::province::{orders_of, those_of};
+use crate::broker::waiting::{Claim, Wait};
 use crate::courier::Transmit;
 use crate::escalate::Escalate;
 use crate::event::Class;
@@ -23,7 +24,7 @@ use crate::limits;
 use crate::message::{EventCopy, Hello, Message, Refusal, WIRE_MINOR};
 use crate::path::{Form, PathInfo};
 use crate::receipt::{Receipt, Stage, Standing, Trail};
-use crate::record::{Admission, Command, Entry};
+use crate::record::{Admission, Entry};
 use crate::time::{Now, Timestamp};
 
 impl Admission {
@@ -96,7 +97,7 @@ impl Broker {
             Message::Event(copy) => self.forwarded(now, path, &region, (node, expired), copy),
             Message::Receipts(receipts) if !expired => self.said_below(now, path, &region, &node, receipts),
             Message::Inquire(ids) => self.region_asks(path, &region, &ids),
-            Message::Escalate(order) if !expired => self.escalate(path, &node, order),
+            Message::Escalate(order) if !expired => self.escalate(now, path, &node, order),
             Message::Confirmed(heard) => {
                 if let Some(gate) = self.regions.get_mut(&region) {
                     heard.into_iter().for_each(|key| gate.confirmed(now, key));
@@ -239,7 +240,7 @@ impl Broker {
     }
 
     /// More stations must see an event: said by a seat that has it, by the province, or by the region that forwards it.
-    pub(super) fn escalate(&mut self, path: PathId, peer: &NodeName, order: Escalate) {
+    pub(super) fn escalate(&mut self, now: Now, path: PathId, peer: &NodeName, order: Escalate) {
         let id = order.event;
         let may = self.admission(&id).is_some_and(|admission| match peer {
             NodeName::Station(seat) => order.by == *peer && admission.stations.contains(&seat.station),
@@ -259,8 +260,12 @@ impl Broker {
                 return self.refuse(path, peer.clone(), id, Refusal::NoRoom);
             }
         }
-        let Escalate { event, stations, by, officer, at, note } = order;
-        self.out.push_back(Output::Propose(Command::Escalate { event, stations, by, officer, at, note }));
+        let claim = Claim::of_order(&order);
+        // What waits already is proposed again by itself; for want of room, it is said again.
+        if self.waiting.order(&id, &order.stations).is_none() && self.waiting.has_room_for_order() {
+            self.waiting.insert_order(order, Wait::default());
+            self.propose(now, &claim);
+        }
     }
 
     /// An event has left the record for the archive.

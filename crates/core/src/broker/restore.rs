@@ -90,9 +90,7 @@ impl Broker {
     pub(super) fn archive(&mut self, left: Vec<(u64, Arc<Entry>)>) {
         for (number, entry) in left {
             let id = entry.admission.sealed.event.id;
-            let said: Vec<Claim> =
-                self.waiting.of(&id).iter().map(|noting| Claim::of_statement(&noting.receipt)).collect();
-            said.iter().for_each(|claim| self.let_go(claim));
+            self.waiting.claims_about(&id).iter().for_each(|claim| self.let_go(claim));
             self.out.push_back(Output::Archive(number, Box::new(Arc::unwrap_or_clone(entry))));
         }
     }

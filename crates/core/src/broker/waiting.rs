@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use crate::broker::port::JournalId;
-use crate::id::{EventId, NodeName};
+use crate::escalate::Escalate;
+use crate::id::{EventId, NodeName, StationId};
+use crate::limits;
 use crate::receipt::{Receipt, Stage, Standing};
 use crate::record::Command;
 use crate::time::{Span, Timestamp};
@@ -25,6 +27,8 @@ pub(super) enum Claim {
     Admit(EventId),
     /// This node's statement is.
     Note(EventId, Stage, NodeName),
+    /// These stations have the event.
+    Escalate(EventId, Vec<StationId>),
 }
 
 impl Claim {
@@ -33,14 +37,23 @@ impl Claim {
         match command {
             Command::Admit(admission) => Some(Claim::Admit(admission.sealed.event.id)),
             Command::Note(receipt) => Some(Claim::of_statement(receipt)),
-            Command::Found { .. } | Command::Route { .. } | Command::Escalate { .. } | Command::Forwarded { .. } => {
-                None
-            }
+            Command::Escalate { event, stations, .. } => Some(Claim::Escalate(*event, stations.clone())),
+            Command::Found { .. } | Command::Route { .. } | Command::Forwarded { .. } => None,
         }
     }
 
     pub(super) fn of_statement(receipt: &Receipt) -> Self {
         Claim::Note(receipt.event, receipt.stage, receipt.by.clone())
+    }
+
+    pub(super) fn of_order(order: &Escalate) -> Self {
+        Claim::Escalate(order.event, order.stations.clone())
+    }
+
+    /// The event that it is about.
+    pub(super) fn event(&self) -> EventId {
+        let (Claim::Admit(event) | Claim::Note(event, ..) | Claim::Escalate(event, _)) = self;
+        *event
     }
 }
 
@@ -67,11 +80,19 @@ pub(super) struct Noting {
     pub(super) wait: Wait,
 }
 
-/// The statements that wait, and the journal's rows of all that does.
+/// The wish that more stations see an event, which waits.
+#[derive(Debug, Clone)]
+pub(super) struct Ordering {
+    pub(super) order: Escalate,
+    pub(super) wait: Wait,
+}
+
+/// The statements and orders that wait, and the journal's rows of all that does.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     notes: BTreeMap<EventId, Vec<Noting>>,
     len: usize,
+    orders: Vec<Ordering>,
     rows: BTreeMap<JournalId, Claim>,
     last_row: u64,
     /// When what waits is looked at again; `None` while nothing does.
@@ -79,9 +100,39 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// How many statements wait.
+    /// How many statements and orders wait.
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.len + self.orders.len()
+    }
+
+    /// Whether another order may wait.
+    pub(super) fn has_room_for_order(&self) -> bool {
+        self.orders.len() < limits::BROKER_ORDERS
+    }
+
+    pub(super) fn order(&self, event: &EventId, stations: &[StationId]) -> Option<&Ordering> {
+        self.orders.iter().find(|waits| waits.order.event == *event && waits.order.stations == stations)
+    }
+
+    pub(super) fn order_mut(&mut self, event: &EventId, stations: &[StationId]) -> Option<&mut Ordering> {
+        self.orders.iter_mut().find(|waits| waits.order.event == *event && waits.order.stations == stations)
+    }
+
+    pub(super) fn insert_order(&mut self, order: Escalate, wait: Wait) {
+        self.orders.push(Ordering { order, wait });
+    }
+
+    pub(super) fn remove_order(&mut self, event: &EventId, stations: &[StationId]) -> Option<Ordering> {
+        let at =
+            self.orders.iter().position(|waits| waits.order.event == *event && waits.order.stations == stations)?;
+        Some(self.orders.remove(at))
+    }
+
+    /// All that waits for the sake of an event that is not to be waited for.
+    pub(super) fn claims_about(&self, event: &EventId) -> Vec<Claim> {
+        let notes = self.of(event).iter().map(|noting| Claim::of_statement(&noting.receipt));
+        let orders = self.orders.iter().filter(|waits| waits.order.event == *event);
+        notes.chain(orders.map(|waits| Claim::of_order(&waits.order))).collect()
     }
 
     pub(super) fn note(&self, event: &EventId, stage: Stage, by: &NodeName) -> Option<&Noting> {
@@ -98,9 +149,10 @@ impl Waiting {
         self.notes.get(event).map_or(&[], Vec::as_slice)
     }
 
-    /// The claims of all statements that wait.
+    /// The claims of all statements and orders that wait.
     pub(super) fn claims(&self) -> impl Iterator<Item = Claim> {
-        self.notes.values().flatten().map(|noting| Claim::of_statement(&noting.receipt))
+        let notes = self.notes.values().flatten().map(|noting| Claim::of_statement(&noting.receipt));
+        notes.chain(self.orders.iter().map(|waits| Claim::of_order(&waits.order)))
     }
 
     pub(super) fn insert(&mut self, receipt: Receipt, wait: Wait) {

@@ -1,5 +1,6 @@
 //! What is put into the record's log.
 
+use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
 use crate::id::{EventId, Name, NodeName, RecordId, StationId};
 use crate::receipt::{Receipt, Stage, Trail};
@@ -60,6 +61,13 @@ impl Command {
                 Some(*event)
             }
         }
+    }
+}
+
+impl From<Escalate> for Command {
+    fn from(order: Escalate) -> Self {
+        let Escalate { event, stations, by, officer, at, note } = order;
+        Command::Escalate { event, stations, by, officer, at, note }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A node that is without a quorum, and one that has it again.
 
 use super::*;
+use crate::escalate::Escalate;
 
 /// The node is without a quorum, and says so when it is asked for anything.
 fn degraded() -> Degraded {
@@ -250,4 +251,47 @@ fn what_an_election_kept_out_is_proposed_again_as_soon_as_it_may_be_over() {
         bench.wait(waits);
         assert!(matches!(bench.proposals[..], [Command::Admit(_)]), "{:?}", bench.proposals);
     }
+}
+
+#[test]
+fn an_escalation_without_a_quorum_outlives_its_node_and_is_one_in_the_record() {
+    let mut bench = Bench::started();
+    let (one, helper) = (seat("p1", "a"), seat("p9", "a"));
+    bench.greet(PathId(2), &one, None);
+    let event = bench.raise(1, Kind::Panic);
+    bench.commit();
+    bench.step(Input::Quorum(Some(degraded())));
+    let order = Escalate {
+        event,
+        stations: vec![helper.station.clone()],
+        by: NodeName::Station(one),
+        officer: Some(name("li")),
+        at: WallTime(4),
+        note: Text::default(),
+    };
+    for _ in 0..5 {
+        bench.hear(PathId(2), Message::Escalate(order.clone()));
+        bench.journal();
+        assert!(bench.sent.is_empty(), "the officer is answered when the record has it: {:?}", bench.sent);
+    }
+    let command = Command::from(order.clone());
+    assert!(matches!(&bench.journal[..], [(_, journalled)] if *journalled == command), "{:?}", bench.journal);
+    let (journal, record, index) = (bench.journal.clone(), bench.broker.record().clone(), bench.index);
+    let config =
+        BrokerConfig { region: name("r1"), node: name("n1"), province: None, seed: 2, software: "test".to_owned() };
+    let mut bench = Bench { broker: Broker::new(config, plan(), record, journal.clone()), index, ..Bench::started() };
+    bench.journal = journal;
+    bench.drain();
+    bench.greet(PathId(3), &helper, None);
+    assert!(bench.events_to(PathId(3)).is_empty());
+    assert_eq!(bench.proposals, [command]);
+    // It is proposed until it is there, however often it comes to nothing.
+    let lost = std::mem::take(&mut bench.proposals);
+    lost.into_iter().for_each(|command| bench.step(Input::NotCommitted { command, why: NotCommitted::Unknown }));
+    bench.wait(5_000);
+    assert!(!bench.proposals.is_empty());
+    bench.commit();
+    let entry = bench.broker.record().get(&event).unwrap();
+    assert_eq!((entry.escalations.len(), bench.broker.waiting(), bench.journal.len()), (1, 0, 0));
+    assert!(bench.events_to(PathId(3)).contains(&event));
 }

@@ -76,10 +76,7 @@ fn link(
 ) -> Result<(Link, EventReceiver), BenchError> {
     let identity: Identity = format!("spiffe://{}/{node}", ca.domain()).parse().map_err(failed)?;
     let file = |end: &str| dir.join(format!("{}.{end}", node.replace('/', "-")));
-    ca.issue(&identity, Period::days(now(), 1), &[])
-        .map_err(failed)?
-        .save(&file("pem"), &file("key"))
-        .map_err(failed)?;
+    ca.issue(&identity, ca.period(), &[]).map_err(failed)?.save(&file("pem"), &file("key")).map_err(failed)?;
     let credentials = Credentials::load(ca_file, &file("pem"), &file("key"), None).map_err(failed)?;
     let (tell, told) = events();
     Ok((Link::new(credentials, config, tell).map_err(failed)?, told))

@@ -88,7 +88,10 @@ impl EventView {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         if self.row.sealed.event.class <= Class::P1 {
-            self.row.receipts.iter().any(|receipt| receipt.stage == Stage::Acknowledged && receipt.standing == Standing::Settled)
+            self.row
+                .receipts
+                .iter()
+                .any(|receipt| receipt.stage == Stage::Acknowledged && receipt.standing == Standing::Settled)
         } else {
             self.is_stored() && self.furthest() >= Some(Stage::Delivered)
         }

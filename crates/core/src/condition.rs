@@ -25,18 +25,18 @@ impl Conditions {
     }
 
     /// A node has said how it is. The node, if that is news of it.
-    pub(crate) fn told(&mut self, path: PathId, degraded: Option<Degraded>) -> Option<NodeName> {
+    pub(crate) fn told(&mut self, path: PathId, degraded: Option<&Degraded>) -> Option<NodeName> {
         let node = self.nodes.get(&path)?.clone();
         let before = self.of_node(&node).cloned();
         // It is the node that speaks, whichever session it is heard on.
         let its = self.nodes.iter().filter(|(_, other)| **other == node).map(|(path, _)| *path);
         for path in its {
-            match &degraded {
+            match degraded {
                 Some(degraded) => drop(self.degraded.insert(path, degraded.clone())),
                 None => drop(self.degraded.remove(&path)),
             }
         }
-        (before != degraded).then_some(node)
+        (before.as_ref() != degraded).then_some(node)
     }
 
     fn of_node(&self, node: &NodeName) -> Option<&Degraded> {
@@ -74,10 +74,10 @@ mod tests {
         conditions.path_up(PathId(1), one.clone());
         conditions.path_up(PathId(2), one.clone());
         conditions.path_up(PathId(3), two.clone());
-        assert_eq!(conditions.told(PathId(1), Some(degraded(5))), Some(one.clone()));
-        assert_eq!(conditions.told(PathId(2), Some(degraded(5))), None, "known already");
+        assert_eq!(conditions.told(PathId(1), Some(&degraded(5))), Some(one.clone()));
+        assert_eq!(conditions.told(PathId(2), Some(&degraded(5))), None, "known already");
         assert_eq!(conditions.worst(), None, "the other one takes commands");
-        assert_eq!(conditions.told(PathId(3), Some(degraded(4))), Some(two.clone()));
+        assert_eq!(conditions.told(PathId(3), Some(&degraded(4))), Some(two.clone()));
         assert_eq!(conditions.worst(), Some(&degraded(4)));
         conditions.path_down(PathId(3));
         assert_eq!(conditions.degraded().into_keys().collect::<Vec<_>>(), [&one]);

@@ -19,6 +19,9 @@ pub struct Raised {
     pub stations: Vec<usize>,
 }
 
+/// An event, or what somebody said of it.
+pub type Entered = (EventId, Option<(Stage, NodeName)>);
+
 /// What was seen.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -35,7 +38,7 @@ pub struct Ledger {
     /// What a node without a quorum said that it has: the event, or what somebody said of it.
     pub journalled: BTreeSet<(EventId, Stage, NodeName)>,
     /// What each node said to have entered its record, in each of its lives.
-    pub entered: BTreeSet<(usize, u64, EventId, Option<(Stage, NodeName)>)>,
+    pub entered: BTreeSet<(usize, u64, Entered)>,
     /// What the world had to do with.
     pub met: Met,
     /// What an officer was told to have.

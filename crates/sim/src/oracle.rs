@@ -83,7 +83,7 @@ impl World {
     pub(crate) fn entered(&mut self, at: usize, id: EventId, said: Option<&Receipt>) -> Outcome {
         let life = self.life(Node::Broker(at)).number;
         let what = said.map(|receipt| (receipt.stage, receipt.by.clone()));
-        if self.ledger.entered.insert((at, life, id, what)) {
+        if self.ledger.entered.insert((at, life, (id, what))) {
             return Ok(());
         }
         let words = said.map_or_else(String::new, |receipt| format!(" {} by {}", receipt.stage, receipt.by));

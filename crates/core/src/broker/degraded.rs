@@ -23,10 +23,10 @@ impl Broker {
         if degraded == self.condition {
             return;
         }
-        let was = self.condition.is_some();
-        self.condition.clone_from(&degraded);
-        if was != degraded.is_some() {
-            self.report(Report::Condition(degraded.clone()));
+        let (was, is) = (self.condition.is_some(), degraded.is_some());
+        self.condition = degraded;
+        if was != is {
+            self.report(Report::Condition(self.condition.clone()));
         }
         let gates = self.relays.values().flat_map(|gate| gate.express());
         let paths: Vec<PathId> = gates.chain(self.desks.values().flat_map(|desk| desk.express())).collect();
@@ -34,7 +34,7 @@ impl Broker {
             self.tell_condition(path, Form::Stream);
         }
         for claim in self.claims() {
-            if degraded.is_some() {
+            if is {
                 self.journal(&claim);
             } else {
                 self.propose(now, &claim);
@@ -211,18 +211,18 @@ impl Broker {
             let others = owner.into_iter().chain(self.provisional(&receipt.event));
             let others = others.filter(|other| other.stage == Stage::Acknowledged && other.by != receipt.by);
             let told: Vec<Receipt> = others.chain([receipt.clone()]).collect();
-            self.tell_seat(&receipt.by, told);
+            self.tell_seat(&receipt.by, &told);
             self.tell_other_seats(&stations, receipt);
         } else {
-            self.tell_seat(&receipt.by, vec![receipt.clone()]);
+            self.tell_seat(&receipt.by, std::slice::from_ref(receipt));
         }
     }
 
     /// Tells the seat `by`, if it holds a session here.
-    pub(super) fn tell_seat(&mut self, by: &NodeName, receipts: Vec<Receipt>) {
+    pub(super) fn tell_seat(&mut self, by: &NodeName, receipts: &[Receipt]) {
         let NodeName::Station(seat) = by else { return };
         if let Some(desk) = self.desks.get(seat) {
-            let send = |path| Output::Send(path, Class::P1, Form::Stream, Message::Receipts(receipts.clone()));
+            let send = |path| Output::Send(path, Class::P1, Form::Stream, Message::Receipts(receipts.to_vec()));
             self.out.extend(desk.express().map(send));
         }
     }

@@ -264,7 +264,7 @@ impl Broker {
                 let above = self.is_province(&region);
                 let peer = NodeName::Broker { region, node };
                 if above {
-                    self.province_said(now, path, peer, message);
+                    self.province_said(now, path, &peer, message);
                 } else {
                     self.region_said(now, path, (peer, expired), message);
                 }

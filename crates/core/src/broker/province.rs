@@ -54,13 +54,13 @@ impl Broker {
     }
 
     /// A node of the province said something.
-    pub(super) fn province_said(&mut self, now: Now, path: PathId, node: NodeName, message: Message) {
+    pub(super) fn province_said(&mut self, now: Now, path: PathId, node: &NodeName, message: Message) {
         match message {
             Message::Confirmed(stages) => self.province_has(now, stages),
             Message::Receipts(receipts) => {
                 receipts.into_iter().for_each(|receipt| self.said_above(now, path, receipt));
             }
-            Message::Escalate(order) => self.escalate(now, path, &node, order),
+            Message::Escalate(order) => self.escalate(now, path, node, order),
             Message::Escalated(event, stations) => {
                 if let Some(up) = &mut self.upward {
                     up.escalated(event, &stations);

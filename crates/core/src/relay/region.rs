@@ -77,7 +77,7 @@ impl Relay {
             Message::Refused(id, refusal) => self.refused(now, id, refusal),
             Message::Echo(echo) => self.prober.echo(now, path, echo),
             Message::Condition(degraded) => {
-                if let Some(node) = self.conditions.told(path, degraded.clone()) {
+                if let Some(node) = self.conditions.told(path, degraded.as_ref()) {
                     self.report(Report::Condition(node, degraded));
                 }
             }

@@ -72,6 +72,10 @@ impl Bench {
     }
 
     fn receipt(&mut self, id: EventId, stage: Stage, by: NodeName) -> Vec<Output> {
+        self.receipt_as(id, stage, by, Standing::Settled)
+    }
+
+    fn receipt_as(&mut self, id: EventId, stage: Stage, by: NodeName, standing: Standing) -> Vec<Output> {
         let receipt = Receipt {
             event: id,
             stage,
@@ -80,7 +84,7 @@ impl Bench {
             officer: None,
             note: Text::default(),
             skew: None,
-            standing: Standing::Settled,
+            standing,
         };
         self.step(Input::Message(PATH, Message::Receipts(vec![receipt])))
     }
@@ -241,6 +245,24 @@ fn a_missed_answer_is_asked_for_at_once_by_a_new_path_and_then_every_ten_seconds
         bench.step(Input::PathDown(path));
     }
     assert_eq!(bench.relay.poll_timeout(), None, "a relay at rest has nothing to do but to probe its paths");
+}
+
+#[test]
+fn whose_an_alarm_is_is_asked_until_the_record_has_said_it_though_it_is_known_who_assists() {
+    let asks = |outputs: &[Output]| outputs.iter().any(|o| matches!(o, Output::Send(_, _, _, Message::Inquire(_))));
+    let mut bench = Bench::new(vec![]);
+    bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));
+    bench.raise(Kind::Panic, None);
+    let id = bench.only_id();
+    bench.receipt_as(id, Stage::Acknowledged, seat(1), Standing::Provisional);
+    bench.receipt_as(id, Stage::Acknowledged, seat(2), Standing::Assisting);
+    assert!(bench.relay.get(&id).unwrap().is_stored(), "who assists is so by the record");
+    assert!(asks(&bench.wait(10_000)), "what was said of the owner was lost on the way");
+    bench.receipt_as(id, Stage::Acknowledged, seat(1), Standing::Settled);
+    let taken: Vec<_> =
+        bench.relay.get(&id).unwrap().acknowledgements().iter().map(|r| (r.by.clone(), r.standing)).collect();
+    assert_eq!(taken, [(seat(1), Standing::Settled), (seat(2), Standing::Assisting)]);
+    assert!(!asks(&bench.wait(30_000)));
 }
 
 #[test]

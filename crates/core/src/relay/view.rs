@@ -2,7 +2,7 @@
 
 use crate::event::{Class, Sealed};
 use crate::lamp::{Lamp, LampState};
-use crate::receipt::{Receipt, Stage, add_receipt};
+use crate::receipt::{Receipt, Stage, Standing, add_receipt};
 use crate::relay::raise::{Raised, Ticket};
 use crate::relay::row::RelayRow;
 use crate::time::Timestamp;
@@ -86,11 +86,14 @@ impl EventView {
     }
 
     /// Whether nothing more is to be done for it: an officer has it, by the region's record, or, where none need take it (below P1), the record and a
-    /// station have.
+    /// station have. That somebody assists does not say whose it is: that is asked for.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         if self.row.sealed.event.class <= Class::P1 {
-            self.row.receipts.iter().any(|receipt| receipt.stage == Stage::Acknowledged && receipt.is_final())
+            self.row
+                .receipts
+                .iter()
+                .any(|receipt| receipt.stage == Stage::Acknowledged && receipt.standing == Standing::Settled)
         } else {
             self.is_stored() && self.furthest() >= Some(Stage::Delivered)
         }

@@ -227,7 +227,7 @@ impl Station {
             Message::Mark(resume) => self.mark(path, resume),
             Message::Echo(echo) => self.prober.echo(now, path, echo),
             Message::Condition(degraded) => {
-                if let Some(node) = self.conditions.told(path, degraded.clone()) {
+                if let Some(node) = self.conditions.told(path, degraded.as_ref()) {
                     self.out.push_back(Output::Report(Report::Condition(node, degraded)));
                 }
             }

@@ -53,7 +53,8 @@ impl InboxRow {
     /// assists. It was told, perhaps, while this seat was away.
     pub(super) fn is_open(&self) -> bool {
         let uncertain = |receipt: &Receipt| receipt.stage == Stage::Acknowledged && !receipt.is_final();
-        !self.is_finished() || self.receipts.iter().any(uncertain)
+        let owned = self.owner().is_some_and(Receipt::is_final);
+        !self.is_finished() || self.receipts.iter().any(uncertain) || (!owned && self.assisting().next().is_some())
     }
 
     /// What `by` said of it, if anything.

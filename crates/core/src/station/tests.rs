@@ -279,6 +279,14 @@ fn whether_another_officer_assists_is_asked_about_by_the_one_who_has_the_alarm()
     bench.hear(Message::Receipts(vec![Receipt { standing: Standing::Assisting, ..theirs }]));
     assert_eq!(bench.station.get(&alarm).unwrap().assisting().count(), 1);
     assert!(!asks(&bench.wait(30_000)), "there is nothing more to ask");
+    // Of one who assists alone it does not follow whose it is.
+    let mut bench = Bench::connected();
+    let alarm = bench.alarm();
+    let assists = Receipt { standing: Standing::Assisting, ..receipt(alarm, Stage::Acknowledged, "station/p2/a") };
+    bench.hear(Message::Receipts(vec![assists]));
+    assert!(asks(&bench.wait(10_000)));
+    bench.hear(Message::Receipts(vec![receipt(alarm, Stage::Acknowledged, "station/p3/a")]));
+    assert!(!asks(&bench.wait(30_000)));
 }
 
 #[test]

@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(conditions.told(PathId(1), Some(&degraded(5))), Some(one.clone()));
         assert_eq!(conditions.told(PathId(2), Some(&degraded(5))), None, "known already");
         assert_eq!(conditions.worst(), None, "the other one takes commands");
-        assert_eq!(conditions.told(PathId(3), Some(&degraded(4))), Some(two.clone()));
+        assert_eq!(conditions.told(PathId(3), Some(&degraded(4))), Some(two));
         assert_eq!(conditions.worst(), Some(&degraded(4)));
         conditions.path_down(PathId(3));
         assert_eq!(conditions.degraded().into_keys().collect::<Vec<_>>(), [&one]);

@@ -23,7 +23,7 @@ const NODES: usize = 3;
 const RELAY: PathId = PathId(1);
 const SEATS: [(&str, PathId); 2] = [("p1", PathId(2)), ("p2", PathId(3))];
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Op {
     Press(usize, u8),
     Say(usize, u8, Stage, usize),
@@ -227,6 +227,13 @@ impl Region {
                     self.step(at, Input::Journalled(id));
                 }
             }
+            Op::Restart(..) | Op::Restore(..) | Op::Wait(..) => self.pass(op),
+        }
+    }
+
+    /// What takes time, or a node's life.
+    fn pass(&mut self, op: Op) {
+        match op {
             Op::Restart(at) => {
                 let member = &mut self.members[at];
                 let (record, journal) = (member.broker.record().clone(), member.journal.clone());
@@ -254,6 +261,7 @@ impl Region {
                 }
                 self.members[at].now = until;
             }
+            _ => {}
         }
     }
 

@@ -250,7 +250,7 @@ fn what_a_node_without_quorum_took_is_provisional_until_the_record_has_it() {
     assert_eq!((done.owner.by.to_string(), done.receipt.standing), ("station/p2/a".to_owned(), Standing::Provisional));
     let me = bench.station.me.clone();
     let own = bench.station.get(&alarm).unwrap().said(Stage::Acknowledged, &me).unwrap().clone();
-    bench.hear(Message::Receipts(vec![own.clone()]));
+    bench.hear(Message::Receipts(vec![own]));
     assert_eq!(bench.station.unconfirmed(), 1, "said until the record has it");
     // The record has this seat's word first, whatever the clocks say.
     bench.hear(Message::Confirmed(vec![(alarm, Stage::Acknowledged)]));

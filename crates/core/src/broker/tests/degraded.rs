@@ -274,7 +274,7 @@ fn an_escalation_without_a_quorum_outlives_its_node_and_is_one_in_the_record() {
         bench.journal();
         assert!(bench.sent.is_empty(), "the officer is answered when the record has it: {:?}", bench.sent);
     }
-    let command = Command::from(order.clone());
+    let command = Command::from(order);
     assert!(matches!(&bench.journal[..], [(_, journalled)] if *journalled == command), "{:?}", bench.journal);
     let (journal, record, index) = (bench.journal.clone(), bench.broker.record().clone(), bench.index);
     let config =

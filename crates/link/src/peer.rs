@@ -17,7 +17,7 @@
 //! * Whom a call reaches is the node that it was meant for, proven by its certificate, and not whoever has the address now. A service hears
 //!   nobody but brokers that its `accept` takes.
 //! * What a peer sends costs that peer only: a request that cannot be read its stream, many of them its connection; what is announced
-//!   takes no memory before it comes, and of what has come no more than [`REQUEST_BYTES`](serve::REQUEST_BYTES) waits at once.
+//!   takes no memory before it comes, and of what has come no more than `serve::REQUEST_BYTES` waits at once.
 //! * A service that panics, or never answers, costs one call.
 
 use std::fmt;

@@ -4,7 +4,7 @@
 //! images ([`Disk`]): what processes see, and what survives. At a cut every operation fails from one instant on, and only the
 //! second image comes back.
 //!
-//! The same file system can also be slow: [`Remote::delay_syncs`].
+//! The same file system can also be slow: `power::remote::Remote::delay_syncs`.
 //!
 //! Invariant: nothing that a process was told to be synced is ever forgotten, so what is missing after a cut was lost by whoever
 //! wrote it.

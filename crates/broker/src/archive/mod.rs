@@ -1,6 +1,6 @@
 //! The archive on disk: finished events that have left the record's memory, by their archive number and by their id.
 //!
-//! They come into the store's database first. Each [`CHUNK`] of consecutive ones then moves into a file of its own ([`chunk`]), so that
+//! They come into the store's database first. Each [`CHUNK`] of consecutive ones then moves into a file of its own (`archive/chunk.rs`), so that
 //! the database stays small: it keeps something in memory for each page, and all of it is read at each start.
 //!
 //! What is archived is given once, by the record's order: number 1, 2, 3 … A node that took the record over from another has a gap

@@ -86,17 +86,7 @@ pub fn strike(site: &Site, step: &Step) -> Result<String, Trouble> {
         }
         Fault::ClockJump => clock_jump(site, *dice.pick(&nodes), step.hold)?,
         Fault::SlowDisk => slow_disk(site, leader, step.hold)?,
-        Fault::DiskFull => {
-            let (at, disk) = site.small_disk();
-            site.keeper.excuse(&site.brokers[at].name, true);
-            disk.fill();
-            sleep(step.hold);
-            disk.free();
-            let back = well(site, "there is space again");
-            site.keeper.excuse(&site.brokers[at].name, false);
-            back?;
-            format!("of {}", name(at))
-        }
+        Fault::DiskFull => disk_full(site, step.hold)?,
         Fault::RestartAll => {
             nodes.iter().for_each(|at| site.keeper.hold_down(&site.brokers[*at].name));
             sleep(step.hold.min(Duration::from_secs(2)));
@@ -160,6 +150,19 @@ fn slow_disk(site: &Site, leader: usize, hold: Duration) -> Result<String, Troub
     sleep(hold);
     disk.delay_syncs(Duration::ZERO);
     Ok(format!("of {member}, {} ms a sync", SLOW_SYNC.as_millis()))
+}
+
+fn disk_full(site: &Site, hold: Duration) -> Result<String, Trouble> {
+    let (at, disk) = site.small_disk();
+    let broker = &site.brokers[at];
+    site.keeper.excuse(&broker.name, true);
+    disk.fill();
+    sleep(hold);
+    disk.free();
+    let back = well(site, "there is space again");
+    site.keeper.excuse(&broker.name, false);
+    back?;
+    Ok(format!("of {}", broker.member))
 }
 
 /// As an operator does it: followers first, then the leadership goes elsewhere, and the old leader comes last.

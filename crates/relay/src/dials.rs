@@ -34,6 +34,11 @@ impl Dials {
     /// Nothing comes back: dial afresh beside what there is.
     pub(crate) fn race(&self) {
         self.lock().values().for_each(DialHandle::race);
+        self.others();
+    }
+
+    /// Nothing comes back from any node that is dialled: whoever else there is.
+    pub(crate) fn others(&self) {
         self.silent.notify_one();
     }
 

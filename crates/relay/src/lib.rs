@@ -23,7 +23,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use huxiao_core::relay::{Relay, RelayConfig};
+use huxiao_core::relay::{HOMES, Relay, RelayConfig};
 use huxiao_core::{NodeName, Role, limits};
 use huxiao_link::{Expect, LinkConfig, LinkEvent};
 use huxiao_runtime::config::{Config, Key, Kind};
@@ -109,6 +109,7 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
             epoch: opened.epoch,
             next_slot: opened.high + 1,
             copy_rate: u32::try_from(base.config.bytes("relay.copy_rate")).unwrap_or(limits::COPY_BYTES_PER_SECOND),
+            spare_nodes: base.config.addresses("relay.brokers").len() > HOMES,
             seed: base.host.seed,
             seal: huxiao_wire::seal,
             software: base.host.software(),

@@ -143,6 +143,7 @@ impl Shell<Relay> for RelayShell {
             }
             Output::Hurry => self.dials.hurry(),
             Output::Race => self.dials.race(),
+            Output::DialOthers => self.dials.others(),
             Output::Answer(ticket, answer) => self.answers.give(ticket, answer),
             Output::Report(report) => self.report(report),
         }

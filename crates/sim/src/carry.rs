@@ -92,6 +92,7 @@ impl World {
                 self.trace.note(now, None, || format!("school {at}: alarms under way and nothing comes back"));
                 self.race(Node::Relay(at));
             }
+            relay::Output::DialOthers => {}
             relay::Output::Persist(seq, write) => {
                 if self.relays[at].disk.write(seq, write) {
                     self.sync(Node::Relay(at));

@@ -118,6 +118,8 @@ impl World {
                     epoch: number + 1,
                     next_slot: 1,
                     copy_rate: self.copy_rate,
+                    // Its two homes are all that there is to dial here.
+                    spare_nodes: false,
                     seed,
                     seal: huxiao_wire::seal,
                     software: "sim".to_owned(),

@@ -302,10 +302,14 @@ impl<K: Ord + Copy> Courier<K> {
         if !alarms || self.paths.is_empty() {
             self.race_at = None;
             self.race_gap = RACE_AFTER;
+            (self.deserted, self.deserted_at) = (false, None);
         } else if self.race_at.is_none() {
             // Nobody was expected to say anything before.
             self.heard = self.heard.max(now);
-            self.race_at = Some(now + self.race_gap.max(self.answer() * 3));
+            let answer = self.answer();
+            self.race_at = Some(now + self.race_gap.max(answer * 3));
+            let counts = self.others && !self.deserted && !answer.is_zero();
+            self.deserted_at = counts.then(|| now + DESERTED_AFTER.max(answer * 3));
         }
     }
 

@@ -63,6 +63,11 @@ impl Line {
         self.micro_tokens = self.micro_tokens.saturating_add(micros.saturating_mul(i64::from(self.rate))).min(full);
     }
 
+    /// It was proven to carry just now: what was spent on those who are dead is given back.
+    pub(super) fn replenish(&mut self) {
+        self.micro_tokens = burst(self.rate) * MICRO;
+    }
+
     /// Nothing is known of it but that it may be thin: it begins with a quarter, and grows slowly.
     pub(super) fn careful(&mut self) {
         self.congested();

@@ -63,7 +63,7 @@ impl Relay {
         let mut rng = Rng::new(config.seed);
         let mut relay = Self {
             me,
-            courier: Courier::new(rng.next_u64()).with_rate(config.copy_rate),
+            courier: Courier::new(rng.next_u64()).with_rate(config.copy_rate).with_others(config.spare_nodes),
             rng,
             next_seq: 1,
             next_persist: 1,
@@ -317,6 +317,10 @@ impl Relay {
 
     pub(super) fn race(&mut self) {
         self.out.push_back(Output::Race);
+    }
+
+    pub(super) fn dial_others(&mut self) {
+        self.out.push_back(Output::DialOthers);
     }
 
     pub(super) fn answer(&mut self, ticket: Ticket, answer: Result<Raised, RaiseError>) {

@@ -21,6 +21,8 @@ pub struct RelayConfig {
     pub next_slot: u64,
     /// Bytes a second of alarm copies beyond the first, for each line ([`limits::COPY_BYTES_PER_SECOND`]).
     pub copy_rate: u32,
+    /// Whether the region has nodes that are not dialled as a rule.
+    pub spare_nodes: bool,
     /// Seed of all that is random.
     pub seed: u64,
     /// Encodes an event, the same bytes for the same event.
@@ -73,6 +75,9 @@ pub enum Output {
     Hurry,
     /// Alarms are under way and nothing comes back on any path: dial afresh beside the sessions that there are, and keep those.
     Race,
+    /// Alarms are under way and nothing comes back from any node that is dialled: dial whoever else there is. Only where
+    /// [`RelayConfig::spare_nodes`] says that there is somebody.
+    DialOthers,
     /// Answer the presser.
     Answer(Ticket, Result<Raised, RaiseError>),
     /// Something that people and metrics want to know.

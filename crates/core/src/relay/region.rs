@@ -157,5 +157,8 @@ impl Relay {
         if self.courier.poll_race() {
             self.race();
         }
+        if self.courier.poll_deserted() {
+            self.dial_others();
+        }
     }
 }

@@ -42,6 +42,7 @@ fn relay(now: u64, life: u64, rows: Vec<RelayRow>) -> Relay {
         epoch: life,
         next_slot: 1,
         copy_rate: limits::COPY_BYTES_PER_SECOND,
+        spare_nodes: false,
         seed: life,
         seal,
         software: "test".to_owned(),

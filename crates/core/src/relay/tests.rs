@@ -29,6 +29,7 @@ impl Bench {
             epoch: 1,
             next_slot: 1,
             copy_rate: limits::COPY_BYTES_PER_SECOND,
+            spare_nodes: false,
             seed: 1,
             seal,
             software: "test".to_owned(),

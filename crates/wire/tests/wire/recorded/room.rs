@@ -63,6 +63,7 @@ pub(crate) fn relay_config() -> RelayConfig {
         epoch: 1,
         next_slot: 1,
         copy_rate: limits::COPY_BYTES_PER_SECOND,
+        spare_nodes: false,
         seed: 7,
         seal: huxiao_wire::seal,
         software: "huxiao 0.1.0".to_owned(),

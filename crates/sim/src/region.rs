@@ -76,6 +76,9 @@ pub struct Region {
 impl Replica {
     /// The power goes: what was not on disk is gone.
     pub fn crash(&mut self, rng: &mut Rng) {
+        // A leader applies what two others have, before its own disk has it; what is in its snapshot it has in that.
+        let snapshot = self.snapshot.as_ref().map_or(0, |(upto, _)| *upto);
+        self.held = self.held.max(snapshot);
         self.log.truncate(self.held);
         (self.applied, self.syncing, self.without_since, self.said) = (0, false, None, false);
         for (id, command) in std::mem::take(&mut self.journalling) {

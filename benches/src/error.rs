@@ -48,6 +48,9 @@ pub(crate) enum BenchError {
     /// Plain sled, beside which the store is measured, failed.
     #[error("plain sled: {0}")]
     Sled(#[from] sled::Error),
+    /// Two nodes of the bench did not get on with each other.
+    #[error("calls between nodes: {0}")]
+    Peer(String),
     /// There is no emulated network.
     #[error(transparent)]
     Emulator(#[from] EmulatorError),

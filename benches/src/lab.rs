@@ -1,7 +1,8 @@
-//! A relay, a broker and a station as three processes of the real program, made by `huxiao lab init`: on this machine's loopback, or with
-//! the relay at one end of an emulated line and the other two at the other.
+//! A relay, a station and the broker nodes of a region as processes of the real program, made by `huxiao lab init`: on this machine's
+//! loopback, or with the relay at one end of an emulated line and the others at the other.
 //!
-//! Invariant: a lab that has started is connected: the relay and the station each have a session with the broker.
+//! Invariant: a lab that has started is connected: the relay and the station each have a session with a broker node, and every node is
+//! ready.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -21,32 +22,40 @@ use crate::process::Process;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the three stand.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Site<'a> {
     /// The relay.
     pub(crate) school: Place<'a>,
-    /// Broker and station.
+    /// Brokers and station.
     pub(crate) police: Place<'a>,
-    /// Where the broker listens, as the relay dials it.
-    pub(crate) broker: SocketAddr,
+    /// Where the broker nodes listen, as the relay dials them.
+    pub(crate) brokers: Vec<SocketAddr>,
 }
 
 impl Site<'static> {
-    /// All of it on loopback.
+    /// All of it on loopback, with so many broker nodes.
     ///
     /// # Errors
     /// No port is free.
-    pub(crate) fn loopback() -> Result<Self, BenchError> {
-        let broker = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
-        Ok(Self { school: Place::Here, police: Place::Here, broker })
+    pub(crate) fn loopback(nodes: usize) -> Result<Self, BenchError> {
+        let mut brokers = Vec::new();
+        while brokers.len() < nodes {
+            let broker = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+            if !brokers.contains(&broker) {
+                brokers.push(broker);
+            }
+        }
+        Ok(Self { school: Place::Here, police: Place::Here, brokers })
     }
 }
 
-/// The three processes. They end with it.
+/// The processes. They end with it.
 pub(crate) struct Lab {
     relay: Node,
     station: Node,
-    _broker: Node,
+    brokers: Vec<Node>,
+    sessions: Vec<SocketAddr>,
+    authority: PathBuf,
 }
 
 /// One of them.
@@ -55,9 +64,10 @@ pub(crate) struct Node {
     base: String,
     process: Process,
     log: PathBuf,
+    config: PathBuf,
 }
 
-/// What was made for the three, before they run.
+/// What was made for them, before they run.
 struct Made<'a> {
     program: &'a Path,
     site: Site<'a>,
@@ -71,10 +81,14 @@ impl Lab {
     ///
     /// # Errors
     /// The program failed, with the last it said.
-    pub(crate) fn start(program: &Path, scratch: &Path, site: Site<'_>) -> Result<Self, BenchError> {
-        let made = Made::new(program, scratch, site)?;
-        let mut lab = Self { _broker: made.run("broker")?, station: made.run("station")?, relay: made.run("relay")? };
-        lab._broker.wait(site.police, ready)?;
+    pub(crate) fn start(program: &Path, scratch: &Path, site: &Site<'_>) -> Result<Self, BenchError> {
+        let made = Made::new(program, scratch, site.clone())?;
+        let (brokers, station, relay) = (made.run("broker")?, made.one("station")?, made.one("relay")?);
+        let (sessions, authority) = (site.brokers.clone(), made.dir.join("ca"));
+        let mut lab = Self { brokers, station, relay, sessions, authority };
+        for broker in &mut lab.brokers {
+            broker.wait(site.police, ready)?;
+        }
         lab.station.wait(site.police, connected)?;
         lab.relay.wait(site.school, connected)?;
         Ok(lab)
@@ -90,6 +104,49 @@ impl Lab {
         &self.station.base
     }
 
+    /// Where the broker nodes' APIs are.
+    pub(crate) fn brokers(&self) -> Vec<&str> {
+        self.brokers.iter().map(|broker| broker.base.as_str()).collect()
+    }
+
+    /// Where the broker nodes take sessions in, in turn.
+    pub(crate) fn sessions_at(&self, turn: usize) -> SocketAddr {
+        self.sessions[turn % self.sessions.len()]
+    }
+
+    /// The folder of the lab's certificate authority.
+    pub(crate) fn authority(&self) -> &Path {
+        &self.authority
+    }
+
+    /// What a broker node is called in its region.
+    pub(crate) fn broker_name(&self, at: usize) -> &str {
+        &self.brokers[at].name
+    }
+
+    /// Kills a broker node (`kill -9`).
+    pub(crate) fn kill_broker(&mut self, at: usize) {
+        self.brokers[at].process.end();
+    }
+
+    /// Has a broker node end in good order (SIGTERM), as an upgrade does.
+    ///
+    /// # Errors
+    /// It takes too long.
+    pub(crate) fn stop_broker(&mut self, at: usize) -> Result<(), BenchError> {
+        self.brokers[at].process.stop(PATIENCE).map(drop)
+    }
+
+    /// Starts a broker node that was killed, on what its disk has. Does not wait for it.
+    ///
+    /// # Errors
+    /// The system could not.
+    pub(crate) fn start_broker(&mut self, program: &Path, at: usize) -> Result<(), BenchError> {
+        let broker = &mut self.brokers[at];
+        broker.process = run(program, &broker.name, "broker", &broker.config, &broker.log, Place::Here)?;
+        Ok(())
+    }
+
     /// The relay's process id.
     pub(crate) fn relay_id(&self) -> u32 {
         self.relay.process.id()
@@ -99,16 +156,10 @@ impl Lab {
     ///
     /// # Errors
     /// The system could not.
-    pub(crate) fn restart_relay(
-        &mut self,
-        program: &Path,
-        scratch: &Path,
-        school: Place<'_>,
-    ) -> Result<Instant, BenchError> {
+    pub(crate) fn restart_relay(&mut self, program: &Path, school: Place<'_>) -> Result<Instant, BenchError> {
         self.relay.process.end();
         let began = Instant::now();
-        let config = scratch.join("lab").join(format!("{}.toml", self.relay.name));
-        self.relay.process = run(program, &self.relay.name, "relay", &config, &self.relay.log, school)?;
+        self.relay.process = run(program, &self.relay.name, "relay", &self.relay.config, &self.relay.log, school)?;
         Ok(began)
     }
 }
@@ -118,7 +169,8 @@ impl<'a> Made<'a> {
         let dir = scratch.join("lab");
         // It looks for free ports where it runs. The police side is either the same place or one where nothing runs yet.
         let mut init = clean(program, site.school);
-        init.args(["lab", "init"]).arg(&dir).args(["--brokers", &site.broker.to_string()]);
+        let brokers: Vec<String> = site.brokers.iter().map(ToString::to_string).collect();
+        init.args(["lab", "init"]).arg(&dir).args(["--brokers", &brokers.join(",")]);
         let made = init.args(["--schools", "1", "--stations", "1"]).output().trying_on("run", program)?;
         if !made.status.success() {
             let output = String::from_utf8_lossy(&made.stderr).into_owned();
@@ -134,19 +186,29 @@ impl<'a> Made<'a> {
         Ok(Self { program, site, scratch, dir, list })
     }
 
-    fn run(&self, role: &str) -> Result<Node, BenchError> {
+    /// Starts the one node of this role.
+    fn one(&self, role: &str) -> Result<Node, BenchError> {
+        let none = || BenchError::answer("lab.json", format!("no {role} with name, config and http"));
+        self.run(role)?.into_iter().next().ok_or_else(none)
+    }
+
+    /// Starts every node of this role.
+    fn run(&self, role: &str) -> Result<Vec<Node>, BenchError> {
         let nodes = self.list["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let entry = nodes.iter().find(|node| node["role"] == role);
-        let text = |member: &str| entry.and_then(|entry| entry[member].as_str()).map(str::to_owned);
+        nodes.iter().filter(|node| node["role"] == role).map(|entry| self.start(role, entry)).collect()
+    }
+
+    fn start(&self, role: &str, entry: &Value) -> Result<Node, BenchError> {
+        let text = |member: &str| entry[member].as_str().map(str::to_owned);
         let (Some(name), Some(config), Some(base)) = (text("name"), text("config"), text("http")) else {
             return Err(BenchError::answer("lab.json", format!("no {role} with name, config and http")));
         };
         let logs = self.scratch.join("logs");
         fs::create_dir_all(&logs).trying_on("make", &logs)?;
-        let log = logs.join(format!("{name}.log"));
+        let (log, config) = (logs.join(format!("{name}.log")), self.dir.join(config));
         let place = if role == "relay" { self.site.school } else { self.site.police };
-        let process = run(self.program, &name, role, &self.dir.join(config), &log, place)?;
-        Ok(Node { name, base, process, log })
+        let process = run(self.program, &name, role, &config, &log, place)?;
+        Ok(Node { name, base, process, log, config })
     }
 }
 

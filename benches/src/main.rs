@@ -13,6 +13,7 @@ mod machine;
 mod mqtt;
 mod place;
 mod process;
+mod region;
 mod report;
 mod scratch;
 mod sla;
@@ -33,8 +34,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
-    /// The way of one alarm on loopback beside Mosquitto, the store beside plain files and plain sled, and an idle relay
+    /// The way of one alarm on loopback beside Mosquitto, the store beside plain files and plain sled, calls between nodes, and an idle relay
     Foundation(foundation::Args),
+    /// A region of one broker node and of three: receipts, failures, a node that catches up
+    Region(region::Args),
     /// The way of one alarm over emulated lines, good and bad, beside Mosquitto, NATS and plain QUIC
     Sla(sla::Args),
     /// A link as bad as asked between two network namespaces, to try any program on (needs root)
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = process::end_all_on_signals().and_then(|()| match cli.bench {
         Bench::Foundation(args) => foundation::run(&args),
+        Bench::Region(args) => region::run(&args),
         Bench::Sla(args) => sla::run(&args),
         Bench::Emulate(args) => emulate::run(&args),
     });

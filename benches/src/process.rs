@@ -142,6 +142,16 @@ impl Process {
 }
 
 impl Process {
+    /// Asks it to end (SIGTERM) and waits until it has.
+    ///
+    /// # Errors
+    /// [`BenchError::Late`].
+    pub(crate) fn stop(&mut self, within: Duration) -> Result<ExitStatus, BenchError> {
+        // It may have ended already.
+        let _ = rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM);
+        self.wait(within)
+    }
+
     /// Kills it, and all that it started, as dropping it does.
     pub(crate) fn end(&mut self) {
         let mut list = living();

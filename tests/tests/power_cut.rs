@@ -1,4 +1,4 @@
-//! Two hundred power cuts on the stores of the three roles, and forty on plain sled for comparison.
+//! Two hundred power cuts on the stores of the three roles, eighty on write-ahead logs, and forty on plain sled for comparison.
 //!
 //! What must hold after each cut: every commit that was acknowledged is there with its value, whatever was removed stays away, no
 //! loss is reported, the epoch rose and the highest number did not go back. The power goes at a random sync, rename or write: while a
@@ -20,18 +20,23 @@ use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use huxiao_core::Rng;
 use huxiao_tests::lab::seed;
 use huxiao_tests::power::{
-    Disk, History, Mounted, Profile, Role, SledFate, Tally, available, cut_plain_sled, usual, victim,
+    Disk, History, LogHistory, LogTally, Mounted, Profile, Role, SledFate, Tally, available, cut_plain_sled, usual,
+    victim,
 };
 
 /// Cuts on each role's stores.
 const CUTS: [(Role, u64); 3] = [(Role::Relay, 70), (Role::Broker, 65), (Role::Station, 65)];
 /// Cuts that one store lives through.
 const LIVES: u64 = 5;
+/// Write-ahead logs, each with a file beside it that is replaced whole.
+const LOGS: usize = 16;
+/// The name of what is tried on them; alone with the argument `logs`.
+const LOGS_KEEP: &str = "no_cut_costs_a_log_or_a_file_what_it_acknowledged";
 /// Cuts on plain sled.
 const SLED_CUTS: usize = 40;
 
@@ -44,7 +49,15 @@ fn main() {
     }
     let seed = seed("power_cut");
     let begun = Instant::now();
-    let mut results = vec![("the_mount_forgets_what_was_not_synced", the_mount_forgets_what_was_not_synced())];
+    let mut results = vec![
+        ("the_mount_forgets_what_was_not_synced", the_mount_forgets_what_was_not_synced()),
+        ("a_slow_mount_syncs_late_and_reads_at_once", a_slow_mount_syncs_late_and_reads_at_once()),
+    ];
+    if arguments.iter().any(|argument| argument == "logs") {
+        let logs = logs(seed);
+        results.push((LOGS_KEEP, log_verdict(&logs)));
+        return conclude(&results, seed);
+    }
     let ours = every_role(seed);
     for (name, role) in [
         ("no_cut_costs_a_relay_what_it_acknowledged", Role::Relay),
@@ -54,23 +67,31 @@ fn main() {
         let tally = ours.as_ref().map_err(Clone::clone).map(|tallies| &tallies[role as usize]);
         results.push((name, tally.and_then(verdict)));
     }
+    let logs = logs(seed);
+    results.push((LOGS_KEEP, log_verdict(&logs)));
     let sled = plain_sled(seed);
     let lost = sled.as_ref().map_or(0, |fates| fates.iter().filter(|fate| **fate != SledFate::Kept).count());
     results.push(("the_flush_of_plain_sled_loses_records", sled.and_then(|fates| shown(&fates))));
-    for (name, result) in &results {
-        match result {
-            Ok(words) => println!("ok      {name}: {words}"),
-            Err(why) => println!("FAILED  {name}: {why}\n        replay with HUXIAO_SEED={seed}"),
-        }
-    }
     let mut sum = Tally::default();
     ours.iter().flatten().for_each(|tally| sum.add(tally));
+    println!("power cuts on logs: {}/{} kept everything", logs.kept, logs.cuts);
     println!(
         "power cuts: ours {}/{} kept everything; sled flush lost acknowledged records in {lost}/{SLED_CUTS} ({:.0} s)",
         sum.kept,
         sum.cuts,
         begun.elapsed().as_secs_f64()
     );
+    conclude(&results, seed);
+}
+
+/// Says how each ended, and fails if one failed.
+fn conclude(results: &[(&str, Result<String, String>)], seed: u64) {
+    for (name, result) in results {
+        match result {
+            Ok(words) => println!("ok      {name}: {words}"),
+            Err(why) => println!("FAILED  {name}: {why}\n        replay with HUXIAO_SEED={seed}"),
+        }
+    }
     let failed = results.iter().filter(|(_, result)| result.is_err()).count();
     println!("{} passed, {failed} failed", results.len() - failed);
     if failed > 0 {
@@ -116,6 +137,55 @@ fn the_mount_forgets_what_was_not_synced() -> Result<String, String> {
     let found = stage().map_err(|error| error.to_string())?;
     let right = ["before=before", "data-and-name=data-and-name", "folder=/", "name-only=", "removed=removed"];
     if found == right { Ok(found.join(" ")) } else { Err(format!("found {found:?}, should be {right:?}")) }
+}
+
+/// The delay of syncs, through the kernel.
+fn a_slow_mount_syncs_late_and_reads_at_once() -> Result<String, String> {
+    const DELAY: Duration = Duration::from_millis(300);
+    let stage = || -> io::Result<[Duration; 3]> {
+        let mounted = Mounted::new(Disk::default())?;
+        let path = mounted.dir().join("file");
+        let timed = |run: &dyn Fn() -> io::Result<()>| {
+            let begun = Instant::now();
+            run().map(|()| begun.elapsed())
+        };
+        mounted.remote().delay_syncs(DELAY);
+        fs::write(&path, "x")?;
+        let file = File::open(&path)?;
+        let synced = timed(&|| file.sync_data())?;
+        let beside = thread::scope(|scope| {
+            let syncing = scope.spawn(|| file.sync_data());
+            thread::sleep(DELAY / 10);
+            let read = timed(&|| fs::read(&path).map(drop));
+            syncing.join().unwrap().and(read)
+        })?;
+        mounted.remote().delay_syncs(Duration::ZERO);
+        Ok([synced, beside, timed(&|| file.sync_data())?])
+    };
+    let [synced, beside, after] = stage().map_err(|error| error.to_string())?;
+    let words = format!("a sync took {synced:?}, a read beside one {beside:?}, a sync without the delay {after:?}");
+    if synced >= DELAY && beside < DELAY && after < DELAY { Ok(words) } else { Err(words) }
+}
+
+/// All write-ahead logs.
+fn logs(seed: u64) -> LogTally {
+    let tallies = in_parallel(LOGS, |at| {
+        let seed = Rng::new(seed ^ ((at as u64 + 1) << 45)).next_u64();
+        LogHistory::new(seed).run(LIVES)
+    });
+    let mut sum = LogTally::default();
+    tallies.iter().for_each(|tally| sum.add(tally));
+    sum
+}
+
+fn log_verdict(tally: &LogTally) -> Result<String, String> {
+    let LogTally { cuts, kept, opening, torn, acknowledged, files, failures } = tally;
+    if !failures.is_empty() || kept != cuts {
+        return Err(format!("{kept} of {cuts} kept everything\n        {}", failures.join("\n        ")));
+    }
+    Ok(format!(
+        "{cuts} cuts, of them {opening} while opening; {torn} torn tails cut off; {acknowledged} appends and {files} files acknowledged"
+    ))
 }
 
 /// All stores of all roles.

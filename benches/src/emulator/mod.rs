@@ -25,6 +25,7 @@ pub mod packet;
 mod link;
 mod namespace;
 mod profile;
+mod switch;
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -39,6 +40,7 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 pub use self::link::{Counters, Link};
 pub use self::namespace::{Namespace, remove_all};
 pub use self::profile::{Cuts, DEVICE_MTU, Loss, Profile, Rate};
+pub use self::switch::{Deaf, Switch};
 
 /// The routing table of the near namespace's first uplink; the others follow.
 const NEAR_TABLE: u32 = 100;
@@ -92,6 +94,10 @@ impl Emulator {
     pub fn start(links: &[(Profile, Profile)], seed: u64) -> Result<Self, EmulatorError> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         permitted().map_err(EmulatorError::Unavailable)?;
+        if !Path::new("/dev/net/tun").exists() {
+            let why = "there is no /dev/net/tun; load the module tun, or give the container that device";
+            return Err(EmulatorError::Unavailable(why.into()));
+        }
         if links.is_empty() || links.len() > LINKS {
             let why = format!("{} links asked for, 1 to {LINKS} can be had", links.len());
             return Err(EmulatorError::Unavailable(why));
@@ -205,9 +211,6 @@ fn permitted() -> Result<(), String> {
         if !own.effective.contains(needed) {
             return Err(format!("it needs {name}; run it as root"));
         }
-    }
-    if !Path::new("/dev/net/tun").exists() {
-        return Err("there is no /dev/net/tun; load the module tun, or give the container that device".into());
     }
     Ok(())
 }

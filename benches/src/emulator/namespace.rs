@@ -171,7 +171,7 @@ fn ip(args: &[&str]) -> Result<(), EmulatorError> {
     run(Command::new("ip").args(args), "")
 }
 
-fn run(command: &mut Command, input: &str) -> Result<(), EmulatorError> {
+pub(super) fn run(command: &mut Command, input: &str) -> Result<(), EmulatorError> {
     let words = format!("{command:?}").replace('"', "");
     let failed = |source| EmulatorError::Io { what: format!("run {words} (of the package iproute2)"), source };
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());

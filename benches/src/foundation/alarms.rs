@@ -300,7 +300,7 @@ fn follow(source: Source, mut stream: Stream, tell: Sender<Heard>) -> Result<(),
 
 /// The body of the press of this number: exactly [`ROW_BYTES`] bytes. No two are alike: equal ones at this pace would be a button
 /// that sticks, and one alarm.
-fn press(number: usize) -> String {
+pub(crate) fn press(number: usize) -> String {
     let body = |note: &str| json!({ "kind": "panic", "device": "button-1", "zone": "gate", "note": note }).to_string();
     let width = ROW_BYTES - body("").len();
     body(&format!("{number:0width$}"))

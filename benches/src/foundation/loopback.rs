@@ -71,7 +71,7 @@ pub(crate) fn measure(
     program: &Path,
     report: &mut Report,
 ) -> Result<(), BenchError> {
-    let lab = Lab::start(program, scratch.path(), Site::loopback()?)?;
+    let lab = Lab::start(program, scratch.path(), &Site::loopback(1)?)?;
     idle::measure(lab.relay_id(), extent.idle, report)?;
     let mut ours = Alarms::open(&lab)?;
     let mut theirs = Mosquitto::start(scratch)?;
@@ -169,7 +169,7 @@ fn tell(rounds: &Rounds, report: &mut Report) {
         let bare = append.rounds.iter().zip(&trip.rounds).map(|(append, trip)| append.p50_ms + trip.p50_ms);
         let pairs = stored.rounds.iter().map(|round| round.p50_ms).zip(bare);
         let name = "press → STORED over one fdatasync + one round trip, p50";
-        put(Ratio::new(name, Some("T5 ≤ 3 (set for three broker nodes; here one)"), pairs));
+        put(Ratio::new(name, Some("T5 ≤ 3 (set for three broker nodes: see `region`; here one)"), pairs));
     }
     let all = [
         inbox,

@@ -1,14 +1,15 @@
-//! The figures of the README, in one run on one machine: the way of one alarm beside Mosquitto, the store beside what it stands on, and
-//! what a relay costs that has nothing to do.
+//! The figures of the README, in one run on one machine: the way of one alarm beside Mosquitto, the store beside what it stands on, calls
+//! between the nodes of a region, and what a relay costs that has nothing to do.
 //!
 //! Invariant: whatever goes wrong in one part, what the others found is printed.
 
-mod alarms;
+pub(crate) mod alarms;
 pub(crate) mod build;
 mod idle;
-mod loopback;
+pub(crate) mod loopback;
 pub(crate) mod mosquitto;
-mod probe;
+mod peers;
+pub(crate) mod probe;
 mod store;
 
 use std::path::PathBuf;
@@ -120,6 +121,8 @@ fn measure(
     report.subjects.push(format!("{} ({})", build::version(&program)?, program.display()));
     crate::say("the store …");
     let stored = store::measure(extent, scratch, report);
+    crate::say("calls between nodes …");
+    let called = peers::measure(extent, scratch, report);
     crate::say("an idle relay, then the way of an alarm …");
     let carried = loopback::measure(extent, scratch, &program, report);
     size(report, "program as built", &program);
@@ -137,7 +140,7 @@ fn measure(
     } else {
         report.skipped.push("the time of a build from nothing (--clean-build)".into());
     }
-    stored.and(carried)
+    stored.and(called).and(carried)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a program's size is exact in an f64")]

@@ -47,7 +47,7 @@ pub(super) fn measure(bench: &Bench<'_>, findings: &mut Findings) -> Result<(), 
     let (samples, limit) = if bench.quick { (QUICK_SAMPLES, QUICK_REDIALS) } else { (SAMPLES, REDIALS) };
     for _ in 0..samples {
         number += 1;
-        let began = huxiao.lab.restart_relay(bench.program, &folder, Place::Inside(line.near()))?;
+        let began = huxiao.lab.restart_relay(bench.program, Place::Inside(line.near()))?;
         line.near().enter(|| knock(huxiao.lab.relay(), number))??;
         starts.push(arrival(&heard, number)?.saturating_duration_since(began).as_secs_f64() * 1e3);
         thread::sleep(REST);

@@ -1,4 +1,4 @@
-//! The node's HTTP API, for operators: how it is, and what the record holds of an event.
+//! The node's HTTP API, for operators: how it is, and what the record, or its archive, holds of an event.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,26 +8,30 @@ use axum::extract::{Path, State};
 use axum::routing::get;
 use huxiao_core::EventId;
 use huxiao_core::broker::Broker;
-use huxiao_core::record::Entry;
+use huxiao_core::record::{Entry, Escalation};
 use huxiao_runtime::drive::Handle;
-use huxiao_runtime::event_json::{EventFields, LapJson, ReceiptJson, StepJson, stages_on_the_way, timeline};
+use huxiao_runtime::event_json::{EventFields, LapJson, ReceiptJson, StepJson, assisting, stages_on_the_way, timeline};
 use huxiao_runtime::http::{ApiError, Json};
+use huxiao_runtime::time_format::rfc3339;
 use serde::Serialize;
 
+use crate::archive::Archive;
 use crate::status::{Context, StatusJson};
 
 #[derive(Clone)]
 struct Api {
     handle: Handle<Broker>,
+    archive: Archive,
     context: Arc<Context>,
 }
 
 /// The node's routes.
-pub(crate) fn router(handle: Handle<Broker>, context: Context) -> Router {
-    Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/events/{id}", get(one))
-        .with_state(Api { handle, context: Arc::new(context) })
+pub(crate) fn router(handle: Handle<Broker>, archive: Archive, context: Context) -> Router {
+    Router::new().route("/v1/status", get(status)).route("/v1/events/{id}", get(one)).with_state(Api {
+        handle,
+        archive,
+        context: Arc::new(context),
+    })
 }
 
 #[derive(Serialize)]
@@ -38,9 +42,35 @@ struct EntryJson {
     stations: Vec<String>,
     stages: BTreeMap<&'static str, String>,
     acknowledged_by: Option<ReceiptJson>,
+    assisting: Vec<ReceiptJson>,
     trail: Vec<StepJson>,
     receipts: Vec<ReceiptJson>,
+    /// How stations were added to it.
+    escalations: Vec<EscalationJson>,
+    /// The stages that the province knows of; `stored` is the event itself.
+    forwarded: Vec<&'static str>,
     timeline: Vec<LapJson>,
+}
+
+#[derive(Serialize)]
+struct EscalationJson {
+    to: Vec<String>,
+    by: String,
+    officer: Option<String>,
+    at: String,
+    note: String,
+}
+
+impl EscalationJson {
+    fn new(escalation: &Escalation) -> Self {
+        Self {
+            to: escalation.stations.iter().map(ToString::to_string).collect(),
+            by: escalation.by.to_string(),
+            officer: escalation.officer.as_ref().map(ToString::to_string),
+            at: rfc3339(escalation.at),
+            note: escalation.note.as_str().to_owned(),
+        }
+    }
 }
 
 impl EntryJson {
@@ -53,8 +83,11 @@ impl EntryJson {
             trail: entry.admission.trail.steps().iter().map(StepJson::new).collect(),
             stages: stages_on_the_way(&receipts, &entry.admission.trail),
             acknowledged_by: entry.owner().map(ReceiptJson::new),
+            assisting: assisting(&receipts),
             timeline: timeline(event, &entry.admission.trail, &receipts),
             receipts: receipts.iter().map(ReceiptJson::new).collect(),
+            escalations: entry.escalations.iter().map(EscalationJson::new).collect(),
+            forwarded: entry.forwarded.iter().map(|stage| stage.as_str()).collect(),
         }
     }
 }
@@ -62,7 +95,21 @@ impl EntryJson {
 async fn one(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<EntryJson>, ApiError> {
     let id: EventId = id.parse().map_err(|_| ApiError::bad_request("bad_id", "an event's id is a UUID"))?;
     let entry = api.handle.inspect(move |broker| broker.record().get(&id).map(EntryJson::new)).await?;
+    let entry = match entry {
+        Some(entry) => Some(entry),
+        None => archived(&api.archive, id).await?,
+    };
     entry.map(Json).ok_or_else(|| ApiError::not_found("unknown_event", format!("event {id} is not in the record")))
+}
+
+/// What the archive holds of an event that has left the record. Reads the disk.
+async fn archived(archive: &Archive, id: EventId) -> Result<Option<EntryJson>, ApiError> {
+    let archive = archive.clone();
+    let found = tokio::task::spawn_blocking(move || archive.recall(&[id])).await;
+    let found = found.map_err(|error| error.to_string()).and_then(|found| found.map_err(|error| error.to_string()));
+    let found =
+        found.map_err(|error| ApiError::unavailable("archive", format!("the archive cannot be read: {error}")))?;
+    Ok(found.first().map(EntryJson::new))
 }
 
 async fn status(State(api): State<Api>) -> Result<Json<StatusJson>, ApiError> {

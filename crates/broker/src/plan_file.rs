@@ -5,6 +5,11 @@
 //! id = "school-001"
 //! name = "第一小学"          # for people; may be left out
 //! stations = ["station-001"]
+//!
+//! # In a province: who watches for a region that forwards to it. A school that is named above goes to its own stations.
+//! [[region]]
+//! name = "east"
+//! stations = ["province-001"]
 //! ```
 //!
 //! Invariant: a file with a mistake gives no plan at all; whoever reloads keeps the old one.
@@ -61,8 +66,11 @@ fn parse(text: &str) -> Result<Plan, Mistakes> {
         match (key.get_ref().as_ref(), value.get_ref()) {
             ("school", DeValue::Array(schools)) => schools.iter().for_each(|school| reader.school(school)),
             ("school", _) => reader.wrong(value.span().start, "write each school as a table: [[school]]".to_owned()),
+            ("region", DeValue::Array(regions)) => regions.iter().for_each(|region| reader.region(region)),
+            ("region", _) => reader.wrong(value.span().start, "write each region as a table: [[region]]".to_owned()),
             (other, _) => {
-                reader.wrong(key.span().start, format!("unknown key {other:?}; a plan holds [[school]] tables"));
+                let what = format!("unknown key {other:?}; a plan holds [[school]] and [[region]] tables");
+                reader.wrong(key.span().start, what);
             }
         }
     }
@@ -106,6 +114,35 @@ impl Reader<'_> {
             (None, _) => self.wrong(start, "the school has no id".to_owned()),
             (Some(id), stations) => {
                 if let Err(why) = self.plan.add(SchoolId(id), stations.unwrap_or_default()) {
+                    self.wrong(start, why.to_string());
+                }
+            }
+        }
+    }
+
+    fn region(&mut self, value: &Spanned<DeValue<'_>>) {
+        let start = value.span().start;
+        let DeValue::Table(table) = value.get_ref() else {
+            return self.wrong(start, "write each region as a table: [[region]]".to_owned());
+        };
+        let before = self.mistakes.len();
+        let (mut name, mut stations) = (None, None);
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "name" => name = self.name(value),
+                "stations" => stations = Some(self.stations(value)),
+                other => {
+                    self.wrong(key.span().start, format!("unknown key {other:?}; a region has name and stations"));
+                }
+            }
+        }
+        if self.mistakes.len() > before {
+            return;
+        }
+        match (name, stations) {
+            (None, _) => self.wrong(start, "the region has no name: its brokers' certificates have it".to_owned()),
+            (Some(name), stations) => {
+                if let Err(why) = self.plan.add_region(name, stations.unwrap_or_default()) {
                     self.wrong(start, why.to_string());
                 }
             }

@@ -1,19 +1,46 @@
-//! Carries out what the machine decides: proposes, sends, and tells people.
+//! Carries out what the machine decides: proposes, sends, keeps, and tells people.
 
-use huxiao_core::broker::{Broker, Output, Report};
-use huxiao_core::{Admission, Class, Message, Receipt};
-use huxiao_link::Link;
-use huxiao_runtime::drive::Shell;
+use std::sync::Arc;
+
+use huxiao_core::broker::{Broker, Input, JournalId, Output, RecallTicket, Report, SnapshotTicket};
+use huxiao_core::record::{Command, RecordState};
+use huxiao_core::{Admission, Class, EventId, Message, Receipt, Span};
+use huxiao_link::{DialHandle, Link};
+use huxiao_runtime::drive::{Shell, WeakHandle};
 use huxiao_runtime::event_json::seconds_since_press;
 use huxiao_runtime::log::Sparing;
 use huxiao_runtime::metric::{self, Counter, Histogram};
 
-use crate::record::Engine;
+use tokio::sync::oneshot;
+
+use crate::archive::Archive;
+use crate::journal::Journal;
+use crate::record::{Engine, SnapshotDesk};
+
+/// How long after the archive's disk refused it is asked again.
+const FLUSH_AGAIN: Span = Span::from_secs(5);
+
+/// What the shell carries things out with.
+pub(crate) struct Tools<E> {
+    /// Sessions.
+    pub(crate) link: Link,
+    /// The record.
+    pub(crate) engine: E,
+    /// Who asked for snapshots.
+    pub(crate) snapshots: SnapshotDesk,
+    /// What waits for the record.
+    pub(crate) journal: Journal,
+    /// What left the record's memory.
+    pub(crate) archive: Archive,
+    /// The machine, for answers.
+    pub(crate) handle: WeakHandle<Broker>,
+    /// The diallers of the province's nodes.
+    pub(crate) province: Arc<Vec<DialHandle>>,
+}
 
 /// The broker node's shell.
 pub(crate) struct BrokerShell<E> {
-    link: Link,
-    engine: E,
+    tools: Tools<E>,
     refusals: Sparing,
     improprieties: Sparing,
     /// What was noted of alarms in this step; measured once the record is at rest.
@@ -21,25 +48,77 @@ pub(crate) struct BrokerShell<E> {
 }
 
 impl<E: Engine> BrokerShell<E> {
-    pub(crate) fn new(link: Link, engine: E) -> Self {
-        Self { link, engine, refusals: Sparing::default(), improprieties: Sparing::default(), noted: Vec::new() }
+    pub(crate) fn new(tools: Tools<E>) -> Self {
+        Self { tools, refusals: Sparing::default(), improprieties: Sparing::default(), noted: Vec::new() }
     }
+
+    fn journal(&self, id: JournalId, command: &Command) {
+        // Held until the write is done, so that the loop does not end before it.
+        let handle = self.tools.handle.upgrade();
+        self.tools.journal.put(id, command, move |done| {
+            let input = match done {
+                Ok(()) => Input::Journalled(id),
+                Err(error) => Input::JournalFailed(id, error.to_string()),
+            };
+            // A loop that has ended needs no answer.
+            let _ = handle.map(|handle| handle.urgent(input));
+        });
+    }
+
+    fn recall(&self, ticket: RecallTicket, ids: Vec<EventId>) {
+        let (archive, handle) = (self.tools.archive.clone(), self.tools.handle.clone());
+        // Reads the disk.
+        tokio::task::spawn_blocking(move || {
+            let found = archive.recall(&ids).unwrap_or_else(|error| {
+                tracing::error!(%error, "the archive cannot be read");
+                Vec::new()
+            });
+            let _ = handle.upgrade().map(|handle| handle.urgent(Input::Recalled(ticket, found)));
+        });
+    }
+}
+
+/// Gives a snapshot to whoever asked once all that left the record is on stable storage in the archive: the log then goes on without it. An
+/// archive whose disk takes nothing now is asked again; the log keeps everything meanwhile.
+fn hand_over(archive: Archive, snapshots: SnapshotDesk, ticket: SnapshotTicket, state: Box<RecordState>) {
+    tokio::spawn(async move {
+        loop {
+            let (done, flushed) = oneshot::channel();
+            // Whoever waits is this task.
+            archive.flush(move |result| drop(done.send(result)));
+            match flushed.await {
+                Ok(Ok(())) => return snapshots.deliver(ticket, state),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the archive is not on disk yet; a snapshot of the record waits for it");
+                }
+                Err(_) => return snapshots.refuse(ticket),
+            }
+            tokio::time::sleep(FLUSH_AGAIN).await;
+        }
+    });
 }
 
 impl<E: Engine> Shell<Broker> for BrokerShell<E> {
     fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Propose(command) => self.engine.propose(command),
-            Output::Forget(indexes) => self.engine.forget(indexes),
+            Output::Propose(command) => self.tools.engine.propose(command),
+            Output::Journal(id, command) => self.journal(id, &command),
+            Output::Unjournal(ids) => self.tools.journal.remove(ids),
+            Output::Archive(number, entry) => self.tools.archive.put(number, &entry),
+            Output::Snapshot(ticket, state) => {
+                hand_over(self.tools.archive.clone(), self.tools.snapshots.clone(), ticket, state);
+            }
+            Output::Recall(ticket, ids) => self.recall(ticket, ids),
             Output::Send(path, class, form, message) => {
                 if matches!(message, Message::Event(_)) {
                     metric::increment(Counter::CourierTransmissions, &[class.as_str()]);
                 }
-                if !self.link.send(path, class, form, &message) {
+                if !self.tools.link.send(path, class, form, &message) {
                     // The path is gone or choked; couriers send again, and relays ask.
                     tracing::debug!(?path, %class, "not sent");
                 }
             }
+            Output::RaceProvince => self.tools.province.iter().for_each(DialHandle::race),
             Output::Report(Report::Refused(peer, id, refusal)) => {
                 metric::increment(Counter::Refused, &[refusal.as_str()]);
                 if let Some(held_back) = self.refusals.turn() {
@@ -103,5 +182,14 @@ fn tell(report: Report) {
         Report::NotStored(id, why) => {
             tracing::error!(alarm_id = %id, why, "it goes to its stations, but could not be stored here");
         }
+        Report::NotForwarded(id, refusal) => {
+            tracing::warn!(alarm_id = %id, %refusal, "the province does not take it; it is offered again in a minute");
+        }
+        Report::LeftUnforwarded(id) => {
+            tracing::error!(alarm_id = %id, "the record was too full to keep it for the province, which does not have all of it; it is in the archive");
+        }
+        Report::Journalled(id) => tracing::info!(alarm_id = %id, "kept in the journal until the record takes it"),
+        // The region's watch has said it.
+        Report::Condition(_) => {}
     }
 }

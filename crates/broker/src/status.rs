@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use huxiao_core::broker::{Broker, DeskView};
-use huxiao_core::{Class, RecordId, SeatId, Span, StationId, WallTime};
+use huxiao_core::{Class, SeatId, Span, StationId, WallTime};
 use huxiao_link::Link;
 use huxiao_runtime::clock::Clock;
 use huxiao_runtime::drive::Handle;
 use huxiao_runtime::health::Check;
 use huxiao_runtime::host::Base;
 use huxiao_runtime::http::ApiError;
-use huxiao_runtime::link_hooks::{PathJson, paths};
+use huxiao_runtime::link_hooks::{PathJson, PeerJson, paths, peers};
 use huxiao_runtime::metric::{self, Gauge};
 use huxiao_runtime::shutdown::Shutdown;
 use huxiao_runtime::store_hooks::StoreJson;
@@ -18,21 +18,32 @@ use huxiao_runtime::time_format::seconds;
 use huxiao_store::{Loss, Store};
 use serde::Serialize;
 
+use crate::levels::{ProvinceJson, RegionJson};
+use crate::record::{DegradedJson, Region};
+
 /// How often gauges and health are brought up to date.
 const EVERY: Span = Span::from_secs(1);
 
 /// What does not change while the node runs, and where to ask for the rest.
 pub(crate) struct Context {
     me: String,
-    record: RecordId,
+    region: Region,
     losses: Vec<Loss>,
     link: Link,
     store: Store,
+    clock: Clock,
 }
 
 impl Context {
-    pub(crate) fn new(base: &Base, link: Link, record: RecordId, losses: Vec<Loss>) -> Self {
-        Self { me: base.identity().node.to_string(), record, losses, link, store: base.store.clone() }
+    pub(crate) fn new(base: &Base, link: Link, region: Region, losses: Vec<Loss>) -> Self {
+        Self {
+            me: base.identity().node.to_string(),
+            region,
+            losses,
+            link,
+            store: base.store.clone(),
+            clock: base.host.clock.clone(),
+        }
     }
 }
 
@@ -44,16 +55,24 @@ pub(crate) struct StatusJson {
     relays: usize,
     seats: Vec<SeatJson>,
     plan: PlanJson,
+    /// The province, if this region has one.
+    province: Option<ProvinceJson>,
+    /// The regions below that hold sessions with this node.
+    regions: Vec<RegionJson>,
     paths: Vec<PathJson>,
+    peers: Vec<PeerJson>,
     store: StoreJson,
     losses: Vec<Loss>,
 }
 
 #[derive(Debug, Serialize)]
 struct RecordJson {
-    id: String,
+    id: Option<String>,
     last_index: u64,
     events: usize,
+    archived: u64,
+    leader: Option<String>,
+    degraded: Option<DegradedJson>,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,13 +101,22 @@ impl SeatJson {
 
 impl StatusJson {
     pub(crate) async fn read(handle: &Handle<Broker>, context: &Context) -> Result<Self, ApiError> {
-        let id: String = context.record.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        let (record, relays, seats, schools) = handle
+        let region = context.region.status();
+        let now = context.clock.wall();
+        let (record, relays, seats, schools, levels) = handle
             .inspect(move |broker| {
                 let record = broker.record();
-                let json = RecordJson { id, last_index: record.last_index(), events: record.len() };
+                let json = RecordJson {
+                    id: region.record,
+                    last_index: record.last_index(),
+                    events: record.len(),
+                    archived: record.archived(),
+                    leader: region.leader,
+                    degraded: region.degraded,
+                };
                 let seats = broker.desks().map(|(seat, view)| SeatJson::new(seat, view)).collect();
-                (json, broker.relays(), seats, broker.plan().schools())
+                let levels = (ProvinceJson::read(broker, now), RegionJson::read(broker));
+                (json, broker.relays(), seats, broker.plan().schools(), levels)
             })
             .await?;
         Ok(Self {
@@ -97,7 +125,10 @@ impl StatusJson {
             relays,
             seats,
             plan: PlanJson { schools },
+            province: levels.0,
+            regions: levels.1,
             paths: paths(&context.link),
+            peers: peers(&context.link),
             store: StoreJson::new(&context.store.health()),
             losses: context.losses.clone(),
         })

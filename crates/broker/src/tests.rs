@@ -19,6 +19,13 @@ fn a_plan_routes_in_order() {
 }
 
 #[test]
+fn a_provinces_plan_names_who_watches_for_a_region() {
+    let plan = read("[[region]]\nname = \"east\"\nstations = [\"p1\"]\n").unwrap();
+    let stations = plan.route_from(&"east".parse().unwrap(), &"s1".parse().unwrap());
+    assert_eq!(stations.iter().map(ToString::to_string).collect::<Vec<_>>(), ["p1"]);
+}
+
+#[test]
 fn every_mistake_is_named_with_its_place() {
     let cases = [
         ("[[school]\n", "/plan.toml:1:"),
@@ -31,6 +38,10 @@ fn every_mistake_is_named_with_its_place() {
         ("[[school]]\nid = \"s1\"\nstations = \"a\"\n", "/plan.toml:3:12: stations is an array"),
         ("[[school]]\nid = \"s1\"\nstations = [\"a\", \"a\"]\n", "/plan.toml:1:1: school s1 names station a twice"),
         ("[[school]]\nid = \"s1\"\nstation = [\"a\"]\n", "/plan.toml:3:1: unknown key \"station\""),
+        ("region = 3\n", "/plan.toml:1:10: write each region as a table"),
+        ("[[region]]\nstations = [\"a\"]\n", "/plan.toml:1:1: the region has no name"),
+        ("[[region]]\nname = \"east\"\n", "/plan.toml:1:1: region east has no station"),
+        ("[[region]]\nid = \"east\"\nstations = [\"a\"]\n", "/plan.toml:2:1: unknown key \"id\""),
     ];
     for (text, wanted) in cases {
         let errors = read(text).unwrap_err();

@@ -16,7 +16,8 @@
 //! * A higher class is always sent before a lower one. An alarm waits for nothing while the line's budget lasts, and beyond it for
 //!   no more than [`limits::COURIER_WINDOW`] others whose receipts are outstanding.
 //! * An item below P0 waits only for [`limits::COURIER_WINDOW`] others of its class or of higher ones, never for lower ones.
-//! * Copies of alarms beyond the first stay within a budget for each line, however many are pending; they take turns.
+//! * Copies of alarms beyond the first stay within a budget for each line, however many are pending; they take turns. First copies do not
+//!   keep them from it for longer than [`LONGEST_GAP`] while the line shows life.
 //! * Nothing below P1 goes over a metered line.
 //! * With an alarm pending, any sign of life after a silence has everything pending sent at once, highest class first.
 
@@ -48,6 +49,9 @@ pub const LONGEST_GAP: Span = Span::from_secs(5);
 /// With alarms under way, this long without anything heard on any path has fresh sessions dialled beside the old ones. Doubled after each
 /// such race up to [`LONGEST_GAP`], until something is settled.
 pub const RACE_AFTER: Span = Span::from_millis(800);
+/// With alarms under way, this long (or three round trips) without anything heard on any path has whoever else there is dialled: a node that is
+/// dead says nothing, and another may live.
+pub const DESERTED_AFTER: Span = Span::from_millis(120);
 /// After this long without anything heard, the next thing heard is a sign of life.
 const SILENCE: Span = Span::from_millis(500);
 /// A path that has been silent for this much longer than the liveliest one gets one turn in four.
@@ -133,6 +137,14 @@ pub struct Courier<K> {
     race_at: Option<Timestamp>,
     race_gap: Span,
     race: bool,
+    /// Whether the receiver can be reached by others than are dialled.
+    others: bool,
+    /// When nothing heard counts as desertion; `None` once it does, while nothing is under way, and where no round trip is known.
+    deserted_at: Option<Timestamp>,
+    /// Nothing was heard by then, and nothing since.
+    deserted: bool,
+    /// It has yet to be said.
+    deserted_news: bool,
     out: VecDeque<Transmit<K>>,
 }
 
@@ -163,6 +175,10 @@ impl<K: Ord + Copy> Courier<K> {
             race_at: None,
             race_gap: RACE_AFTER,
             race: false,
+            others: false,
+            deserted_at: None,
+            deserted: false,
+            deserted_news: false,
             out: VecDeque::new(),
         }
     }
@@ -171,6 +187,13 @@ impl<K: Ord + Copy> Courier<K> {
     #[must_use]
     pub fn with_rate(mut self, rate: u32) -> Self {
         self.rate = rate;
+        self
+    }
+
+    /// The same for a receiver that others can be dialled for too ([`Courier::poll_deserted`]).
+    #[must_use]
+    pub fn with_others(mut self, others: bool) -> Self {
+        self.others = others;
         self
     }
 
@@ -225,7 +248,7 @@ impl<K: Ord + Copy> Courier<K> {
     /// goes out on all of them.
     pub fn path_up(&mut self, now: Timestamp, path: PathId, info: PathInfo) {
         // Beside paths that live it is one more for the turns to come, and no news of the line.
-        let revives = self.paths.is_empty() || self.is_silent(now);
+        let revives = self.paths.is_empty() || self.is_silent(now) || self.deserted;
         if revives {
             self.revived = now;
         }
@@ -235,11 +258,16 @@ impl<K: Ord + Copy> Courier<K> {
         let (rtt, rate) = ((!info.rtt.is_zero()).then_some(info.rtt), self.rate);
         self.lines.entry(info.uplink).or_insert_with(|| Line::new(now, rate)).refill(now);
         self.set_probed(path, Losses::Unknown, rtt);
+        // A handshake that came back is a sign of life of its line, if not of those who are silent on it.
+        let proven = self.deserted && !info.rtt.is_zero();
+        if proven {
+            self.lines.get_mut(&info.uplink).map(Line::replenish);
+        }
         if info.lane == Lane::Express && revives {
             // It may lead nowhere, and many like it may follow: the first alarms find out. The others wait for its first sign of life,
             // with the reserve that is kept for that.
             for (place, key) in self.urgent_flights(|_| true).into_iter().enumerate() {
-                let scout = place < SCOUTS;
+                let scout = proven || place < SCOUTS;
                 self.flush(now, key, path, if scout { Purpose::Flush } else { Purpose::Repeat });
                 if scout || info.carrier == Carrier::Tcp {
                     self.onto(key, path);
@@ -281,8 +309,9 @@ impl<K: Ord + Copy> Courier<K> {
         let Some(alive) = self.paths.get_mut(&path) else { return };
         alive.heard = now;
         alive.answered = true;
-        let silent = self.is_silent(now);
+        let silent = self.is_silent(now) || self.deserted;
         self.heard = now;
+        (self.deserted, self.deserted_at) = (false, None);
         // Races go on with growing gaps until something is settled: a receiver that is heard and settles nothing (one that is told to keep
         // quiet, a middlebox that takes the receipts out) would be dialled afresh every second for ever.
         // And silence is counted from the next copy on: nobody answers what was not sent.
@@ -293,6 +322,7 @@ impl<K: Ord + Copy> Courier<K> {
                 self.flush(now, key, path, Purpose::Flush);
             }
         }
+        self.send_overdue(now);
     }
 
     /// What probes say of a path: the more it loses, the more closely the first copies follow one another; and silence is judged by
@@ -325,6 +355,10 @@ impl<K: Ord + Copy> Courier<K> {
             self.copy(now, key, path);
         }
         self.fill(now);
+        if self.deserted_at.is_some_and(|at| at <= now) {
+            self.deserted_at = None;
+            (self.deserted, self.deserted_news) = (true, true);
+        }
         if self.race_at.is_some_and(|at| at <= now) {
             self.race = true;
             self.race_at = Some(now + self.race_gap);
@@ -340,7 +374,7 @@ impl<K: Ord + Copy> Courier<K> {
         let budget = starved.and_then(|item| self.budget_at(item));
         let waiting = self.waiting.first().filter(|(class, ..)| urgent(*class));
         let first = waiting.and_then(|_| self.lines.values().map(|line| line.ready_at(Purpose::First, 0)).min());
-        [due, budget, first, self.race_at].into_iter().flatten().min()
+        [due, budget, first, self.race_at, self.deserted_at].into_iter().flatten().min()
     }
 
     /// The next copy to send.
@@ -351,6 +385,11 @@ impl<K: Ord + Copy> Courier<K> {
     /// Whether fresh sessions are to be dialled beside the silent ones. Says so once.
     pub fn poll_race(&mut self) -> bool {
         std::mem::take(&mut self.race)
+    }
+
+    /// Whether nothing comes back from anybody who is dialled, and others are to be. Says so once.
+    pub fn poll_deserted(&mut self) -> bool {
+        std::mem::take(&mut self.deserted_news)
     }
 
     /// Whether `key` is carried.

@@ -17,6 +17,8 @@
 //! The way of one alarm: an [`Event`] is raised at the [`relay`], carried by a [`courier`], routed by the [`broker`] along the
 //! [`plan`], put into the [`record`], shown by the [`station`], and answered by [`Receipt`]s that end at a [`lamp`].
 
+mod condition;
+mod escalate;
 mod event;
 mod id;
 mod inquiry;
@@ -40,16 +42,17 @@ pub mod record;
 pub mod relay;
 pub mod station;
 
+pub use escalate::Escalate;
 pub use event::{Class, Event, EventError, Kind, Mode, Sealed, Text};
 pub use id::{
     EventId, Identity, IdentityError, KEY_WINDOW_MILLIS, Name, NameError, NodeName, PathId, PersistSeq, RecordId,
     RelayId, Role, SchoolId, SeatId, StationId,
 };
 pub use lane::Lane;
-pub use message::{Echo, EventCopy, Hello, Message, Refusal, Resume, WIRE_MINOR};
+pub use message::{Degraded, Echo, EventCopy, Hello, Message, Refusal, Resume, WIRE_MINOR};
 pub use path::{Carrier, Cost, Form, PathInfo, UplinkId};
 pub use probe::{Health, Losses, PathHealth, Prober};
-pub use receipt::{Receipt, Stage, Step, Trail};
+pub use receipt::{Receipt, Stage, Standing, Step, Trail};
 pub use record::{Admission, Command};
 pub use relay::RelayRow;
 pub use rng::Rng;

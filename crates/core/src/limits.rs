@@ -20,6 +20,18 @@ pub const RECEIPTS_PER_EVENT: usize = 32;
 pub const EXPRESS_FRAME_BYTES: usize = 64 * 1_024;
 /// Bytes of one frame on a bulk connection, header included.
 pub const BULK_FRAME_BYTES: usize = 1_024 * 1_024;
+/// Bytes of one request to a peer of the region, or of its answer, without the body that may follow a request.
+pub const PEER_FRAME_BYTES: usize = 8 * 1_024 * 1_024;
+/// Log entries in one request to a peer.
+pub const PEER_ENTRIES: usize = 16_384;
+/// Members of a region, learners included. Three to five vote; more would only make each commit slower.
+pub const REGION_MEMBERS: usize = 64;
+/// Archived events in one answer of a peer.
+pub const ARCHIVE_ROWS: usize = 4_096;
+/// Bytes of one archived event on its way to a peer.
+pub const ARCHIVE_ROW_BYTES: usize = 128 * 1_024;
+/// Bytes of an address that is dialled: a DNS name, a colon and a port.
+pub const ADDR_BYTES: usize = 261;
 /// Ids or receipts in one message.
 pub const LIST_ITEMS: usize = 256;
 /// Bytes of one value in a store: sled never syncs the files into which it would put larger ones.
@@ -37,9 +49,21 @@ pub const RELAY_RESERVED_FOR_P0: usize = 2_000;
 pub const RELAY_FINISHED_EVENTS: usize = 1_000;
 /// Stations that answer for one school: they stand in the record with each of its events.
 pub const STATIONS_PER_SCHOOL: usize = 16;
-/// Events that one broker node's record holds; the oldest finished ones leave first. What no station has finished stays, and
-/// when nothing else is left, only P0 is taken.
+/// Stations that an event may be given in all, those of escalations included.
+pub const STATIONS_PER_EVENT: usize = 32;
+/// Times that stations are added to one event.
+pub const ESCALATIONS_PER_EVENT: usize = 8;
+/// Events that a region's record holds. What no station has finished stays, and when nothing else is left, only P0 is taken. Same for
+/// all nodes of a region, as the two that follow: it may grow with a version, and never shrinks.
 pub const RECORD_EVENTS: usize = 100_000;
+/// Finished events that a region's record holds; beyond it the oldest leave for the archive.
+pub const RECORD_FINISHED: usize = 20_000;
+/// Events that have left the record and whose repeats are known for it; beyond it the oldest are forgotten.
+pub const ARCHIVED_IDS: usize = 1_000_000;
+/// Wishes that more stations see an event, that wait for the record at one broker node; others are said again by whoever has them.
+pub const BROKER_ORDERS: usize = 1_024;
+/// Questions about archived events that a broker node's archive is asked at once; others are asked again by whoever asked.
+pub const BROKER_RECALLS: usize = 256;
 /// Events that a broker node holds while its record's engine is at work on them, before it takes P0 only.
 pub const BROKER_PENDING: usize = 20_000;
 /// Events of [`BROKER_PENDING`]'s kind that a node holds at all.
@@ -52,6 +76,10 @@ pub const INBOX_RESERVED_FOR_ALARMS: usize = 50_000;
 pub const COURIER_WINDOW: usize = 64;
 /// Events whose receipts are carried to one relay at once; those of more are said once, and asked for by the relay itself.
 pub const RECEIPTS_CARRIED: usize = 256;
+/// Events of one rank and of those above it that are on their way to the province at once.
+pub const PROVINCE_WINDOW: usize = 256;
+/// Bytes a second of copies to the province over each session: machine rooms are joined by good lines.
+pub const PROVINCE_COPY_BYTES_PER_SECOND: u32 = 1_000_000;
 /// Sessions that a broker node takes: a region's schools, each over two uplinks and two lanes, and room to spare.
 pub const BROKER_SESSIONS: usize = 65_536;
 /// Inputs that may wait before one machine; a producer beyond it waits in turn.
@@ -71,6 +99,11 @@ pub const STUCK_FOR_LONG: Span = Span::from_secs(600);
 pub const STUCK_COUNT_RARELY: Span = Span::from_secs(60);
 /// Buttons of which a relay remembers when they were pressed.
 pub const BUTTONS_WATCHED: usize = 256;
+
+/// Escalations that one seat has under way at once.
+pub const ESCALATIONS_OPEN: usize = 64;
+/// How long a seat says an escalation again before it tells its officer that nobody has confirmed it.
+pub const ESCALATION_TIMEOUT: Span = Span::from_secs(10);
 
 /// After this long without a screen, the presser is told to dial 110.
 pub const DIAL_110_AFTER: Span = Span::from_secs(10);
@@ -97,3 +130,11 @@ pub const COPY_BYTES_PER_SECOND: u32 = 8_000;
 pub const COPY_BURST_BYTES: u32 = 12_000;
 /// How long a handshake may take before its connection is given up.
 pub const HANDSHAKE_TIMEOUT: Span = Span::from_secs(10);
+/// The same between the nodes of one region, which are a few milliseconds apart. A node that is not there must not hold its peers up.
+pub const PEER_HANDSHAKE_TIMEOUT: Span = Span::from_secs(1);
+/// QUIC keep-alive between the nodes of one region.
+pub const PEER_KEEP_ALIVE: Span = Span::from_millis(500);
+/// QUIC idle time-out between them.
+pub const PEER_IDLE_TIMEOUT: Span = Span::from_secs(3);
+/// Bytes of the body that may follow a request to a peer: a snapshot of a region's record is a few hundred megabytes.
+pub const PEER_BODY_BYTES: u64 = 4 * 1_024 * 1_024 * 1_024;

@@ -12,7 +12,13 @@ const _: () = assert!(
     EVENT_BYTES + TRAIL_STEPS * (2 * NAME_BYTES + 40) + STATIONS_PER_SCHOOL * (NAME_BYTES + 4) < STORE_VALUE_BYTES,
     "an admission with its trail and stations must fit one value"
 );
-const _: () = assert!(STATIONS_PER_SCHOOL <= LIST_ITEMS);
+const _: () = assert!(STATIONS_PER_SCHOOL <= STATIONS_PER_EVENT && STATIONS_PER_EVENT <= LIST_ITEMS);
+const _: () = assert!(
+    (RECEIPTS_PER_EVENT + ESCALATIONS_PER_EVENT) * (NOTE_BYTES + 8 * NAME_BYTES) + 2 * STORE_VALUE_BYTES
+        < BULK_FRAME_BYTES,
+    "an entry of the record fits one row of the archive"
+);
+const _: () = assert!(RECORD_FINISHED < RECORD_EVENTS && RECORD_EVENTS < ARCHIVED_IDS);
 const _: () = assert!(EXPRESS_FRAME_BYTES < BULK_FRAME_BYTES);
 const _: () = assert!(STORE_VALUE_BYTES < EXPRESS_FRAME_BYTES, "what is stored can be sent");
 const _: () = assert!(LIST_ITEMS * 48 < EXPRESS_FRAME_BYTES, "a full list of ids fits one frame");

@@ -2,24 +2,28 @@
 //!
 //! Invariant: every message stands for itself. Messages of one session may arrive in any order and more than once.
 
-use crate::event::Sealed;
-use crate::id::{EventId, RecordId};
+use crate::escalate::Escalate;
+use crate::event::{Sealed, Text};
+use crate::id::{EventId, RecordId, StationId};
 use crate::receipt::{Receipt, Stage, Trail};
 use crate::time::WallTime;
 
 /// The minor version of `huxiao.v1` that this version speaks. Rises when messages or fields are added.
-pub const WIRE_MINOR: u32 = 2;
+pub const WIRE_MINOR: u32 = 3;
+/// The first one in which receipts have a [`Standing`](crate::Standing), and nodes say whether they have a quorum.
+pub(crate) const STANDING_SINCE: u32 = 3;
 
 /// One message of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// The first thing that each side says.
     Hello(Hello),
-    /// Relay to broker, broker to station: one copy of an event.
+    /// Relay to broker, broker to station, region to province: one copy of an event.
     Event(EventCopy),
-    /// Broker to relay, station to broker, broker to station: stages that events have reached.
+    /// Broker to relay, station to broker, broker to station; region to province and province to region: stages that events have reached.
     Receipts(Vec<Receipt>),
     /// Broker to station: these statements of yours are in the record; keep them no longer. Relay to broker: these receipts have come.
+    /// Between a region and its province: these are in the record.
     Confirmed(Vec<(EventId, Stage)>),
     /// Relay to broker: how far are these? Answered by `Receipts` and `Unknown`. Station to broker: what became of these alarms?
     /// Answered by `Receipts`.
@@ -34,6 +38,34 @@ pub enum Message {
     Echo(Echo),
     /// Broker to station: whatever the record holds for you up to this index, you have.
     Mark(Resume),
+    /// Station to broker, region to province, province to region: more stations must see an event. Said again until it is answered: by
+    /// `Escalated`, by `Unknown`, or by `Refused` where there is no room for them.
+    Escalate(Escalate),
+    /// The answer to `Escalate`: in the record these stations have the event.
+    Escalated(EventId, Vec<StationId>),
+    /// Broker to relay and station: whether this node is without a quorum of its region (`None`: it has one). Said at each change and, while
+    /// it is so, to whoever greets; repeated with the answer to the next probe, since messages may overtake each other.
+    Condition(Option<Degraded>),
+}
+
+/// A broker node is without a quorum of its region: alarms flow, but nothing enters the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Degraded {
+    /// Since when, by the node's clock.
+    pub since: WallTime,
+    /// Why, for people: which nodes are silent.
+    pub why: Text,
+}
+
+impl Degraded {
+    /// What it means for whoever reads it: Chinese, English.
+    #[must_use]
+    pub fn words() -> (&'static str, &'static str) {
+        (
+            "降级运行：报警照常送达，接警暂记，待区域恢复后确认",
+            "Degraded: alarms arrive, what officers take is provisional until the region has its quorum again",
+        )
+    }
 }
 
 /// How a session begins.
@@ -93,6 +125,9 @@ pub enum Refusal {
     /// The node has no room but for P0.
     #[error("the broker's disk is nearly full; only P0 is taken")]
     NoRoom,
+    /// A region forwards what was admitted there, and nothing else.
+    #[error("the event does not come from the region of the broker node that brings it")]
+    OtherRegion,
     /// Something this version has no name for.
     #[error("refused for a reason that this version does not know")]
     Other,
@@ -107,6 +142,7 @@ impl Refusal {
             Refusal::OtherRelay => "other_relay",
             Refusal::Expired => "expired",
             Refusal::NoRoom => "no_room",
+            Refusal::OtherRegion => "other_region",
             Refusal::Other => "other",
         }
     }

@@ -80,6 +80,57 @@ pub struct Receipt {
     /// By how many microseconds the clock of `by` was ahead of its broker node's, as `by` measured it (negative: behind). `None` if
     /// it had not, or is a broker node itself.
     pub skew: Option<i64>,
+    /// What the region's record says to it.
+    pub standing: Standing,
+}
+
+/// What the region's record says to a receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Standing {
+    /// It is in the record, or of a kind that needs no record. Final.
+    #[default]
+    Settled,
+    /// Said by a node without a quorum, and on that node's disk: not in the record yet. Ends no waiting for a settled one.
+    Provisional,
+    /// An acknowledgement, but another officer had the alarm first in the record's order. Final.
+    Assisting,
+}
+
+impl Standing {
+    /// All of them.
+    pub const ALL: [Standing; 3] = [Standing::Settled, Standing::Provisional, Standing::Assisting];
+
+    /// Its name in APIs, metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        ["settled", "provisional", "assisting"][self as usize]
+    }
+}
+
+impl Standing {
+    /// What it says of an officer's answer: Chinese, English.
+    #[must_use]
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Standing::Settled => ("已确认", "settled"),
+            Standing::Provisional => ("暂记，待确认", "provisional"),
+            Standing::Assisting => ("协助", "assisting"),
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Receipt {
+    /// Whether the record has had its say.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.standing != Standing::Provisional
+    }
 }
 
 /// About how many bytes one receipt is on the wire, with the headers of frame, QUIC, UDP and IP.
@@ -137,11 +188,20 @@ impl Trail {
 
 /// Adds `receipt` to what is known of its event, `list`. False if it says nothing new, or there is room only for news of a stage
 /// that nobody has reached yet: the first of each stage always has a place, so no number of seats keeps an officer's answer out.
+///
+/// What the record says to a statement takes the place of what was known of it; what is provisional takes no place of what is final.
 pub(crate) fn add_receipt(list: &mut Vec<Receipt>, receipt: Receipt) -> bool {
-    let known = |have: &Receipt| have.stage == receipt.stage && have.by == receipt.by;
+    let known = |have: &&mut Receipt| have.stage == receipt.stage && have.by == receipt.by;
+    if let Some(have) = list.iter_mut().find(known) {
+        let news = receipt.is_final() && have.standing != receipt.standing;
+        if news {
+            *have = receipt;
+        }
+        return news;
+    }
     let room = list.len() < limits::RECEIPTS_PER_EVENT - Stage::ALL.len()
         || list.iter().all(|have| have.stage != receipt.stage);
-    if !room || list.iter().any(known) {
+    if !room {
         return false;
     }
     list.push(receipt);

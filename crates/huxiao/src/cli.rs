@@ -9,6 +9,7 @@ use huxiao_core::Role;
 use crate::alarm::{self, AlarmCommand};
 use crate::args::Global;
 use crate::check::{self, CheckCommand};
+use crate::cluster::{self, ClusterCommand};
 use crate::completion::{self, CompletionArgs};
 use crate::config::{self, ConfigCommand};
 use crate::dev::{self, DevArgs};
@@ -58,6 +59,9 @@ enum Command {
     /// The data of a node: look, check, rescue
     #[command(subcommand)]
     Store(StoreCommand),
+    /// The broker nodes of a region as one: look, found, change, back up
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Ask a node how it is
     #[command(subcommand)]
     Check(CheckCommand),
@@ -91,6 +95,7 @@ where
         Command::Lab(command) => lab::run(command, global),
         Command::Config(command) => config::run(command),
         Command::Store(command) => store::run(command, global),
+        Command::Cluster(command) => block_on(cluster::run(command, global)),
         Command::Check(command) => block_on(check::run(command)),
         Command::Completion(args) => completion::run(&args),
         Command::Version(args) => version::run(&args),

@@ -10,6 +10,7 @@ mod alarm;
 mod args;
 mod check;
 mod cli;
+mod cluster;
 mod completion;
 mod config;
 mod dev;

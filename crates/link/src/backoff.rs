@@ -1,7 +1,7 @@
 //! How long to wait before the next dial. Pure: the seed is given, nothing is read.
 //!
-//! Invariant: a delay lies between half and one and a half of [`FIRST`] at the beginning and of [`LAST`] at the end, so a
-//! fleet that lost the same broker at the same instant does not come back at one instant.
+//! Invariant: a delay lies between half and one and a half of the first at the beginning and of the last at the end ([`FIRST`] and
+//! [`LAST`] for sessions), so a fleet that lost the same broker at the same instant does not come back at one instant.
 
 use huxiao_core::{Rng, Span};
 
@@ -18,6 +18,8 @@ const JITTER_PERCENT: u32 = 50;
 /// The delays of one dialler.
 #[derive(Debug, Clone)]
 pub struct Backoff {
+    first: Span,
+    last: Span,
     next: Span,
     rng: Rng,
 }
@@ -26,19 +28,24 @@ impl Backoff {
     /// A dialler that has not failed yet. Diallers of one fleet need different seeds.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { next: FIRST, rng: Rng::new(seed) }
+        Self::between(FIRST, LAST, seed)
+    }
+
+    /// The same with delays from around `first` to around `last`.
+    pub(crate) fn between(first: Span, last: Span, seed: u64) -> Self {
+        Self { first, last, next: first, rng: Rng::new(seed) }
     }
 
     /// How long to wait now. Doubles with each call until [`Backoff::reset`].
     pub fn delay(&mut self) -> Span {
         let around = self.next;
-        self.next = (around * 2).min(LAST);
+        self.next = (around * 2).min(self.last);
         self.rng.jitter(around, JITTER_PERCENT)
     }
 
     /// A session has lived: begin from the start.
     pub fn reset(&mut self) {
-        self.next = FIRST;
+        self.next = self.first;
     }
 }
 

@@ -19,6 +19,9 @@ pub(crate) const CLOSED: VarInt = VarInt::from_u32(0x06);
 /// The node has as many sessions as it takes.
 pub(crate) const FULL: VarInt = VarInt::from_u32(0x07);
 
+/// Whoever asked does not wait for the answer any more, or whoever was asked will not read on: a stream between peers.
+pub(crate) const GIVEN_UP: VarInt = VarInt::from_u32(0x121);
+
 /// Never sent: over TCP there is no place for a code, and this stands for whatever it would have been.
 pub(crate) const UNSAID: VarInt = VarInt::from_u32(0x00);
 

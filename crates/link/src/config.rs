@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use huxiao_core::limits::{BROKER_SESSIONS, HANDSHAKE_TIMEOUT};
+use huxiao_core::limits::{BROKER_SESSIONS, HANDSHAKE_TIMEOUT, PEER_HANDSHAKE_TIMEOUT};
 use huxiao_core::{Cost, Identity, Lane, Name, NodeName, PathInfo, Role, Span, UplinkId};
 
 /// Whether an identity whose certificate is in order may have a session with this node. Asked at the beginning of every
@@ -29,6 +29,8 @@ pub struct LinkConfig {
     pub queue: usize,
     /// How long a handshake may take.
     pub handshake_timeout: Span,
+    /// How long one may take that this node begins with a [peer](crate::peer).
+    pub peer_handshake_timeout: Span,
     /// How long an express frame may take from its stream's beginning to its end. A bulk frame may take ten times as long.
     pub frame_timeout: Span,
     /// Bad frames of one session before it is closed. Frames that a newer version may send are not counted.
@@ -53,6 +55,7 @@ impl LinkConfig {
             sessions_per_identity: 16,
             queue: 256,
             handshake_timeout: HANDSHAKE_TIMEOUT,
+            peer_handshake_timeout: PEER_HANDSHAKE_TIMEOUT,
             // 64 KiB at 32 kbit/s take 16 s.
             frame_timeout: Span::from_secs(30),
             bad_frames: 16,

@@ -1,4 +1,4 @@
-//! One congestion controller with two modes, chosen after the handshake.
+//! One congestion controller with three modes, chosen after the handshake.
 //!
 //! Express has a fixed window. An alarm is a few hundred bytes: on a radio link that loses packets for reasons of its own, a
 //! controller that halves its window at each loss delays the alarm and relieves nobody, and after a minute of silence a
@@ -10,8 +10,11 @@
 //!
 //! Bulk yields: it fills a line that is idle and leaves the line's queue to express (see [`yielding`]).
 //!
-//! A server fixes a connection's transport settings before it has seen the ALPN that names the lane. So both lanes begin
-//! as express, and [`choose`] switches the mode, which every copy of a connection's controller shares.
+//! Between peers of a region, whose lines are wired and whose answers may be megabytes, CUBIC as quinn has it.
+//!
+//! A server fixes a connection's transport settings before it has seen the ALPN that names the lane. So all begin as express,
+//! and [`choose`] and [`choose_peer`] switch the mode, which every copy of a connection's controller shares. A dialler of a peer knows
+//! from the start and has CUBIC alone ([`cubic`]).
 //!
 //! Invariants:
 //!
@@ -26,7 +29,7 @@ use std::time::Instant;
 
 use huxiao_core::{Lane, Span};
 use quinn::Connection;
-use quinn::congestion::{Controller, ControllerFactory};
+use quinn::congestion::{Controller, ControllerFactory, Cubic, CubicConfig};
 use quinn_proto::RttEstimator;
 
 use crate::congestion::yielding::Yielding;
@@ -40,6 +43,16 @@ pub(crate) use turns::{Turns, Writer};
 /// connection (30 s of 8,000 bytes).
 pub(crate) const EXPRESS_WINDOW: u64 = 512 * 1_024;
 
+/// Bytes under way between peers before anything was acknowledged: what a heartbeat or a batch of commands needs at once.
+const PEER_WINDOW: u64 = 128 * 1_024;
+
+/// The controller of a connection that is known to be with a peer of the region.
+pub(crate) fn cubic() -> Arc<CubicConfig> {
+    let mut config = CubicConfig::default();
+    config.initial_window(PEER_WINDOW);
+    Arc::new(config)
+}
+
 /// Makes the controllers.
 #[derive(Debug, Default)]
 pub(crate) struct Modes;
@@ -47,6 +60,8 @@ pub(crate) struct Modes;
 #[derive(Clone)]
 struct Mode {
     bulk: Arc<AtomicBool>,
+    peer: Arc<AtomicBool>,
+    cubic: Cubic,
     /// Whether bulk has more to send than its turn.
     busy: Arc<AtomicBool>,
     yielding: Yielding,
@@ -62,10 +77,19 @@ pub(crate) fn choose(connection: &Connection, lane: Lane) {
     }
 }
 
+/// Puts a connection that was taken in from a peer of the region into its mode.
+pub(crate) fn choose_peer(connection: &Connection) {
+    if let Ok(mode) = connection.congestion_state().into_any().downcast::<Mode>() {
+        mode.peer.store(true, Ordering::Relaxed);
+    }
+}
+
 impl ControllerFactory for Modes {
-    fn build(self: Arc<Self>, _: Instant, current_mtu: u16) -> Box<dyn Controller> {
+    fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         Box::new(Mode {
             bulk: Arc::default(),
+            peer: Arc::default(),
+            cubic: Cubic::new(cubic(), now, current_mtu),
             busy: Arc::default(),
             yielding: Yielding::new(current_mtu),
             rtt: Span::ZERO,
@@ -84,6 +108,10 @@ impl Mode {
     fn bulk(&self) -> bool {
         self.bulk.load(Ordering::Relaxed)
     }
+
+    fn peer(&self) -> bool {
+        self.peer.load(Ordering::Relaxed)
+    }
 }
 
 impl Controller for Mode {
@@ -91,7 +119,10 @@ impl Controller for Mode {
         self.yielding.on_sent(now);
     }
 
-    fn on_ack(&mut self, _: Instant, _: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+        if self.peer() {
+            return self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
+        }
         let smoothed = rtt.get();
         if smoothed != self.rtt {
             self.sample = sample(self.rtt, smoothed);
@@ -104,15 +135,22 @@ impl Controller for Mode {
         self.yielding.on_end_acks(now, self.rtt, self.sample.take());
     }
 
-    fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent_congestion: bool, _: u64) {
+    fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent_congestion: bool, lost: u64) {
+        if self.peer() {
+            return self.cubic.on_congestion_event(now, sent, is_persistent_congestion, lost);
+        }
         self.yielding.on_loss(now, sent, is_persistent_congestion);
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
         self.yielding.on_mtu(new_mtu);
+        self.cubic.on_mtu_update(new_mtu);
     }
 
     fn window(&self) -> u64 {
+        if self.peer() {
+            return self.cubic.window();
+        }
         if self.bulk() { self.yielding.window() } else { EXPRESS_WINDOW }
     }
 

@@ -14,13 +14,19 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
             /// Frames that could not be taken, by the name of what was wrong with them.
             pub bad_frames: BTreeMap<&'static str, u64>,
+            /// Calls of peers of the region that ended, by how: `answered`, or the name of their [`PeerError`](crate::peer::PeerError).
+            pub peer_calls: BTreeMap<&'static str, u64>,
+            /// Calls of peers that ended here, by how: `answered`, `refused`, `failed`, or `given_up` by the caller.
+            pub peer_answers: BTreeMap<&'static str, u64>,
         }
 
         /// The counters themselves.
         #[derive(Debug, Default)]
         pub(crate) struct Tally {
             $(pub(crate) $name: Count,)*
-            bad_frames: Mutex<BTreeMap<&'static str, u64>>,
+            bad_frames: ByName,
+            peer_calls: ByName,
+            peer_answers: ByName,
         }
 
         impl Tally {
@@ -28,7 +34,9 @@ macro_rules! counters {
             pub(crate) fn snapshot(&self) -> Counters {
                 Counters {
                     $($name: self.$name.0.load(Ordering::Relaxed),)*
-                    bad_frames: self.bad_frames.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+                    bad_frames: self.bad_frames.snapshot(),
+                    peer_calls: self.peer_calls.snapshot(),
+                    peer_answers: self.peer_answers.snapshot(),
                 }
             }
         }
@@ -92,12 +100,44 @@ counters! {
     messages_stopped,
     /// Streams that ended before their frame did, by the peer's or the path's doing.
     streams_reset,
+    /// Connections with peers of the region that came up, dialled and taken in.
+    peers_up,
+    /// Connections with peers of the region that went down.
+    peers_down,
+    /// Dials of peers of the region begun.
+    peer_dials,
+    /// Of those, that came to nothing.
+    peer_dials_failed,
 }
 
 impl Tally {
     /// Counts a frame that could not be taken.
     pub(crate) fn bad_frame(&self, name: &'static str) {
-        *self.bad_frames.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
+        self.bad_frames.add(name);
+    }
+
+    /// Counts a call that this node made.
+    pub(crate) fn peer_call(&self, outcome: &'static str) {
+        self.peer_calls.add(outcome);
+    }
+
+    /// Counts a call that a peer made.
+    pub(crate) fn peer_answer(&self, outcome: &'static str) {
+        self.peer_answers.add(outcome);
+    }
+}
+
+/// Counters by name, for what is rare or has many outcomes.
+#[derive(Debug, Default)]
+struct ByName(Mutex<BTreeMap<&'static str, u64>>);
+
+impl ByName {
+    fn add(&self, name: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
+    }
+
+    fn snapshot(&self) -> BTreeMap<&'static str, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -23,6 +23,8 @@
 //! local port, because the mapping of the old one in a NAT or a conntrack table may be what is broken: one dial after the other while nobody
 //! waits, several beside each other in a [hurry](DialHandle::hurry), and one beside a session that has fallen silent in a
 //! [race](DialHandle::race). A session [moves](DialHandle::rebind) with its uplink's address.
+//!
+//! The broker nodes of a region [call each other](peer) on the same port, beside all sessions and apart from them.
 
 mod backoff;
 mod codes;
@@ -36,6 +38,7 @@ mod link;
 mod listen;
 mod outgoing;
 mod path;
+pub mod peer;
 mod registry;
 mod tcp;
 mod transport;

@@ -115,7 +115,8 @@ impl Link {
         for path in &paths {
             path.outgoing.close();
         }
-        while Instant::now() < deadline && !paths.iter().all(|path| path.outgoing.is_idle()) {
+        let peers = &self.shared.peers;
+        while Instant::now() < deadline && !(peers.is_idle() && paths.iter().all(|path| path.outgoing.is_idle())) {
             sleep(LOOK_EVERY).await;
         }
         for path in &paths {
@@ -126,11 +127,14 @@ impl Link {
             // What cannot be told in time finds out by itself.
             let _ = timeout_at(deadline.into(), endpoint.wait_idle()).await;
         }
-        while Instant::now() < deadline && !self.shared.paths().is_empty() {
+        while Instant::now() < deadline && !(peers.is_empty() && self.shared.paths().is_empty()) {
             sleep(LOOK_EVERY).await;
         }
         // Close frames leave with the next turn of each endpoint's task.
         sleep(LOOK_EVERY).await;
+        // Whoever still holds this link, and be it the service that this link holds, keeps neither its sockets nor itself by that.
+        peers.serve_nobody();
+        self.shared.forget_endpoints();
     }
 }
 

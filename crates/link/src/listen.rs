@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use huxiao_core::PathInfo;
+use huxiao_pki::Peer;
 use quinn::{Connection, Endpoint, Incoming, ZeroRttAccepted};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -20,9 +21,10 @@ use crate::codes;
 use crate::event::LinkError;
 use crate::path::quic::{self, Quic, peer_of};
 use crate::path::{self, Session};
+use crate::peer;
 use crate::registry::Shared;
 use crate::tcp::{self, tls};
-use crate::transport::settle_lane;
+use crate::transport::{Purpose, settle};
 
 /// After this many arrivals in a row, others get a turn.
 const ARRIVALS_PER_TURN: u32 = 64;
@@ -95,28 +97,35 @@ async fn greet(shared: Arc<Shared>, pending: Arc<Pending>, place: u64, incoming:
         // Pushed out at this very instant; dropping the connection closes it.
         return;
     }
-    let session = match shaken {
+    let admitted = match shaken {
         Ok((connection, confirm)) => admit(&shared, &connection, confirm),
         Err(why) => {
             shared.tally.handshakes_failed.add();
             Err(why)
         }
     };
-    match session {
-        Ok(session) => {
+    match admitted {
+        Ok(Admitted::Session(session)) => {
             path::run(shared, session).await;
         }
+        Ok(Admitted::Peer(accepted, confirm)) => peer::run(shared, accepted, confirm).await,
         Err(why) => shared.complain(|| format!("no session with {remote}: {why}")),
     }
 }
 
-/// The path of a connection whose peer is known and welcome.
-fn admit(shared: &Arc<Shared>, connection: &Connection, confirm: Option<ZeroRttAccepted>) -> Result<Session, String> {
+/// What a connection is that was let in.
+enum Admitted {
+    Session(Session),
+    Peer(Arc<peer::Accepted>, Option<ZeroRttAccepted>),
+}
+
+/// What becomes of a connection whose peer is known and welcome.
+fn admit(shared: &Arc<Shared>, connection: &Connection, confirm: Option<ZeroRttAccepted>) -> Result<Admitted, String> {
     let refuse = |code, why: String| {
         connection.close(code, &[]);
         why
     };
-    let Some(lane) = settle_lane(connection) else {
+    let Some(purpose) = settle(connection) else {
         shared.tally.handshakes_failed.add();
         return Err(refuse(codes::NOT_ACCEPTED, "it speaks no protocol of ours".to_owned()));
     };
@@ -124,12 +133,22 @@ fn admit(shared: &Arc<Shared>, connection: &Connection, confirm: Option<ZeroRttA
         shared.tally.handshakes_failed.add();
         refuse(codes::NOT_ACCEPTED, error.to_string())
     })?;
-    if !shared.welcome(&peer) {
+    let unwelcome = |peer: &Peer| {
         shared.tally.peers_refused.add();
-        return Err(refuse(codes::NOT_ACCEPTED, format!("{} is not accepted here", peer.identity)));
+        refuse(codes::NOT_ACCEPTED, format!("{} is not accepted here", peer.identity))
+    };
+    match purpose {
+        Purpose::Session(_) if !shared.welcome(&peer) => Err(unwelcome(&peer)),
+        Purpose::Session(lane) => {
+            quic::begin(shared, Quic::accepted(connection.clone()), peer, PathInfo::plain(lane), confirm)
+                .map(Admitted::Session)
+                .map_err(|error| refuse(codes::FULL, error.to_string()))
+        }
+        Purpose::Peer => match peer::begin(shared, connection, peer.clone()) {
+            Some(accepted) => Ok(Admitted::Peer(accepted, confirm)),
+            None => Err(unwelcome(&peer)),
+        },
     }
-    quic::begin(shared, Quic::accepted(connection.clone()), peer, PathInfo::plain(lane), confirm)
-        .map_err(|error| refuse(codes::FULL, error.to_string()))
 }
 
 /// Goes as far into the handshake as is needed to know the peer: to the first flight if it resumes, else to the end.

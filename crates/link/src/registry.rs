@@ -19,6 +19,7 @@ use crate::counters::Tally;
 use crate::event::{DownReason, LinkError, LinkEvent};
 use crate::lanes::{EventSender, Offer};
 use crate::path::Path;
+use crate::peer::Peers;
 use crate::tcp::tls;
 use crate::transport::{self, Clients};
 
@@ -33,11 +34,13 @@ pub(crate) struct Shared {
     pub(crate) credentials: Credentials,
     pub(crate) config: LinkConfig,
     pub(crate) tally: Tally,
+    pub(crate) peers: Peers,
     /// Turns true once: everything is to end.
     pub(crate) closing: watch::Sender<bool>,
     events: EventSender,
     clients: Clients,
     tcp_clients: [TlsConnector; 2],
+    peer_client: Mutex<Option<ClientConfig>>,
     server: Mutex<Option<ServerConfig>>,
     endpoints: Mutex<Vec<Endpoint>>,
     table: Mutex<Table>,
@@ -77,10 +80,12 @@ impl Shared {
             credentials,
             config,
             tally: Tally::default(),
+            peers: Peers::default(),
             closing: watch::channel(false).0,
             events,
             clients,
             tcp_clients,
+            peer_client: Mutex::default(),
             server: Mutex::default(),
             endpoints: Mutex::default(),
             table: Mutex::default(),
@@ -97,6 +102,15 @@ impl Shared {
     pub(crate) fn tcp_client(&self, lane: Lane) -> &TlsConnector {
         let [express, bulk] = &self.tcp_clients;
         if lane == Lane::Bulk { bulk } else { express }
+    }
+
+    /// The configuration to dial peers with, made at its first use, then always the same one.
+    pub(crate) fn peer_client(&self) -> Result<ClientConfig, LinkError> {
+        let mut client = lock(&self.peer_client);
+        if let Some(config) = &*client {
+            return Ok(config.clone());
+        }
+        Ok(client.insert(transport::peer_client(&self.credentials)?).clone())
     }
 
     /// The configuration to listen with, made at its first use, then always the same one.
@@ -234,6 +248,11 @@ impl Shared {
     /// The listening endpoints.
     pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
         lock(&self.endpoints).clone()
+    }
+
+    /// Lets go of the listening endpoints: their addresses are free once nobody else holds them.
+    pub(crate) fn forget_endpoints(&self) {
+        lock(&self.endpoints).clear();
     }
 }
 

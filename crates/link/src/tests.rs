@@ -8,6 +8,8 @@ mod harness;
 mod identity;
 mod line;
 mod lines;
+mod peers;
+mod peers_hostile;
 mod sessions;
 mod tcp;
 mod tcp_hostile;

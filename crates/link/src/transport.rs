@@ -9,17 +9,18 @@ use std::sync::Arc;
 
 use huxiao_core::limits::{
     BULK_FRAME_BYTES, EXPRESS_FRAME_BYTES, IDLE_TIMEOUT, KEEP_ALIVE, METERED_IDLE_TIMEOUT, METERED_KEEP_ALIVE,
-    STATION_KEEP_ALIVE,
+    PEER_FRAME_BYTES, PEER_IDLE_TIMEOUT, PEER_KEEP_ALIVE, STATION_KEEP_ALIVE,
 };
 use huxiao_core::{Cost, Lane, Role, Span};
 use huxiao_pki::Credentials;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokenMemoryCache, TokioRuntime,
-    TransportConfig, VarInt,
+    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
+    TokenMemoryCache, TokioRuntime, TransportConfig, VarInt,
 };
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::{hkdf, hmac};
+use rustls::client::Resumption;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Uplink;
@@ -70,6 +71,29 @@ pub(crate) fn alpn(lane: Lane) -> &'static [u8] {
     }
 }
 
+/// The protocol between the nodes of one region, see [`crate::peer`].
+pub(crate) const PEER_ALPN: &[u8] = b"huxiao-peer/1";
+/// Calls that a peer may have under way at once on one connection.
+pub(crate) const PEER_CALLS: u32 = 128;
+/// Unread bytes that a peer may have in flight on one connection: a whole request, and room for those that must not wait for it.
+const PEER_WINDOW: u32 = 16 * 1_024 * 1_024;
+/// Bytes given to a connection with a peer and not acknowledged. What a call has to say of a body that is on its way is that its pieces
+/// are taken from it, so this is less than a snapshot.
+const PEER_SEND_WINDOW: u64 = 4 * 1_024 * 1_024;
+/// See [`INITIAL_RTT`]. The nodes of a region are near each other, and a handshake with one is given up soon.
+const PEER_INITIAL_RTT: Span = Span::from_millis(40);
+
+const _: () = assert!(PEER_WINDOW as usize > PEER_FRAME_BYTES);
+
+/// What a connection that was taken in is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A session on this lane.
+    Session(Lane),
+    /// Calls of a peer of the region.
+    Peer,
+}
+
 /// The longest frame that is read on a lane.
 pub(crate) fn frame_bytes(lane: Lane) -> usize {
     match lane {
@@ -78,13 +102,20 @@ pub(crate) fn frame_bytes(lane: Lane) -> usize {
     }
 }
 
-/// The lane that a connection's ALPN names, with the settings of that lane put in force.
-pub(crate) fn settle_lane(connection: &Connection) -> Option<Lane> {
+/// What a connection's ALPN says that it is for, with the settings of that put in force.
+pub(crate) fn settle(connection: &Connection) -> Option<Purpose> {
     let data = connection.handshake_data()?.downcast::<HandshakeData>().ok()?;
     let protocol = data.protocol?;
+    if protocol == PEER_ALPN {
+        congestion::choose_peer(connection);
+        connection.set_max_concurrent_bi_streams(VarInt::from_u32(PEER_CALLS));
+        connection.set_receive_window(PEER_WINDOW.into());
+        connection.set_send_window(PEER_SEND_WINDOW);
+        return Some(Purpose::Peer);
+    }
     let lane = [Lane::Express, Lane::Bulk].into_iter().find(|lane| alpn(*lane) == protocol)?;
     set_lane(connection, lane);
-    Some(lane)
+    Some(Purpose::Session(lane))
 }
 
 /// Puts the settings of a lane in force.
@@ -164,10 +195,35 @@ fn client_transport(lane: Lane, keep_alive: Span, idle: Span) -> Result<Transpor
     Ok(transport)
 }
 
+/// The configuration with which peers of the region are dialled. Each handshake is a whole one: nothing that a node of the region asks
+/// may be repeated by whoever recorded it, and a round trip between them is next to nothing.
+pub(crate) fn peer_client(credentials: &Credentials) -> Result<ClientConfig, LinkError> {
+    let setup = |error: String| LinkError::Setup(error);
+    let mut tls = credentials.client_tls(PEER_ALPN).map_err(|error| setup(error.to_string()))?;
+    tls.enable_early_data = false;
+    tls.resumption = Resumption::disabled();
+    let crypto = QuicClientConfig::try_from(tls).map_err(|error| setup(error.to_string()))?;
+    let mut transport = transport(PEER_IDLE_TIMEOUT)?;
+    transport
+        .keep_alive_interval(Some(PEER_KEEP_ALIVE))
+        .initial_rtt(PEER_INITIAL_RTT)
+        // Snapshots are worth finding out how long packets may be; nobody pays by the byte here.
+        .mtu_discovery_config(Some(MtuDiscoveryConfig::default()))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(PEER_WINDOW))
+        .receive_window(VarInt::from_u32(PEER_WINDOW))
+        .send_window(PEER_SEND_WINDOW)
+        .datagram_receive_buffer_size(None)
+        .congestion_controller_factory(congestion::cubic());
+    let mut config = ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport));
+    Ok(config)
+}
+
 /// The one configuration with which a process listens.
 pub(crate) fn server_config(credentials: &Credentials) -> Result<ServerConfig, LinkError> {
     let setup = |error: String| LinkError::Setup(error);
-    let protocols = [alpn(Lane::Express), alpn(Lane::Bulk)];
+    let protocols = [alpn(Lane::Express), alpn(Lane::Bulk), PEER_ALPN];
     let tls = credentials.server_tls(&protocols).map_err(|error| setup(error.to_string()))?;
     let crypto = QuicServerConfig::try_from(tls).map_err(|error| setup(error.to_string()))?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));

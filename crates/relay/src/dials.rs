@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use huxiao_core::PathId;
 use huxiao_link::DialHandle;
+use tokio::sync::Notify;
 
 /// A line and a node, each by its place in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +20,10 @@ pub(crate) struct Pair {
 
 /// The diallers. Cheap to clone; clones are the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Dials(Arc<Mutex<BTreeMap<Pair, DialHandle>>>);
+pub(crate) struct Dials {
+    dials: Arc<Mutex<BTreeMap<Pair, DialHandle>>>,
+    silent: Arc<Notify>,
+}
 
 impl Dials {
     /// An alarm waits: dial now.
@@ -30,6 +34,17 @@ impl Dials {
     /// Nothing comes back: dial afresh beside what there is.
     pub(crate) fn race(&self) {
         self.lock().values().for_each(DialHandle::race);
+        self.others();
+    }
+
+    /// Nothing comes back from any node that is dialled: whoever else there is.
+    pub(crate) fn others(&self) {
+        self.silent.notify_one();
+    }
+
+    /// Waits until nothing comes back from any node that is dialled.
+    pub(crate) async fn silence(&self) {
+        self.silent.notified().await;
     }
 
     /// Drops the diallers that are not `wanted`, and has `dial` make those that are missing. Gives back what it dropped and made.
@@ -66,6 +81,6 @@ impl Dials {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Pair, DialHandle>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.dials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -106,6 +106,11 @@ impl Keeper {
         loop {
             tokio::select! {
                 () = shutdown.wait() => break,
+                () = self.from.dials.silence() => {
+                    self.roster.deserted(self.from.clock.timestamp());
+                    self.dial();
+                    continue;
+                }
                 _ = tick.tick() => {}
             }
             if !self.look(&handle).await {

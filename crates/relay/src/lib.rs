@@ -23,9 +23,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use huxiao_core::relay::{Relay, RelayConfig};
+use huxiao_core::relay::{HOMES, Relay, RelayConfig};
 use huxiao_core::{NodeName, Role, limits};
-use huxiao_link::{Expect, LinkEvent};
+use huxiao_link::{Expect, LinkConfig, LinkEvent};
 use huxiao_runtime::config::{Config, Key, Kind};
 use huxiao_runtime::drive;
 use huxiao_runtime::health::Relevance;
@@ -85,7 +85,7 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
         return Err(StartError::Role("the certificate is not a relay's".to_owned()));
     };
     let rows = outbox::read(&base.store)?;
-    let (link, events) = base.link(&[Role::Broker])?;
+    let (link, events) = base.link(LinkConfig::accepting(&[Role::Broker]))?;
     let expect = Expect::broker(base.region("relay.region")?);
     let dials = Dials::default();
     let ingredients = Ingredients {
@@ -109,6 +109,7 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
             epoch: opened.epoch,
             next_slot: opened.high + 1,
             copy_rate: u32::try_from(base.config.bytes("relay.copy_rate")).unwrap_or(limits::COPY_BYTES_PER_SECOND),
+            spare_nodes: base.config.addresses("relay.brokers").len() > HOMES,
             seed: base.host.seed,
             seal: huxiao_wire::seal,
             software: base.host.software(),

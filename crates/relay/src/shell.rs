@@ -105,6 +105,10 @@ impl RelayShell {
                 tracing::error!(alarm_id = %sealed.event.id, %refusal, "the region does not take it; it is kept and offered again");
                 self.told.push(("refused", sealed.event.id, None));
             }
+            Report::Condition(node, Some(degraded)) => {
+                tracing::warn!(%node, why = %degraded.why, "this broker node is without a quorum: alarms arrive, and are kept here until the region's record has them");
+            }
+            Report::Condition(node, None) => tracing::info!(%node, "this broker node has its quorum again"),
             Report::NotKept(sealed, why) => {
                 tracing::error!(alarm_id = %sealed.event.id, why, "it is being sent but could not be kept here");
                 self.told.push(("not_kept", sealed.event.id, None));
@@ -139,6 +143,7 @@ impl Shell<Relay> for RelayShell {
             }
             Output::Hurry => self.dials.hurry(),
             Output::Race => self.dials.race(),
+            Output::DialOthers => self.dials.others(),
             Output::Answer(ticket, answer) => self.answers.give(ticket, answer),
             Output::Report(report) => self.report(report),
         }

@@ -1,12 +1,14 @@
 //! How the relay is: for its status page, its gauges and its health.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use huxiao_core::relay::Relay;
-use huxiao_core::{Class, Span, WallTime};
+use huxiao_core::{Class, Degraded, Span, WallTime};
 use huxiao_link::Link;
 use huxiao_runtime::clock::Clock;
 use huxiao_runtime::drive::Handle;
+use huxiao_runtime::event_json::{DegradedJson, degraded_nodes};
 use huxiao_runtime::health::{Check, Health};
 use huxiao_runtime::host::is_armed;
 use huxiao_runtime::http::ApiError;
@@ -42,9 +44,12 @@ pub(crate) struct StatusJson {
     epoch: u64,
     armed: bool,
     connected: bool,
+    /// Since when and why nothing enters the region's record, if that is so of every node that is reached.
+    degraded: Option<DegradedJson>,
+    degraded_nodes: BTreeMap<String, DegradedJson>,
     paths: Vec<PathJson>,
     upstream: Paths,
-    pending: std::collections::BTreeMap<&'static str, usize>,
+    pending: BTreeMap<&'static str, usize>,
     oldest_unstored_seconds: Option<f64>,
     store: StoreJson,
     losses: Vec<Loss>,
@@ -59,6 +64,8 @@ impl StatusJson {
             epoch: context.epoch,
             armed: is_armed(&context.health),
             connected: figures.connected,
+            degraded: figures.degraded.as_ref().map(DegradedJson::new),
+            degraded_nodes: figures.degraded_nodes,
             paths: paths(&context.link),
             upstream: Paths::clone(&context.paths.borrow()),
             pending: Class::ALL.iter().map(|class| (class.as_str(), figures.pending[*class as usize])).collect(),
@@ -73,6 +80,8 @@ struct Figures {
     connected: bool,
     pending: [usize; Class::ALL.len()],
     oldest_unstored: Option<WallTime>,
+    degraded: Option<Degraded>,
+    degraded_nodes: BTreeMap<String, DegradedJson>,
 }
 
 impl Figures {
@@ -80,6 +89,8 @@ impl Figures {
         Self {
             connected: relay.has_path(),
             pending: relay.pending(),
+            degraded: relay.degraded().cloned(),
+            degraded_nodes: degraded_nodes(&relay.degraded_nodes()),
             oldest_unstored: relay.oldest_unstored().map(|view| view.sealed().event.raised_at),
         }
     }
@@ -108,6 +119,11 @@ pub(crate) async fn watch(
         metric::set(Gauge::OldestUnstoredAge, &[], age);
         let waiting: usize = figures.pending.iter().sum();
         match figures.connected {
+            true if figures.degraded.is_some() => {
+                let degraded = figures.degraded.as_ref().map(|degraded| degraded.why.as_str()).unwrap_or_default();
+                upstream
+                    .degraded(format!("{} ({degraded}); {waiting} events wait for the record", Degraded::words().1));
+            }
             true if age > 10.0 => {
                 upstream.degraded(format!("{waiting} events wait for the region, the oldest for {age:.0} s"));
             }

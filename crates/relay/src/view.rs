@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use huxiao_core::relay::EventView;
 use huxiao_core::{EventId, Receipt, Trail};
-use huxiao_runtime::event_json::{EventFields, LapJson, ReceiptJson, Words, acknowledged_by, stages, timeline};
+use huxiao_runtime::event_json::{
+    EventFields, LapJson, ReceiptJson, Words, acknowledged_by, assisting, stages, timeline,
+};
 use serde::Serialize;
 
 /// One change, for the stream.
@@ -43,6 +45,7 @@ pub(crate) struct EventJson {
     lamp_text: Words,
     stages: BTreeMap<&'static str, String>,
     acknowledged_by: Option<ReceiptJson>,
+    assisting: Vec<ReceiptJson>,
     receipts: Vec<ReceiptJson>,
     timeline: Vec<LapJson>,
 }
@@ -58,6 +61,7 @@ impl EventJson {
             lamp_text: view.lamp().words().into(),
             stages: stages(view.receipts()),
             acknowledged_by: acknowledged_by(view.receipts()),
+            assisting: assisting(view.receipts()),
             receipts: view.receipts().iter().map(ReceiptJson::new).collect(),
             // Trails go with the copies, and none comes back; what others say of the event does.
             timeline: timeline(&view.sealed().event, &Trail::default(), view.receipts()),

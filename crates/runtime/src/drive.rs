@@ -27,6 +27,9 @@ const URGENT_IN_A_ROW: u32 = 256;
 /// machine holds, and a flood must not cost the square of its size.
 const CHECKED_STEPS: u64 = 4_096;
 const CHECKED_EVERY: u64 = 64;
+/// After a check, as many times as long as it took belong to the node's work: a large record that is read in at start must not have a
+/// debug build spend a minute on looking at it.
+const WORK_PER_CHECK: u32 = 9;
 /// Requests to read the machine that may wait.
 const INSPECT_QUEUE: usize = 64;
 
@@ -188,7 +191,7 @@ where
     M: Machine,
     S: Shell<M>,
 {
-    let mut driver = Driver { machine, shell, clock, complaint: None, steps: 0 };
+    let mut driver = Driver { machine, shell, clock, complaint: None, steps: 0, check_after: Timestamp(0) };
     driver.settle();
     driver.run(inbox, &shutdown).await;
     driver.machine
@@ -215,6 +218,8 @@ struct Driver<M: Machine, S> {
     /// The last broken invariant that was logged, so that one defect does not fill the log.
     complaint: Option<String>,
     steps: u64,
+    /// The next check is not before this.
+    check_after: Timestamp,
 }
 
 impl<M: Machine, S: Shell<M>> Driver<M, S> {
@@ -299,7 +304,12 @@ impl<M: Machine, S: Shell<M>> Driver<M, S> {
         }
         self.steps += 1;
         if cfg!(debug_assertions) && (self.steps < CHECKED_STEPS || self.steps.is_multiple_of(CHECKED_EVERY)) {
-            self.hold_to_account();
+            let begun = self.clock.now().mono;
+            if begun >= self.check_after {
+                self.hold_to_account();
+                let over = self.clock.now().mono;
+                self.check_after = over + over.since(begun) * WORK_PER_CHECK;
+            }
         }
         self.shell.after_step(&self.machine);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use huxiao_core::{Event, Lap, Mode, Receipt, Role, Span, Stage, Step, Trail};
+use huxiao_core::{Degraded, Event, Lap, Mode, NodeName, Receipt, Role, Span, Stage, Standing, Step, Trail};
 use serde::Serialize;
 
 use crate::time_format::{rfc3339, seconds};
@@ -73,6 +73,8 @@ pub struct ReceiptJson {
     officer: Option<String>,
     note: String,
     skew_seconds: Option<f64>,
+    /// `settled`, `provisional` or `assisting`.
+    standing: &'static str,
 }
 
 impl ReceiptJson {
@@ -86,8 +88,31 @@ impl ReceiptJson {
             officer: receipt.officer.as_ref().map(ToString::to_string),
             note: receipt.note.to_string(),
             skew_seconds: receipt.skew.map(skew_seconds),
+            standing: receipt.standing.as_str(),
         }
     }
+}
+
+/// That nothing enters the region's record, for people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DegradedJson {
+    since: String,
+    why: String,
+    text: Words,
+}
+
+impl DegradedJson {
+    /// The members of `degraded`.
+    #[must_use]
+    pub fn new(degraded: &Degraded) -> Self {
+        Self { since: rfc3339(degraded.since), why: degraded.why.to_string(), text: Degraded::words().into() }
+    }
+}
+
+/// The broker nodes that are without a quorum, by name.
+#[must_use]
+pub fn degraded_nodes(nodes: &BTreeMap<&NodeName, &Degraded>) -> BTreeMap<String, DegradedJson> {
+    nodes.iter().map(|(node, degraded)| (node.to_string(), DegradedJson::new(degraded))).collect()
 }
 
 /// The first receipt of each stage: stage → time.
@@ -114,10 +139,17 @@ pub fn stages_on_the_way(receipts: &[Receipt], trail: &Trail) -> BTreeMap<&'stat
     all
 }
 
-/// The officer who has it: the first acknowledgement.
+/// The officer who has it: by the region's record or, while that has not said, by whatever node took it first.
 #[must_use]
 pub fn acknowledged_by(receipts: &[Receipt]) -> Option<ReceiptJson> {
-    receipts.iter().find(|receipt| receipt.stage == Stage::Acknowledged).map(ReceiptJson::new)
+    let taken = receipts.iter().filter(|receipt| receipt.stage == Stage::Acknowledged);
+    taken.filter(|receipt| receipt.standing != Standing::Assisting).min_by_key(|r| r.standing).map(ReceiptJson::new)
+}
+
+/// The officers who assist.
+#[must_use]
+pub fn assisting(receipts: &[Receipt]) -> Vec<ReceiptJson> {
+    receipts.iter().filter(|receipt| receipt.standing == Standing::Assisting).map(ReceiptJson::new).collect()
 }
 
 /// One step of a trail.

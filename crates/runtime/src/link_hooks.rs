@@ -1,8 +1,9 @@
 //! What a link does, as metrics and lines of the status page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use huxiao_core::{Carrier, Health, Lane, PathHealth, Role, Span};
+use huxiao_link::peer::{PeerLane, PeerStats};
 use huxiao_link::{Counters, Link, PathStats};
 use serde::Serialize;
 
@@ -17,6 +18,7 @@ const EVERY: Span = Span::from_secs(2);
 pub async fn watch(link: Link, own_role: Role, shutdown: Shutdown) {
     let mut tick = tokio::time::interval(EVERY);
     let mut before = Counters::default();
+    let mut called = BTreeSet::new();
     loop {
         tokio::select! {
             () = shutdown.wait() => return,
@@ -26,6 +28,9 @@ pub async fn watch(link: Link, own_role: Role, shutdown: Shutdown) {
         count(&before, &now);
         before = now;
         show(&link.stats(), own_role);
+        if own_role == Role::Broker {
+            show_peers(&link.peers(), &mut called);
+        }
     }
 }
 
@@ -45,9 +50,37 @@ fn count(before: &Counters, now: &Counters) {
     for (outcome, before, now) in outcomes {
         metric::add(Counter::Handshakes, &[outcome], now.saturating_sub(before));
     }
-    for (code, total) in &now.bad_frames {
-        let new = total.saturating_sub(before.bad_frames.get(code).copied().unwrap_or(0));
-        metric::add(Counter::BadFrames, &[code], new);
+    let outcomes = [
+        ("up", before.peers_up, now.peers_up),
+        ("down", before.peers_down, now.peers_down),
+        ("dial_failed", before.peer_dials_failed, now.peer_dials_failed),
+    ];
+    for (outcome, before, now) in outcomes {
+        metric::add(Counter::PeerConnections, &[outcome], now.saturating_sub(before));
+    }
+    count_by_name(Counter::BadFrames, &before.bad_frames, &now.bad_frames);
+    count_by_name(Counter::PeerCalls, &before.peer_calls, &now.peer_calls);
+    count_by_name(Counter::PeerAnswers, &before.peer_answers, &now.peer_answers);
+}
+
+fn count_by_name(counter: Counter, before: &BTreeMap<&'static str, u64>, now: &BTreeMap<&'static str, u64>) {
+    for (name, total) in now {
+        let new = total.saturating_sub(before.get(name).copied().unwrap_or(0));
+        metric::add(counter, &[name], new);
+    }
+}
+
+/// The connections by which this node calls the others of its region. `called` are all that there were: one that has left the region
+/// is down, not as it was when it left.
+fn show_peers(stats: &[PeerStats], called: &mut BTreeSet<(String, PeerLane)>) {
+    let now: BTreeMap<_, _> =
+        stats.iter().filter_map(|peer| Some(((peer.node.to_string(), peer.lane?), peer.rtt))).collect();
+    called.extend(now.keys().cloned());
+    for (node, lane) in &*called {
+        let rtt = now.get(&(node.clone(), *lane)).copied().flatten();
+        let labels = [node.as_str(), lane.as_str()];
+        metric::set(Gauge::PeerUp, &labels, f64::from(u8::from(rtt.is_some())));
+        metric::set(Gauge::PeerRoundTrip, &labels, rtt.map_or(f64::NAN, |rtt| rtt.as_secs_f64()));
     }
 }
 
@@ -108,6 +141,40 @@ pub fn paths(link: &Link) -> Vec<PathJson> {
         lost_packets: path.lost,
     };
     link.stats().into_iter().map(json).collect()
+}
+
+/// A connection with another node of the region on the status page.
+#[derive(Debug, Clone, Serialize)]
+pub struct PeerJson {
+    node: String,
+    /// `quick` or `heavy` for one by which this node calls; `null` for one by which it is called.
+    lane: Option<&'static str>,
+    addr: String,
+    up: bool,
+    problem: Option<String>,
+    rtt_seconds: Option<f64>,
+    since_seconds: Option<f64>,
+    sent_bytes: u64,
+    received_bytes: u64,
+    lost_packets: u64,
+}
+
+/// The link's connections with the other nodes of the region for the status page.
+#[must_use]
+pub fn peers(link: &Link) -> Vec<PeerJson> {
+    let json = |peer: PeerStats| PeerJson {
+        node: peer.node.to_string(),
+        lane: peer.lane.map(PeerLane::as_str),
+        addr: peer.addr,
+        up: peer.up,
+        problem: peer.problem,
+        rtt_seconds: peer.rtt.map(|rtt| rtt.as_secs_f64()),
+        since_seconds: peer.since.map(|since| since.as_secs_f64()),
+        sent_bytes: peer.sent_bytes,
+        received_bytes: peer.received_bytes,
+        lost_packets: peer.lost,
+    };
+    link.peers().into_iter().map(json).collect()
 }
 
 /// How a way to a broker node is, by its probes. What is not known is `null`.

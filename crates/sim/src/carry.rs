@@ -2,7 +2,7 @@
 
 use huxiao_core::relay::{Raised, Relay, Ticket};
 use huxiao_core::station::Station;
-use huxiao_core::{Class, Command, EventId, Machine, Message, PersistSeq, Stage, broker, relay, station};
+use huxiao_core::{Class, EventId, Machine, Message, PersistSeq, Stage, broker, relay, station};
 
 use crate::check::{Check, Failure, Outcome};
 use crate::ledger;
@@ -92,6 +92,7 @@ impl World {
                 self.trace.note(now, None, || format!("school {at}: alarms under way and nothing comes back"));
                 self.race(Node::Relay(at));
             }
+            relay::Output::DialOthers => {}
             relay::Output::Persist(seq, write) => {
                 if self.relays[at].disk.write(seq, write) {
                     self.sync(Node::Relay(at));
@@ -120,7 +121,9 @@ impl World {
             relay::Output::Report(relay::Report::Stage(sealed, receipt, _)) => {
                 let id = sealed.event.id;
                 self.ledger.told.entry((id, receipt.stage)).or_insert(now);
-                self.trace.note(now, Some(id), || format!("school {at} hears: {} by {}", receipt.stage, receipt.by));
+                self.trace.note(now, Some(id), || {
+                    format!("school {at} hears: {} by {}, {}", receipt.stage, receipt.by, receipt.standing)
+                });
             }
             relay::Output::Report(relay::Report::Refused(sealed, why)) => {
                 self.trace.note(now, Some(sealed.event.id), || format!("refused: {why}"));
@@ -155,19 +158,23 @@ impl World {
         let now = self.now;
         match output {
             broker::Output::Propose(command) => {
-                let log = &mut self.brokers[at].log;
-                log.proposals.push(command);
-                if !std::mem::replace(&mut log.committing, true) {
-                    self.sync(Node::Broker(at));
-                }
+                self.propose(at, command);
             }
-            broker::Output::Forget(indexes) => self.brokers[at].log.forgets.extend(indexes),
+            broker::Output::Journal(id, command) => self.journal(at, id, command),
+            // No province is simulated here.
+            broker::Output::RaceProvince => {}
+            broker::Output::Unjournal(ids) => self.unjournal(at, &ids),
+            broker::Output::Archive(number, entry) => {
+                self.is_archived_once(number, entry.admission.sealed.event.id)?;
+                self.region.archive.insert(entry.admission.sealed.event.id, *entry);
+            }
+            broker::Output::Snapshot(ticket, record) => self.snapshot(at, ticket, *record),
+            broker::Output::Recall(ticket, ids) => {
+                let life = self.life(Node::Broker(at)).number;
+                self.soon(SYNC, Action::Recalled(at, life, ticket, ids));
+            }
             broker::Output::Send(path, class, form, message) => {
-                if let Message::Receipts(receipts) = &message {
-                    for receipt in receipts.iter().filter(|receipt| receipt.stage == Stage::Stored) {
-                        self.is_stored(at, receipt.event)?;
-                    }
-                }
+                self.hold_to_record(at, path, &message)?;
                 let receipt = matches!(
                     message,
                     Message::Receipts(_) | Message::Confirmed(_) | Message::Refused(..) | Message::Unknown(_)
@@ -186,21 +193,18 @@ impl World {
                 let id = sealed.event.id;
                 self.trace.note(now, Some(id), || format!("node {at} takes it, for {} stations", stations.len()));
             }
+            broker::Output::Report(broker::Report::Stored(sealed)) => self.entered(at, sealed.event.id, None)?,
+            broker::Output::Report(broker::Report::Noted(sealed, receipt)) => {
+                let id = sealed.event.id;
+                self.trace.note(now, Some(id), || {
+                    format!("node {at} has it on record: {} by {}, {}", receipt.stage, receipt.by, receipt.standing)
+                });
+                self.entered(at, id, Some(&receipt))?;
+            }
             broker::Output::Report(broker::Report::NotStored(id, why)) => {
                 self.trace.note(now, Some(id), || format!("node {at} could not store it: {why}"));
             }
             broker::Output::Report(_) => {}
-        }
-        Ok(())
-    }
-
-    /// A node says that an event is stored. It is looked up once, and once more at the end.
-    fn is_stored(&mut self, at: usize, id: EventId) -> Outcome {
-        let fresh = self.ledger.stored.insert((at, id));
-        let admits = |command: &Command| matches!(command, Command::Admit(_)) && command.event() == id;
-        if fresh && !self.brokers[at].log.entries.values().any(admits) {
-            let what = format!("{id} was said to be stored, and the log of node {at} does not hold it");
-            return Err(Failure::of(Check::Durable, id, what));
         }
         Ok(())
     }
@@ -259,16 +263,24 @@ impl World {
                 self.trace.note(now, None, || format!("seat {at}: statements under way and nothing comes back"));
                 self.race(Node::Seat(at));
             }
+            // No officer escalates here.
+            station::Output::Escalated(..) => {}
             station::Output::Answer(_, Err(_)) | station::Output::Report(_) => {}
         }
         Ok(())
     }
 
     fn sync(&mut self, node: Node) {
-        let life = self.life(node);
-        let (number, slow) = (life.number, life.disk_slow > 0);
+        let number = self.life(node).number;
+        let when = self.now + self.sync_time(node);
+        self.at(when, Action::Synced(node, number));
+    }
+
+    /// How long the next sync of a node's disk takes.
+    pub(crate) fn sync_time(&mut self, node: Node) -> u64 {
+        let slow = self.life(node).disk_slow > 0;
         let longest = if slow && self.rng.below(3) == 0 { SLOW_SYNC } else { SYNC };
-        self.soon(longest, Action::Synced(node, number));
+        1 + self.rng.below(longest)
     }
 
     pub(crate) fn synced(&mut self, node: Node) -> Outcome {
@@ -302,30 +314,7 @@ impl World {
                     self.sync(node);
                 }
             }
-            Node::Broker(at) => return self.commit(at, failed),
-        }
-        Ok(())
-    }
-
-    fn commit(&mut self, at: usize, failed: bool) -> Outcome {
-        let log = &mut self.brokers[at].log;
-        let batch = std::mem::take(&mut log.proposals);
-        let mut indexed: Vec<(u64, Command)> = Vec::new();
-        if !failed {
-            indexed = batch.iter().map(|command| (log.append(command.clone()), command.clone())).collect();
-        }
-        for index in std::mem::take(&mut log.forgets) {
-            log.entries.remove(&index);
-        }
-        log.committing = false;
-        for (index, command) in indexed {
-            self.tell_broker(at, broker::Input::Committed(index, command))?;
-        }
-        for command in batch.into_iter().filter(|_| failed) {
-            let p0 = matches!(&command, Command::Admit(admission) if admission.sealed.event.class == Class::P0);
-            let shed = !p0 && self.rng.below(4) == 0;
-            let why = "no space".to_owned();
-            self.tell_broker(at, broker::Input::NotCommitted { command, shed, why })?;
+            Node::Broker(_) => {}
         }
         Ok(())
     }

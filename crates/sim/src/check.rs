@@ -11,6 +11,12 @@ pub enum Check {
     Kept,
     /// Nothing that a broker node called stored is lost.
     Stored,
+    /// What a node without a quorum said that it has is in the record in the end.
+    Journalled,
+    /// What enters the record enters it once.
+    Once,
+    /// All nodes have the same record in the end.
+    SameRecord,
     /// A receipt about a disk is said only when that disk has it.
     Durable,
     /// A seat shows an event once.
@@ -21,7 +27,7 @@ pub enum Check {
     InTime,
     /// When faults stop, all is said and done, and nothing more is sent or written.
     Drains,
-    /// An officer who was told to have an alarm is on record with it.
+    /// An officer who was told to have an alarm is on record with it, and whoever came first in the log owns it.
     Owner,
     /// Nobody wakes or sends more often than there is reason for.
     Storm,
@@ -33,15 +39,18 @@ pub enum Check {
 
 impl Check {
     /// All of them, with what each says.
-    pub const ALL: [(Check, &'static str); 11] = [
+    pub const ALL: [(Check, &'static str); 14] = [
         (Check::Kept, "kept: what a relay called kept is not lost, and comes to an end"),
         (Check::Stored, "stored: what a broker node called stored is not lost"),
+        (Check::Journalled, "journalled: what a node without a quorum said that it has is in the record in the end"),
+        (Check::Once, "once: what enters the record enters it once"),
+        (Check::SameRecord, "same-record: when all is said, every node has the same record"),
         (Check::Durable, "durable: a receipt about a disk is said only when that disk has it"),
         (Check::ShownTwice, "shown-twice: a seat shows an event once"),
         (Check::OneEvent, "one-event: a key of a press raises one event"),
         (Check::InTime, "in-time: an alarm reaches each of its stations within what its links allow"),
         (Check::Drains, "drains: when faults stop, queues drain, and then nothing is sent or written"),
-        (Check::Owner, "owner: an officer who was told to have an alarm is on record with it"),
+        (Check::Owner, "owner: an alarm is whose word came first in the log, and who was told to have it is on record"),
         (Check::Storm, "storm: nobody wakes or sends more often than there is reason for"),
         (
             Check::Invariant,

@@ -3,8 +3,10 @@
 use huxiao_core::{Kind, Rng};
 
 use crate::check::{Check, Failure, Outcome};
+use crate::faced::Met;
 use crate::fault::Fault;
 use crate::line::{Nat, Way};
+use crate::node::Node;
 use crate::people::press_of;
 use crate::province::{Nature, Province, key};
 use crate::world::{Action, MINUTE, SECOND, World};
@@ -42,6 +44,8 @@ pub struct Tally {
     pub busiest: (u64, u64),
     /// Packets on all lines.
     pub packets: u64,
+    /// What it had to do with.
+    pub met: Met,
 }
 
 impl Tally {
@@ -54,6 +58,7 @@ impl Tally {
             stored: self.stored + other.stored,
             busiest: (self.busiest.0.max(other.busiest.0), self.busiest.1.max(other.busiest.1)),
             packets: self.packets + other.packets,
+            met: self.met.and(other.met),
         }
     }
 }
@@ -61,8 +66,8 @@ impl Tally {
 /// The world of a seed, with its day laid out but not run.
 #[must_use]
 pub fn world(seed: u64, day: Day, nature: Nature) -> World {
-    // In every fourth world there is one node, and so one record: what it loses nobody else has.
-    let province = Province { brokers: if seed % 4 == 3 { 1 } else { 2 }, ..Province::small(day.schools) };
+    // In every fourth world there is one node: what it loses nobody else has.
+    let province = Province { brokers: if seed % 4 == 3 { 1 } else { 3 }, ..Province::small(day.schools) };
     let mut world = World::new(seed, province, nature);
     if day.length > 120 * MINUTE {
         // A machine's check takes longer the more it holds, and a long day holds much.
@@ -114,6 +119,7 @@ pub fn run(world: &mut World, day: Day) -> Result<Tally, Failure> {
         stored: ledger.stored.len() as u64,
         busiest: ledger.busiest,
         packets: world.lines.iter().map(|line| line.packets[0] + line.packets[1]).sum(),
+        met: ledger.met,
     })
 }
 
@@ -168,6 +174,18 @@ fn lay_out_faults(world: &mut World, day: Day, rng: &mut Rng) {
             spell(world, day, rng, fault);
         }
     }
+    if world.brokers.len() > 1 {
+        for _ in 0..rng.below(spans + 2) {
+            let fault = match rng.below(3) {
+                0 => Fault::Split,
+                _ => Fault::Isolated(below(rng, world.brokers.len())),
+            };
+            spell(world, day, rng, fault);
+        }
+        for _ in 0..rng.below(spans + 1) {
+            two_sides(world, day, rng);
+        }
+    }
     for line in 0..world.lines.len() {
         for _ in 0..rng.below(spans + 2) {
             let fault = line_fault(world, line, rng);
@@ -188,6 +206,35 @@ fn line_fault(world: &World, line: usize, rng: &mut Rng) -> Fault {
         9 => Fault::Narrow(line),
         10 => Fault::NoReceipts(line),
         _ => Fault::Nat(line, Nat { every: 20 * SECOND + rng.below(MINUTE), black_hole: rng.below(2) == 0 }),
+    }
+}
+
+/// One node is cut off, and one seat has only that one; an alarm is pressed, and officers of both sides reach for it. Now and then the node that
+/// was cut off, or another, loses its power before they are one again.
+fn two_sides(world: &mut World, day: Day, rng: &mut Rng) {
+    let (node, alone) = (below(rng, world.brokers.len()), below(rng, world.seats.len()));
+    let begins = rng.below(day.length);
+    let ends = (begins + 10 * SECOND + rng.below(MINUTE / 2)).min(day.length);
+    let split = if rng.below(3) == 0 { Fault::Split } else { Fault::Isolated(node) };
+    let mut faults = vec![split];
+    for (seat, other) in (0..world.seats.len()).flat_map(|seat| (0..world.brokers.len()).map(move |at| (seat, at))) {
+        if (seat == alone) != (other == node) {
+            faults.push(Fault::Parted(world.seat_line(seat), other));
+        }
+    }
+    for fault in faults {
+        world.at(begins, Action::Begin(fault));
+        world.at(ends, Action::End(fault));
+    }
+    for _ in 0..2 {
+        let (school, when) = (below(rng, world.province.schools.len()), begins + rng.below(3 * SECOND));
+        world.press_at(when, school, press_of(Kind::Panic), None);
+    }
+    let middle = begins + (ends - begins) / 2;
+    world.at(middle, Action::Sweep);
+    if rng.below(3) == 0 {
+        let crashes = if rng.below(2) == 0 { node } else { below(rng, world.brokers.len()) };
+        world.at(middle + rng.below(10 * SECOND), Action::Crash(Node::Broker(crashes)));
     }
 }
 

@@ -24,6 +24,10 @@ pub enum Fault {
     NoReceipts(usize),
     /// A NAT that forgets.
     Nat(usize, Nat),
+    /// A broker node and the others of its region do not hear each other.
+    Isolated(usize),
+    /// No broker node hears another: there is no quorum.
+    Split,
     /// A disk that takes little.
     Disk(Node),
     /// A disk that takes its time.
@@ -44,7 +48,7 @@ impl Fault {
             | Self::Narrow(line)
             | Self::NoReceipts(line)
             | Self::Nat(line, _) => Some(*line),
-            Self::Disk(_) | Self::Slow(_) => None,
+            Self::Isolated(_) | Self::Split | Self::Disk(_) | Self::Slow(_) => None,
         }
     }
 
@@ -62,7 +66,7 @@ impl Fault {
             Self::Narrow(_) => step(&mut faults.narrow),
             Self::NoReceipts(_) => step(&mut faults.no_receipts),
             Self::Nat(_, nat) => faults.nat = begins.then_some(*nat),
-            Self::Disk(_) | Self::Slow(_) => {}
+            Self::Isolated(_) | Self::Split | Self::Disk(_) | Self::Slow(_) => {}
         }
         line.well_since = if line.troubled() { None } else { line.well_since.or(Some(now)) };
     }

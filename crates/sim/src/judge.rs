@@ -1,7 +1,7 @@
 //! What must hold while a world runs and when it ends.
 
 use huxiao_core::lamp::Lamp;
-use huxiao_core::{Class, Cost, EventId, Machine, Stage, limits};
+use huxiao_core::{Class, Cost, EventId, Machine, Stage, Standing, limits};
 
 use crate::bound;
 use crate::check::{Check, Failure, Outcome};
@@ -84,7 +84,8 @@ impl World {
         let paths = (lines.len() * self.brokers.len()) as u64;
         let mut deadlines = Vec::new();
         for (uplink, line) in self.province.schools[school].uplinks.iter().zip(lines) {
-            for (broker, seat) in self.brokers.iter().flat_map(|broker| seats.iter().map(move |seat| (broker, *seat))) {
+            let homes = self.province.homes(school).into_iter().map(|home| &self.brokers[home]);
+            for (broker, seat) in homes.flat_map(|broker| seats.iter().map(move |seat| (broker, *seat))) {
                 let (own, theirs) = (&self.lines[line], &self.lines[self.seat_line(seat)]);
                 let up = self.seats[seat].life.up_since;
                 let way = [Some(relay), broker.life.well_since(), own.well_since, up, theirs.well_since];
@@ -159,9 +160,11 @@ impl World {
         for id in &self.ledger.kept {
             self.judge_kept(*id, all_seats)?;
         }
-        for (node, id) in self.ledger.stored.iter().filter(|_| all_seats) {
-            let record = self.brokers[*node].machine.iter().map(huxiao_core::broker::Broker::record);
-            if record.flat_map(|record| record.get(id)).next().is_none() {
+        let keeps_record = !nature.loses_record || self.brokers.len() > 1;
+        self.judge_region()?;
+        for (node, id) in self.ledger.stored.iter().filter(|_| keeps_record) {
+            let mut record = self.brokers[*node].machine.iter().map(huxiao_core::broker::Broker::record);
+            if !record.any(|record| record.get(id).is_some() || record.is_archived(id)) {
                 return Err(Failure::of(
                     Check::Stored,
                     *id,
@@ -180,7 +183,7 @@ impl World {
                 ));
             }
         }
-        if all_seats && self.brokers.len() == 1 {
+        if all_seats {
             self.judge_owners()?;
         }
         self.judge_queues(all_seats)?;
@@ -224,6 +227,16 @@ impl World {
         if raised.class <= Class::P1 && (!owned || (lamp != Lamp::Acknowledged && lamp != Lamp::Dark)) {
             return Err(Failure::of(Check::Kept, id, format!("{id}: the lamp says {lamp:?}")));
         }
+        let keeps_record = !self.nature.loses_record || self.brokers.len() > 1;
+        if raised.class <= Class::P1 && keeps_record {
+            // Whatever sides it was taken on, the school is told in the end whose it is.
+            let named = view.acknowledgements().first().map(|first| (first.by.clone(), first.standing));
+            let owner = self.region.oracle.owner(&id).map(|owner| (owner.clone(), Standing::Settled));
+            if named != owner {
+                let what = format!("{id}: {named:?} for the school, {owner:?} by the log");
+                return Err(Failure::of(Check::Owner, id, what));
+            }
+        }
         let now = &self.routes[raised.school];
         let wanted = |seat: &usize| {
             let station = self.province.seats[*seat].station;
@@ -253,6 +266,16 @@ impl World {
                 if named.is_some_and(|named| named != owner) {
                     let what = format!("{id}: {owner:?} for the record, {named:?} for a seat");
                     return Err(Failure::of(Check::Owner, *id, what));
+                }
+                // Whoever took it knows whether they own it or assist.
+                let acknowledged = |receipt: &&huxiao_core::Receipt| receipt.stage == Stage::Acknowledged;
+                for own in seat.get(id).into_iter().flat_map(|row| row.receipts.iter().filter(acknowledged)) {
+                    let told =
+                        record.get(id).and_then(|entry| entry.said(own.stage, &own.by)).map(|said| said.standing);
+                    if told.is_some_and(|told| told != own.standing) {
+                        let what = format!("{id}: {} of {} for a seat, {told:?} for the record", own.standing, own.by);
+                        return Err(Failure::of(Check::Owner, *id, what));
+                    }
                 }
             }
         }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use huxiao_core::{Class, EventId};
+use huxiao_core::{Class, EventId, NodeName, Stage};
+
+use crate::faced::Met;
 
 /// An event that was raised.
 #[derive(Debug, Clone)]
@@ -17,6 +19,9 @@ pub struct Raised {
     pub stations: Vec<usize>,
 }
 
+/// An event, or what somebody said of it.
+pub type Entered = (EventId, Option<(Stage, NodeName)>);
+
 /// What was seen.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -30,6 +35,12 @@ pub struct Ledger {
     pub of_press: BTreeMap<usize, EventId>,
     /// What each broker node called stored.
     pub stored: BTreeSet<(usize, EventId)>,
+    /// What a node without a quorum said that it has: the event, or what somebody said of it.
+    pub journalled: BTreeSet<(EventId, Stage, NodeName)>,
+    /// What each node said to have entered its record, in each of its lives.
+    pub entered: BTreeSet<(usize, u64, Entered)>,
+    /// What the world had to do with.
+    pub met: Met,
     /// What an officer was told to have.
     pub taken: BTreeSet<EventId>,
     /// What each seat has shown in this life, and with a disk that had it.
@@ -39,7 +50,7 @@ pub struct Ledger {
     /// When an event was first shown at a seat of a station.
     pub arrived: BTreeMap<(EventId, usize), u64>,
     /// When its relay first heard of each stage's end: stored, and acknowledged.
-    pub told: BTreeMap<(EventId, huxiao_core::Stage), u64>,
+    pub told: BTreeMap<(EventId, Stage), u64>,
     /// How often relays sent each event.
     pub copies: BTreeMap<EventId, u64>,
     /// Copies of events that were sent when all was said.

@@ -21,7 +21,7 @@ pub struct Faults {
     /// Nothing passes, by way.
     pub cut: [u32; 2],
     /// Nothing passes to or from these broker nodes.
-    pub cut_broker: [u32; 2],
+    pub cut_broker: [u32; 3],
     /// Loses in long bursts.
     pub burst: u32,
     /// Packets come twice, one in five.
@@ -94,7 +94,17 @@ impl Line {
     #[must_use]
     pub fn troubled(&self) -> bool {
         let f = &self.faults;
-        let counts = [f.cut[0], f.cut[1], f.cut_broker[0], f.cut_broker[1], f.burst, f.duplicate, f.reorder, f.narrow];
+        let counts = [
+            f.cut[0],
+            f.cut[1],
+            f.cut_broker[0],
+            f.cut_broker[1],
+            f.cut_broker[2],
+            f.burst,
+            f.duplicate,
+            f.reorder,
+            f.narrow,
+        ];
         counts.iter().any(|count| *count > 0) || f.no_receipts > 0 || f.nat.is_some()
     }
 

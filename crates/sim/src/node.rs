@@ -1,13 +1,11 @@
 //! The nodes as the world holds them: a machine while it runs, its disk always, and what was counted of it.
 
-use std::collections::BTreeMap;
-
 use huxiao_core::broker::Broker;
 use huxiao_core::relay::Relay;
 use huxiao_core::station::Station;
-use huxiao_core::{Command, Rng};
 
 use crate::disk::{Disk, Inbox, Outbox};
+use crate::region::Replica;
 
 /// One node, by its place among its like.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -85,54 +83,8 @@ pub struct BrokerNode {
     pub life: Life,
     /// While it is up.
     pub machine: Option<Broker>,
-    /// Its record's log.
-    pub log: Log,
+    /// What it has of the record, and its journal.
+    pub replica: Replica,
     /// Whether it keeps receipts to itself.
     pub mute: bool,
-}
-
-/// The log of a record, and the engine that puts commands into it.
-#[derive(Default)]
-pub struct Log {
-    /// What is durable.
-    pub entries: BTreeMap<u64, Command>,
-    /// What waits for the sync.
-    pub proposals: Vec<Command>,
-    /// What may go.
-    pub forgets: Vec<u64>,
-    /// Whether a sync is under way.
-    pub committing: bool,
-    /// Which record it is.
-    pub record: u8,
-    /// Whether it has been lost once.
-    pub lost: bool,
-}
-
-impl Log {
-    /// An engine that counts on from the last entry that it finds.
-    pub fn append(&mut self, command: Command) -> u64 {
-        let index = self.entries.last_key_value().map_or(1, |(last, _)| last + 1);
-        self.entries.insert(index, command);
-        index
-    }
-
-    /// The power goes: some of what waited is there all the same, in order.
-    pub fn crash(&mut self, rng: &mut Rng, loses_all: bool) {
-        let luck = rng.below(self.proposals.len() as u64 + 1);
-        let luck = usize::try_from(luck).unwrap_or(usize::MAX);
-        for command in std::mem::take(&mut self.proposals).into_iter().take(luck) {
-            self.append(command);
-        }
-        for index in std::mem::take(&mut self.forgets) {
-            if rng.below(2) == 0 {
-                self.entries.remove(&index);
-            }
-        }
-        self.committing = false;
-        if loses_all && !self.lost {
-            self.lost = true;
-            self.entries.clear();
-            self.record += 1;
-        }
-    }
 }

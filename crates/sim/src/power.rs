@@ -1,13 +1,14 @@
 //! Nodes that lose their power, and start again from what their disks hold.
 
 use huxiao_core::plan::Plan;
-use huxiao_core::record::RecordState;
+use huxiao_core::record::{RecordLimits, RecordState};
 use huxiao_core::relay::{Relay, RelayConfig};
 use huxiao_core::station::{Station, StationConfig};
-use huxiao_core::{NodeName, RecordId, broker};
+use huxiao_core::{Machine, NodeName, broker};
 
 use crate::check::Outcome;
 use crate::disk::Disk;
+use crate::faced::Faced;
 use crate::net::Side;
 use crate::node::Node;
 use crate::province::{node, region};
@@ -55,9 +56,12 @@ impl World {
                 self.relays[at].disk.crash(&mut self.rng);
             }
             Node::Broker(at) => {
+                self.ledger.met.count(Faced::Crash);
                 self.brokers[at].machine = None;
-                let loses = self.nature.loses_record;
-                self.brokers[at].log.crash(&mut self.rng, loses);
+                self.brokers[at].replica.crash(&mut self.rng);
+                if self.nature.loses_record {
+                    self.lose_record(at);
+                }
             }
             Node::Seat(at) => {
                 self.seats[at].machine = None;
@@ -114,6 +118,8 @@ impl World {
                     epoch: number + 1,
                     next_slot: 1,
                     copy_rate: self.copy_rate,
+                    // Its two homes are all that there is to dial here.
+                    spare_nodes: false,
                     seed,
                     seal: huxiao_wire::seal,
                     software: "sim".to_owned(),
@@ -139,21 +145,21 @@ impl World {
 
     fn start_broker(&mut self, at: usize, seed: u64) {
         let plan = self.plan();
-        let log = &self.brokers[at].log;
-        let mut record = RecordState::new(if self.nature.small_record { SMALL } else { LARGE });
-        for (index, command) in log.entries.clone() {
-            record.apply(index, command);
+        let finished = if self.nature.small_record { SMALL } else { LARGE };
+        let empty = RecordState::new(RecordLimits { finished, ..RecordLimits::default() });
+        let (record, after) = self.found(at, empty);
+        let journal: Vec<_> =
+            self.brokers[at].replica.journal.iter().map(|(id, command)| (*id, command.clone())).collect();
+        if !journal.is_empty() {
+            self.ledger.met.count(Faced::Recovered);
         }
-        let mut id = [log.record; 16];
-        id[0] = u8::try_from(at).unwrap_or(u8::MAX);
-        let config = broker::BrokerConfig {
-            region: region(),
-            node: node(at),
-            record: RecordId(id),
-            seed,
-            software: "sim".to_owned(),
-        };
-        self.brokers[at].machine = Some(broker::Broker::new(config, plan, record));
+        let config =
+            broker::BrokerConfig { region: region(), node: node(at), province: None, seed, software: "sim".to_owned() };
+        let (now, mut machine) = (self.clock(), broker::Broker::new(config, plan, record, journal));
+        for (index, command) in after {
+            machine.handle(now, broker::Input::Committed { index, command, replayed: true });
+        }
+        self.brokers[at].machine = Some(machine);
     }
 
     /// Ends all sessions of the seats, as a restart of their switch would.

@@ -40,7 +40,7 @@ pub struct Seat {
 pub struct Province {
     /// Schools.
     pub schools: Vec<School>,
-    /// Broker nodes, each with a record of its own: at most two.
+    /// Broker nodes, with one record among them: one or three, and two where nothing hangs on a quorum.
     pub brokers: usize,
     /// Names of stations.
     pub stations: Vec<&'static str>,
@@ -57,7 +57,7 @@ fn metered(profile: Profile) -> Uplink {
 }
 
 impl Province {
-    /// `schools` schools on lines of all kinds, some with a metered one beside; two broker nodes; three seats at two stations.
+    /// `schools` schools on lines of all kinds, some with a metered one beside; three broker nodes; three seats at two stations.
     #[must_use]
     pub fn small(schools: usize) -> Self {
         let kinds = [
@@ -76,7 +76,7 @@ impl Province {
         let seat = |station, letter, profile| Seat { station, letter, profile };
         Self {
             schools,
-            brokers: 2,
+            brokers: 3,
             stations: vec!["p1", "p2"],
             seats: vec![seat(0, "a", LAN), seat(0, "b", TOWN), seat(1, "a", TOWN)],
         }
@@ -97,6 +97,12 @@ impl Province {
     #[must_use]
     pub fn on(profile: Profile, brokers: usize) -> Self {
         Self::one(vec![wired(profile)], brokers)
+    }
+
+    /// The broker nodes to which a school's relay holds sessions: two, where there are so many.
+    #[must_use]
+    pub fn homes(&self, school: usize) -> Vec<usize> {
+        (0..self.brokers.min(2)).map(|at| (school + at) % self.brokers).collect()
     }
 
     /// The school's code.
@@ -157,7 +163,7 @@ pub fn name(text: &str) -> Name {
 pub struct Nature {
     /// Disks answer before they have written: a lie that the checks must find out.
     pub lying_disks: bool,
-    /// The record of each node may be lost as a whole, once.
+    /// A node's disk may be lost as a whole, once.
     pub loses_record: bool,
     /// Inboxes may be lost as a whole.
     pub loses_inboxes: bool,

@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
+use huxiao_core::broker::RecallTicket;
 use huxiao_core::relay::Press;
 use huxiao_core::{Cost, EventId, Lane, Machine, Now, Rng, Timestamp, UplinkId, WallTime, limits};
 
@@ -16,9 +17,11 @@ use crate::fault::Fault;
 use crate::ledger::Ledger;
 use crate::line::Line;
 use crate::net::{Session, Side};
-use crate::node::{BrokerNode, Life, Log, Node, RelayNode, SeatNode};
+use crate::node::{BrokerNode, Life, Node, RelayNode, SeatNode};
 use crate::packet::Packet;
 use crate::province::{Nature, Province};
+use crate::region::{Region, Replica};
+use crate::reign::TICK;
 use crate::trace::Trace;
 
 /// One second in the world's unit, the microsecond.
@@ -45,6 +48,18 @@ pub enum Action {
     Dial(usize, u64),
     /// A sync is over, if the node still lives that life.
     Synced(Node, u64),
+    /// The engine of the record looks around.
+    Tick,
+    /// What was proposed comes to the region's leader.
+    Kick,
+    /// A broker node that still lives that life holds the leader's log of a term up to there.
+    Held(usize, u64, u64, usize),
+    /// It hears how much is committed.
+    Apply(usize, u64),
+    /// Its journal has been synced.
+    Journalled(usize, u64),
+    /// The archive answers it.
+    Recalled(usize, u64, RecallTicket, Vec<EventId>),
     /// The power goes.
     Crash(Node),
     /// And comes back.
@@ -108,6 +123,8 @@ pub struct World {
     pub relays: Vec<RelayNode>,
     /// Broker nodes.
     pub brokers: Vec<BrokerNode>,
+    /// The engine of their record.
+    pub region: Region,
     /// Seats.
     pub seats: Vec<SeatNode>,
     /// Lines: the schools' uplinks in order, then one for each seat.
@@ -150,14 +167,14 @@ impl World {
         let mut rng = Rng::new(seed);
         let relay = || RelayNode { life: Life::new(), machine: None, disk: Disk::default() };
         let seat = || SeatNode { life: Life::new(), machine: None, disk: Disk::default() };
-        let broker =
-            || BrokerNode { life: Life::new(), machine: None, log: Log { record: 1, ..Log::default() }, mute: false };
+        let broker = || BrokerNode { life: Life::new(), machine: None, replica: Replica::default(), mute: false };
         let mut world = Self {
             nature,
             now: 0,
             quiet_from: u64::MAX,
             relays: province.schools.iter().map(|_| relay()).collect(),
             brokers: (0..province.brokers).map(|_| broker()).collect(),
+            region: Region::default(),
             seats: province.seats.iter().map(|_| seat()).collect(),
             lines: Vec::new(),
             first_line: Vec::new(),
@@ -185,6 +202,7 @@ impl World {
             world.at(0, Action::Start(node));
         }
         world.at(crate::bound::COUNT_EVERY, Action::Count);
+        world.at(TICK, Action::Tick);
         world
     }
 
@@ -198,7 +216,9 @@ impl World {
                 let id = UplinkId(u16::try_from(number).unwrap_or(u16::MAX));
                 let lanes: &[Lane] =
                     if uplink.cost == Cost::Metered { &[Lane::Express] } else { &[Lane::Express, Lane::Bulk] };
-                for (broker, lane) in (0..province.brokers).flat_map(|b| lanes.iter().map(move |lane| (b, *lane))) {
+                for (broker, lane) in
+                    province.homes(at).into_iter().flat_map(|b| lanes.iter().map(move |lane| (b, *lane)))
+                {
                     self.diallers.push(Dialler::new(Node::Relay(at), broker, line, (id, uplink.cost), lane));
                 }
             }
@@ -345,6 +365,12 @@ impl World {
             Action::Synced(node, life) if life == self.life(node).number => self.synced(node),
             Action::Screen(at, life, id) if life == self.seats[at].life.number => self.screen(at, id),
             Action::Synced(..) | Action::Screen(..) => Ok(()),
+            Action::Tick => self.tick(),
+            Action::Kick => self.kick(),
+            Action::Held(at, life, term, upto) => self.held(at, life, term, upto),
+            Action::Apply(at, life) => self.apply_if(at, life),
+            Action::Journalled(at, life) => self.journalled(at, life),
+            Action::Recalled(at, life, ticket, ids) => self.recalled(at, life, ticket, &ids),
             Action::Crash(node) => self.crash(node),
             Action::Start(node) => self.start(node),
             Action::Officer(at, id) => self.officer(at, id),
@@ -373,6 +399,12 @@ impl World {
         self.trace.note(now, None, || format!("{} {fault:?}", if begins { "begins:" } else { "ends:" }));
         if let Some(line) = fault.line() {
             fault.befall(&mut self.lines[line], begins, now);
+        }
+        let step = |count: &mut u32| if begins { *count += 1 } else { *count = count.saturating_sub(1) };
+        match fault {
+            Fault::Isolated(at) => self.region.isolated.get_mut(at).into_iter().for_each(step),
+            Fault::Split => step(&mut self.region.split),
+            _ => {}
         }
         if let Fault::Disk(node) | Fault::Slow(node) = fault {
             let life = self.life_mut(node);

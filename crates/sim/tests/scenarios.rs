@@ -26,6 +26,11 @@ fn a_line_that_swallows_everything_delays_nothing_that_goes_over_a_good_one() {
 }
 
 #[test]
+fn officers_on_two_sides_learn_whose_the_alarm_is() {
+    figures("two-sides");
+}
+
+#[test]
 fn names_are_told_apart() {
     let mut names: Vec<_> = scenario::ALL.iter().map(|scenario| scenario.name).collect();
     names.sort_unstable();

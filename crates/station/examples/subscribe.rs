@@ -54,6 +54,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 )?;
             }
             Incoming::Stage { .. } => {}
+            Incoming::Condition(Some(degraded)) => writeln!(out, "degraded: {}", degraded.why)?,
+            Incoming::Condition(None) => writeln!(out, "the region has its quorum again")?,
             Incoming::Live => writeln!(out, "following")?,
         }
     }

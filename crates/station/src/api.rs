@@ -1,4 +1,4 @@
-//! The local HTTP API: follow, look, say that a screen shows it, take it.
+//! The local HTTP API: follow, look, say that a screen shows it, take it, have more stations see it.
 //!
 //! Invariant: what comes in is checked completely before the machine hears of it.
 
@@ -10,15 +10,16 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
-use huxiao_core::station::AckError;
-use huxiao_core::{EventId, Name, Text};
+use huxiao_core::station::{AckError, EscalateError};
+use huxiao_core::{EventId, Name, StationId, Text, limits};
+use huxiao_runtime::event_json::DegradedJson;
 use huxiao_runtime::http::{ApiError, Json, Query, SseEvent, SseGate};
 use serde::Deserialize;
 
 use crate::feed::{Item, Reader, Start};
 use crate::seat::{PAGE, Seat};
 use crate::status::{Context, StatusJson};
-use crate::view::{AckJson, EventJson, OwnerJson, StageJson, text};
+use crate::view::{AckJson, EscalateJson, EventJson, OwnerJson, StageJson, text};
 
 /// Earlier rows whose receipts are told to whoever resumes.
 const LOOK_BACK: usize = 256;
@@ -37,6 +38,7 @@ pub(crate) fn router(seat: Seat, gate: SseGate, context: Arc<Context>) -> Router
         .route("/v1/events/{id}", get(one))
         .route("/v1/events/{id}/displayed", post(displayed))
         .route("/v1/events/{id}/ack", post(acknowledge))
+        .route("/v1/events/{id}/escalate", post(escalate))
         .route("/v1/status", get(status))
         .with_state(Api { seat, gate, context })
 }
@@ -103,6 +105,10 @@ fn message(item: &Item) -> SseEvent {
         Item::Stage { seq, receipt } => {
             SseEvent { name: "stage", id: None, data: text(&StageJson::new(*seq, receipt)) }
         }
+        Item::Condition(degraded) => {
+            let data = serde_json::json!({ "degraded": degraded.as_ref().map(DegradedJson::new) });
+            SseEvent { name: "condition", id: None, data: text(&data) }
+        }
         Item::Live => SseEvent { name: "live", id: None, data: "{}".to_owned() },
     }
 }
@@ -157,6 +163,47 @@ fn refusal(id: EventId, error: &AckError) -> Response {
             serde_json::json!({ "error": error_body, "id": id.to_string() })
         }
     };
+    (status, axum::Json(body)).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EscalateBody {
+    to: Vec<String>,
+    officer: String,
+    #[serde(default)]
+    note: String,
+}
+
+async fn escalate(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Json(body): Json<EscalateBody>,
+) -> Result<Response, ApiError> {
+    let id = parse_id(&id)?;
+    let officer = Name::new(&body.officer).map_err(|why| bad_field("officer", &why.to_string()))?;
+    let note = Text::new(&body.note).map_err(|why| bad_field("note", &why.to_string()))?;
+    if body.to.is_empty() || body.to.len() > limits::STATIONS_PER_SCHOOL {
+        let why = format!("name 1 to {} stations, these are {}", limits::STATIONS_PER_SCHOOL, body.to.len());
+        return Err(bad_field("to", &why));
+    }
+    let stations = body.to.iter().map(|code| code.parse::<StationId>());
+    let stations = stations.collect::<Result<Vec<_>, _>>().map_err(|why| bad_field("to", &why.to_string()))?;
+    Ok(match api.seat.escalate(id, stations, officer, note).await? {
+        Ok(done) => Json(EscalateJson::new(&done)).into_response(),
+        Err(error) => not_escalated(id, &error),
+    })
+}
+
+fn not_escalated(id: EventId, error: &EscalateError) -> Response {
+    let (status, code) = match error {
+        EscalateError::Unknown(_) => (StatusCode::NOT_FOUND, "unknown_event"),
+        EscalateError::NotOurs(_) => (StatusCode::CONFLICT, "not_ours"),
+        EscalateError::Refused { .. } => (StatusCode::CONFLICT, "refused"),
+        EscalateError::NotConfirmed { .. } => (StatusCode::GATEWAY_TIMEOUT, "not_confirmed"),
+        EscalateError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+    };
+    let body = serde_json::json!({ "error": { "code": code, "message": error.to_string() }, "id": id.to_string() });
     (status, axum::Json(body)).into_response()
 }
 

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 
-use huxiao_core::{Role, Span};
+use huxiao_core::{Degraded, Role, Span, limits};
 use huxiao_link::{Link, LinkConfig};
 use huxiao_pki::Credentials;
 use huxiao_runtime::clock::Clock;
@@ -27,9 +27,9 @@ use huxiao_runtime::host::Feed;
 use huxiao_runtime::shutdown::Shutdown;
 use tokio::task::JoinHandle;
 
-pub use error::{AcknowledgeError, ClientError, ConnectError};
-pub use huxiao_core::station::{AckError, Acknowledged, InboxRow};
-pub use huxiao_core::{Class, Event, EventId, Kind, Mode, Name, NodeName, Receipt, Stage, Text};
+pub use error::{AcknowledgeError, ClientError, ConnectError, NotEscalated};
+pub use huxiao_core::station::{AckError, Acknowledged, EscalateError, InboxRow};
+pub use huxiao_core::{Class, Escalate, Event, EventId, Kind, Mode, Name, NodeName, Receipt, Stage, StationId, Text};
 pub use huxiao_runtime::drive::Stopped;
 pub use huxiao_store::{Loss, Trial};
 
@@ -82,6 +82,8 @@ pub enum Incoming {
     },
     /// All that the inbox held was given; what follows has just come.
     Live,
+    /// No broker node that can be reached has a quorum: alarms come, and what officers take is provisional. Or one has again (`None`).
+    Condition(Option<Degraded>),
 }
 
 /// A seat at work. Dropping it stops the seat too, without waiting for the end.
@@ -172,6 +174,24 @@ impl Client {
         Ok(self.seat.acknowledge(id, officer, note).await??)
     }
 
+    /// An officer wants more stations to see an event. The answer comes when the region's record has it.
+    ///
+    /// # Errors
+    /// [`NotEscalated`].
+    pub async fn escalate(
+        &self,
+        id: EventId,
+        to: &[StationId],
+        officer: &str,
+        note: &str,
+    ) -> Result<Escalate, NotEscalated> {
+        let (officer, note) = (Name::new(officer)?, Text::new(note)?);
+        if to.is_empty() || to.len() > limits::STATIONS_PER_SCHOOL {
+            return Err(NotEscalated::Stations(to.len()));
+        }
+        Ok(self.seat.escalate(id, to.to_vec(), officer, note).await??)
+    }
+
     /// A screen shows these; unknown ids are passed over. The school's lamp changes with it, so say it only when it is so.
     ///
     /// # Errors
@@ -229,6 +249,7 @@ impl Client {
             }
             Item::Stage { seq, receipt } => Some(Incoming::Stage { seq, receipt }),
             Item::Live => Some(Incoming::Live),
+            Item::Condition(degraded) => Some(Incoming::Condition(degraded)),
         }
     }
 

@@ -10,8 +10,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use huxiao_core::Receipt;
 use huxiao_core::station::{InboxRow, Station};
+use huxiao_core::{Degraded, Receipt};
 use huxiao_runtime::drive::Stopped;
 use tokio::sync::broadcast;
 
@@ -39,6 +39,8 @@ pub(crate) enum Item {
     Stage { seq: u64, receipt: Receipt },
     /// The history is over.
     Live,
+    /// No node that can be reached has a quorum; or one has again (`None`).
+    Condition(Option<Degraded>),
 }
 
 /// Why there is nothing more.
@@ -144,12 +146,14 @@ impl Reader {
         let read = move |station: &Station| {
             let board = board.read();
             let rows = station.rows_from(next).take_while(|row| row.seq < head).take(PAGE);
-            rows.map(|row| (row.clone(), !board.volatile.contains(&row.seq))).collect::<Vec<_>>()
+            let rows: Vec<_> = rows.map(|row| (row.clone(), !board.volatile.contains(&row.seq))).collect();
+            (rows, station.degraded().cloned())
         };
-        let rows = self.seat.handle.inspect(read).await?;
+        let (rows, degraded) = self.seat.handle.inspect(read).await?;
         let Some((last, _)) = rows.last() else {
             self.phase = Phase::Live;
             self.queue.push_back(Item::Live);
+            self.queue.extend(degraded.map(|degraded| Item::Condition(Some(degraded))));
             return Ok(());
         };
         self.phase = Phase::History(last.seq + 1);
@@ -172,6 +176,7 @@ impl Reader {
             }
             Change::Durable(seq) => Item::Durable { seq: *seq, position: self.advance(*seq, true) },
             Change::Stage(seq, receipt) => Item::Stage { seq: *seq, receipt: receipt.clone() },
+            Change::Condition(degraded) => Item::Condition(degraded.clone()),
         }
     }
 

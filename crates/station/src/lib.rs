@@ -24,6 +24,7 @@ mod tests;
 use std::sync::Arc;
 
 use huxiao_core::{NodeName, Role};
+use huxiao_link::LinkConfig;
 use huxiao_runtime::config::{Config, Key, Kind};
 use huxiao_runtime::health::Relevance;
 use huxiao_runtime::host::{Base, COMMON_KEYS, Feed, Host, Running, StartError, join_keys};
@@ -59,7 +60,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         return Err(StartError::Role("the certificate is not a station's".to_owned()));
     };
     let region = base.region("station.region")?;
-    let (link, events) = base.link(&[Role::Broker])?;
+    let (link, events) = base.link(LinkConfig::accepting(&[Role::Broker]))?;
     let brokers: Vec<String> = base.config.addresses("station.brokers").iter().map(ToString::to_string).collect();
     let dials = seat::dial(&link, &brokers, region.as_ref());
     let assembled = seat::assemble(seat::Ingredients {

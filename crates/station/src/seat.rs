@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::collections::BTreeSet;
 
 use huxiao_core::station::{InboxRow, Input, Station, StationConfig};
-use huxiao_core::{EventId, Lane, Name, NodeName, Now, SeatId, Text};
+use huxiao_core::{EventId, Lane, Name, NodeName, Now, SeatId, StationId, Text};
 use huxiao_link::{DialHandle, Expect, Link, LinkEvent, Target, Uplink};
 use huxiao_pki::Validity;
 use huxiao_runtime::drive::{self, Handle, Inbox, Stopped};
@@ -17,7 +17,7 @@ use huxiao_store::{Loss, Store, StoreError};
 use crate::board::Board;
 use crate::feed::{Reader, Start};
 use crate::inbox;
-use crate::shell::{Answer, Answers, Bus, StationShell, bus};
+use crate::shell::{Answer, Answers, Bus, Escalated, StationShell, bus};
 
 /// Rows that are looked at in one go: more would hold the loop up.
 pub(crate) const PAGE: usize = 256;
@@ -28,7 +28,8 @@ pub(crate) struct Seat {
     pub(crate) handle: Handle<Station>,
     pub(crate) board: Board,
     pub(crate) bus: Bus,
-    answers: Answers,
+    answers: Answers<Answer>,
+    escalated: Answers<Escalated>,
 }
 
 /// A seat that is ready to be driven.
@@ -78,7 +79,7 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
     let board = Board::new(&kept.rows, next_seq);
     let machine = Station::new(from.now, config, kept.rows);
     let (handle, inputs) = drive::channel();
-    let seat = Seat { handle, board, bus: bus(), answers: Answers::default() };
+    let seat = Seat { handle, board, bus: bus(), answers: Answers::default(), escalated: Answers::default() };
     let shell = StationShell {
         me,
         link: from.link.clone(),
@@ -86,9 +87,11 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
         store,
         handle: seat.handle.downgrade(),
         answers: seat.answers.clone(),
+        escalated: seat.escalated.clone(),
         board: seat.board.clone(),
         bus: seat.bus.clone(),
         marks: kept.marks,
+        degraded: None,
     };
     Ok(Assembled { seat, machine, shell, inputs, unreadable: kept.unreadable })
 }
@@ -128,6 +131,21 @@ impl Seat {
         let (ticket, answer) = self.answers.ask();
         // As urgent as the alarm itself. At most one for each caller that waits here.
         self.handle.urgent(Input::Acknowledge { ticket, event, officer, note })?;
+        // The ticket's other end is dropped only with the loop.
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// An officer wants more stations to see an event. Answered when the record has it, or after
+    /// [`ESCALATION_TIMEOUT`](huxiao_core::limits::ESCALATION_TIMEOUT).
+    pub(crate) async fn escalate(
+        &self,
+        event: EventId,
+        stations: Vec<StationId>,
+        officer: Name,
+        note: Text,
+    ) -> Result<Escalated, Stopped> {
+        let (ticket, answer) = self.escalated.ask();
+        self.handle.urgent(Input::Escalate { ticket, event, stations, officer, note })?;
         // The ticket's other end is dropped only with the loop.
         answer.await.map_err(|_| Stopped)
     }

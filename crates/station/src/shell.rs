@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use huxiao_core::station::{AckError, AckTicket, Acknowledged, InboxRow, Input, Output, Report, Station, Write};
-use huxiao_core::{Class, Message, NodeName, PersistSeq, Receipt, Stage};
+use huxiao_core::station::{
+    AckError, AckTicket, Acknowledged, EscalateError, InboxRow, Input, Output, Report, Station, Write,
+};
+use huxiao_core::{Class, Degraded, Escalate, Message, NodeName, PersistSeq, Receipt, Stage};
 use huxiao_link::{DialHandle, Link};
 use huxiao_runtime::drive::{Handle, Shell, WeakHandle};
 use huxiao_runtime::event_json::seconds_since_press;
@@ -28,6 +30,8 @@ pub(crate) enum Change {
     Durable(u64),
     /// An event that is shown reached a stage.
     Stage(u64, Receipt),
+    /// No node that can be reached has a quorum; or one has again (`None`).
+    Condition(Option<Degraded>),
 }
 
 /// The changes as they happen. Cheap to clone.
@@ -35,27 +39,41 @@ pub(crate) type Bus = broadcast::Sender<Arc<Change>>;
 
 /// The answer to an officer.
 pub(crate) type Answer = Result<Acknowledged, AckError>;
+/// The answer to an officer who wants more stations to see an event.
+pub(crate) type Escalated = Result<Escalate, EscalateError>;
 
-/// Those who wait for an answer.
-#[derive(Clone, Default)]
-pub(crate) struct Answers {
-    waiting: Arc<Mutex<HashMap<AckTicket, oneshot::Sender<Answer>>>>,
+/// Those who wait for an answer of one kind.
+pub(crate) struct Answers<T> {
+    waiting: Arc<Mutex<HashMap<AckTicket, oneshot::Sender<T>>>>,
     next: Arc<AtomicU64>,
 }
 
-impl Answers {
+// Not derived: an answer need not be cloned for those who wait for it to be shared.
+impl<T> Clone for Answers<T> {
+    fn clone(&self) -> Self {
+        Self { waiting: Arc::clone(&self.waiting), next: Arc::clone(&self.next) }
+    }
+}
+
+impl<T> Default for Answers<T> {
+    fn default() -> Self {
+        Self { waiting: Arc::default(), next: Arc::default() }
+    }
+}
+
+impl<T> Answers<T> {
     /// A ticket and where its answer will come.
-    pub(crate) fn ask(&self) -> (AckTicket, oneshot::Receiver<Answer>) {
+    pub(crate) fn ask(&self) -> (AckTicket, oneshot::Receiver<T>) {
         let ticket = AckTicket(self.next.fetch_add(1, Ordering::Relaxed));
         let (answer, answered) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(ticket, answer);
         (ticket, answered)
     }
 
-    fn give(&self, ticket: AckTicket, answer: Answer) {
+    fn give(&self, ticket: AckTicket, answer: T) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
         if let Some(waiting) = waiting {
-            // Whoever asked may have hung up; the alarm is taken all the same.
+            // Whoever asked may have hung up; what was asked for is done all the same.
             let _ = waiting.send(answer);
         }
     }
@@ -68,10 +86,13 @@ pub(crate) struct StationShell {
     pub(crate) dials: Arc<Vec<DialHandle>>,
     pub(crate) store: Store,
     pub(crate) handle: WeakHandle<Station>,
-    pub(crate) answers: Answers,
+    pub(crate) answers: Answers<Answer>,
+    pub(crate) escalated: Answers<Escalated>,
     pub(crate) board: Board,
     pub(crate) bus: Bus,
     pub(crate) marks: Marks,
+    /// What followers were told last of how the region is.
+    pub(crate) degraded: Option<Degraded>,
 }
 
 /// Room for the changes that followers have not read.
@@ -127,6 +148,10 @@ impl StationShell {
                 tracing::error!(alarm_id = %id, why, "it is shown but could not be kept here; it is written again");
             }
             Report::Confirmed(id, stage) => tracing::debug!(alarm_id = %id, %stage, "the region has it"),
+            Report::Condition(node, Some(degraded)) => {
+                tracing::warn!(%node, why = %degraded.why, "this broker node is without a quorum: alarms arrive, what officers take is provisional");
+            }
+            Report::Condition(node, None) => tracing::info!(%node, "this broker node has its quorum again"),
             Report::Full(id) => {
                 tracing::error!(alarm_id = %id, "the inbox is full of alarms that no officer has taken; this event stays with the region");
             }
@@ -157,6 +182,13 @@ impl StationShell {
 }
 
 impl Shell<Station> for StationShell {
+    fn after_step(&mut self, machine: &Station) {
+        if machine.degraded() != self.degraded.as_ref() {
+            self.degraded = machine.degraded().cloned();
+            self.tell(Change::Condition(self.degraded.clone()));
+        }
+    }
+
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Persist(seq, write) => self.persist(seq, &write),
@@ -174,6 +206,15 @@ impl Shell<Station> for StationShell {
                 self.tell(Change::Durable(seq));
             }
             Output::Answer(ticket, answer) => self.answers.give(ticket, answer),
+            Output::Escalated(ticket, answer) => {
+                match &answer {
+                    Ok(order) => {
+                        tracing::info!(alarm_id = %order.event, stations = order.stations.len(), "escalated");
+                    }
+                    Err(error) => tracing::warn!(%error, "not escalated"),
+                }
+                self.escalated.give(ticket, answer);
+            }
             Output::Report(report) => self.report(report),
         }
     }

@@ -1,12 +1,13 @@
 //! How the station is: for its status page, its gauges and its health.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use huxiao_core::station::Station;
-use huxiao_core::{NodeName, SeatId, Span};
+use huxiao_core::{Degraded, NodeName, SeatId, Span};
 use huxiao_link::{DialHandle, Link};
 use huxiao_runtime::clock::Clock;
+use huxiao_runtime::event_json::{DegradedJson, degraded_nodes};
 use huxiao_runtime::health::Check;
 use huxiao_runtime::http::ApiError;
 use huxiao_runtime::link_hooks::{NodeHealthJson, PathJson, paths};
@@ -39,6 +40,9 @@ pub(crate) struct StatusJson {
     station: String,
     connected: bool,
     nodes: Vec<String>,
+    /// Since when and why nothing enters the region's record, if that is so of every node that is reached.
+    degraded: Option<DegradedJson>,
+    degraded_nodes: BTreeMap<String, DegradedJson>,
     paths: Vec<PathJson>,
     path_health: Vec<NodeHealthJson>,
     unacknowledged: usize,
@@ -53,8 +57,11 @@ impl StatusJson {
     pub(crate) async fn read(seat: &Seat, context: &Context) -> Result<Self, ApiError> {
         let (nodes, unconfirmed) = seat.upstream().await?;
         let now = context.clock.timestamp();
-        let health = move |station: &Station| station.path_health(now).map(|path| NodeHealthJson::new(&path)).collect();
-        let path_health = seat.handle.inspect(health).await?;
+        let look = move |station: &Station| {
+            let health = station.path_health(now).map(|path| NodeHealthJson::new(&path)).collect();
+            (health, station.degraded().map(DegradedJson::new), degraded_nodes(&station.degraded_nodes()))
+        };
+        let (path_health, degraded, degraded_nodes) = seat.handle.inspect(look).await?;
         let (unacknowledged, next_seq) = {
             let board = seat.board.read();
             (board.open.len(), board.next_seq)
@@ -63,6 +70,8 @@ impl StatusJson {
             station: NodeName::Station(context.me.clone()).to_string(),
             connected: !nodes.is_empty(),
             nodes: nodes.iter().map(ToString::to_string).collect(),
+            degraded,
+            degraded_nodes,
             paths: paths(&context.link),
             path_health,
             unacknowledged,
@@ -85,6 +94,7 @@ pub(crate) async fn watch(seat: Seat, context: Arc<Context>, upstream: Check, cl
             _ = tick.tick() => {}
         }
         let Ok((nodes, _)) = seat.upstream().await else { return };
+        let Ok(degraded) = seat.handle.inspect(|station| station.degraded().cloned()).await else { return };
         let (open, oldest) = {
             let board = seat.board.read();
             // By this node's own clock: a school's may be years off.
@@ -93,7 +103,10 @@ pub(crate) async fn watch(seat: Seat, context: Arc<Context>, upstream: Check, cl
         let age = oldest.map_or(0.0, |received| seconds(clock.wall(), received).max(0.0));
         metric::set(Gauge::AlarmsUnacknowledged, &[&station], u32::try_from(open).map_or(f64::MAX, f64::from));
         metric::set(Gauge::OldestUnacknowledgedAge, &[&station], age);
-        tell(&upstream, &nodes, &context.dials);
+        match degraded {
+            Some(degraded) => upstream.degraded(format!("{} ({})", Degraded::words().1, degraded.why)),
+            None => tell(&upstream, &nodes, &context.dials),
+        }
     }
 }
 

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 
 use huxiao_core::station::{Acknowledged, InboxRow};
-use huxiao_core::{Receipt, Stage};
-use huxiao_runtime::event_json::{
-    EventFields, LapJson, ReceiptJson, StepJson, acknowledged_by, stages_on_the_way, timeline,
-};
+use huxiao_core::{Escalate, Receipt, Stage};
+use huxiao_runtime::event_json::{EventFields, LapJson, ReceiptJson, StepJson, assisting, stages_on_the_way, timeline};
 use huxiao_runtime::time_format::rfc3339;
 use serde::Serialize;
 
@@ -22,6 +20,9 @@ pub(crate) struct EventJson {
     receipts: Vec<ReceiptJson>,
     timeline: Vec<LapJson>,
     acknowledged_by: Option<ReceiptJson>,
+    assisting: Vec<ReceiptJson>,
+    /// Whether an officer has it by the region's record, or none need take it.
+    finished: bool,
     durable: bool,
 }
 
@@ -44,7 +45,9 @@ impl EventJson {
             trail: row.trail.steps().iter().map(StepJson::new).collect(),
             timeline: timeline(&row.sealed.event, &row.trail, &receipts),
             receipts: receipts.iter().map(ReceiptJson::new).collect(),
-            acknowledged_by: acknowledged_by(&row.receipts),
+            acknowledged_by: row.owner().map(ReceiptJson::new),
+            assisting: assisting(&row.receipts),
+            finished: row.is_finished(),
             durable,
         }
     }
@@ -72,6 +75,8 @@ pub(crate) struct AckJson {
     officer: Option<String>,
     at: String,
     repeated: bool,
+    /// `settled` (or not answered yet), `provisional` or `assisting`.
+    standing: &'static str,
     owner: OwnerJson,
 }
 
@@ -82,7 +87,28 @@ impl AckJson {
             officer: done.receipt.officer.as_ref().map(ToString::to_string),
             at: rfc3339(done.receipt.at),
             repeated: done.repeated,
+            standing: done.receipt.standing.as_str(),
             owner: OwnerJson::new(&done.owner),
+        }
+    }
+}
+
+/// The answer to an officer who wanted more stations to see an event.
+#[derive(Debug, Serialize)]
+pub(crate) struct EscalateJson {
+    id: String,
+    to: Vec<String>,
+    officer: Option<String>,
+    at: String,
+}
+
+impl EscalateJson {
+    pub(crate) fn new(done: &Escalate) -> Self {
+        Self {
+            id: done.event.to_string(),
+            to: done.stations.iter().map(ToString::to_string).collect(),
+            officer: done.officer.as_ref().map(ToString::to_string),
+            at: rfc3339(done.at),
         }
     }
 }
@@ -93,6 +119,7 @@ pub(crate) struct OwnerJson {
     by: String,
     officer: Option<String>,
     at: String,
+    standing: &'static str,
 }
 
 impl OwnerJson {
@@ -101,6 +128,7 @@ impl OwnerJson {
             by: receipt.by.to_string(),
             officer: receipt.officer.as_ref().map(ToString::to_string),
             at: rfc3339(receipt.at),
+            standing: receipt.standing.as_str(),
         }
     }
 }

@@ -19,18 +19,23 @@ pub enum Space {
     Outbox,
     /// Events taken in from another node.
     Inbox,
-    /// The journal of a broker node without a quorum, and its archive of closed cases.
+    /// The log of a region of one node, by its index.
     Record,
+    /// What a broker node without a quorum saw and its officers did, until the record has it.
+    Journal,
+    /// Finished events that have left the record's memory.
+    Archive,
 }
 
 impl Space {
     /// All spaces, in the order of their keys.
-    pub const ALL: [Space; 4] = [Space::Meta, Space::Outbox, Space::Inbox, Space::Record];
+    pub const ALL: [Space; 6] =
+        [Space::Meta, Space::Outbox, Space::Inbox, Space::Record, Space::Journal, Space::Archive];
 
-    /// `meta`, `outbox`, `inbox`, `record`.
+    /// `meta`, `outbox`, `inbox`, `record`, `journal`, `archive`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        ["meta", "outbox", "inbox", "record"][self as usize]
+        ["meta", "outbox", "inbox", "record", "journal", "archive"][self as usize]
     }
 
     /// Its byte on disk. Zero is the store's own (the tally and the canary).
@@ -152,7 +157,7 @@ mod tests {
     fn foreign_bytes_are_no_key() {
         assert_eq!(Key::decode(&[]), None);
         assert_eq!(Key::decode(&[0; 10]), None);
-        assert_eq!(Key::decode(&[5, 0, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+        assert_eq!(Key::decode(&[7, 0, 0, 0, 0, 0, 0, 0, 0, 0]), None);
         assert_eq!(Key::decode(&[1, 5, 0, 0, 0, 0, 0, 0, 0, 0]), None);
         assert_eq!(Key::decode(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), None);
     }

@@ -1,4 +1,5 @@
-//! The durable store of a node: outbox, inbox, journal and archive, on sled, with what sled lacks built around it.
+//! The durable store of a node: outbox, inbox, journal and archive, on sled, with what sled lacks built around it; and beside it
+//! what a record needs that sled is no good for: a write-ahead log ([`wal`]) and files that are there whole ([`durable_file`]).
 //!
 //! What is promised: after `done(Ok(()))` of a [`Store::commit`] the batch is on stable storage; what was promised and is gone
 //! all the same (a dying card, a flipped bit) is noticed at the next [`open`], repaired as far as the black box reaches and
@@ -42,7 +43,9 @@ mod trial;
 mod witness;
 mod writer;
 
+pub mod durable_file;
 pub mod memory;
+pub mod wal;
 
 pub use block::BLACK_BOX_VALUE_BYTES;
 pub use bodies::{BODY_BYTES, Bodies, BodyError, BodyId};

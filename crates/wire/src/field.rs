@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use huxiao_core::{EventId, Name, NodeName, RecordId, Stage, Text, limits};
+use huxiao_core::{EventId, Name, NodeName, RecordId, Stage, Standing, Text, limits};
 
 use crate::error::WireError;
 use crate::proto;
@@ -20,6 +20,11 @@ pub(crate) fn bad(field: &'static str, why: impl fmt::Display) -> WireError {
 /// Refuses a list of more than `limit` items.
 pub(crate) fn at_most(field: &'static str, count: usize, limit: usize) -> Result<(), WireError> {
     if count > limit { Err(WireError::TooMany { field, count, limit }) } else { Ok(()) }
+}
+
+/// Refuses a field of more than `limit` bytes.
+pub(crate) fn within(field: &'static str, len: usize, limit: usize) -> Result<(), WireError> {
+    if len > limit { Err(bad(field, format_args!("at most {limit} bytes, this one has {len}"))) } else { Ok(()) }
 }
 
 /// A name that must be there.
@@ -97,6 +102,24 @@ pub(crate) fn stage_number(stage: Stage) -> i32 {
         Stage::Delivered => proto::Stage::Delivered,
         Stage::Displayed => proto::Stage::Displayed,
         Stage::Acknowledged => proto::Stage::Acknowledged,
+    })
+}
+
+/// What the record says to a receipt. What this version does not know is provisional to it: that ends nothing.
+pub(crate) fn standing(number: i32) -> Standing {
+    match proto::Standing::try_from(number) {
+        Ok(proto::Standing::Unspecified) => Standing::Settled,
+        Ok(proto::Standing::Provisional) | Err(_) => Standing::Provisional,
+        Ok(proto::Standing::Assisting) => Standing::Assisting,
+    }
+}
+
+/// A standing's number.
+pub(crate) fn standing_number(standing: Standing) -> i32 {
+    i32::from(match standing {
+        Standing::Settled => proto::Standing::Unspecified,
+        Standing::Provisional => proto::Standing::Provisional,
+        Standing::Assisting => proto::Standing::Assisting,
     })
 }
 

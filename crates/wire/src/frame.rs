@@ -54,7 +54,10 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         | Message::Refused(..)
         | Message::Probe(_)
         | Message::Echo(_)
-        | Message::Mark(_) => vec![encode(message)],
+        | Message::Mark(_)
+        | Message::Condition(_)
+        | Message::Escalate(_)
+        | Message::Escalated(..) => vec![encode(message)],
     }
 }
 
@@ -140,4 +143,4 @@ fn count_fields(mut frame: &[u8]) -> Result<(), WireError> {
 }
 
 /// The numbers of the bodies in `session.proto`.
-const KNOWN_BODIES: std::ops::RangeInclusive<u32> = 1..=8;
+const KNOWN_BODIES: std::ops::RangeInclusive<u32> = 1..=13;

@@ -11,7 +11,9 @@
 //! Generated types stay inside this crate; its callers see those of `huxiao_core` only. The contract itself is in
 //! `proto/huxiao/v1`.
 
+pub mod cluster;
 mod error;
+mod escalation;
 mod event;
 mod field;
 mod frame;
@@ -23,7 +25,8 @@ pub use error::WireError;
 pub use event::{seal, unseal};
 pub use frame::{HEADER_BYTES, VERSION, decode_frame, encode, encode_within, frame_len};
 pub use row::{
-    ROW_VERSION, decode_command, decode_inbox_row, decode_relay_row, encode_command, encode_inbox_row, encode_relay_row,
+    ROW_VERSION, decode_command, decode_entry, decode_inbox_row, decode_relay_row, encode_command, encode_entry,
+    encode_inbox_row, encode_relay_row,
 };
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Messages of a session, from and to their Protocol Buffers form.
 
 use huxiao_core::{
-    Echo, EventCopy, EventId, Hello, Message, Receipt, Refusal, Resume, Stage, Step, Trail, WallTime, limits,
+    Degraded, Echo, EventCopy, EventId, Hello, Message, Receipt, Refusal, Resume, Stage, Step, Trail, WallTime, limits,
 };
 
 use crate::error::WireError;
+use crate::escalation;
 use crate::event::unseal;
 use crate::field;
 use crate::proto;
@@ -35,6 +36,13 @@ pub(crate) fn to_body(message: &Message) -> Body {
             Body::Echo(proto::Echo { number: echo.number, received_us: echo.received.0, sent_us: echo.sent.0 })
         }
         Message::Mark(mark) => Body::Mark(raw_resume(mark)),
+        Message::Condition(degraded) => {
+            let degraded = degraded.as_ref();
+            let degraded = degraded.map(|d| proto::Degraded { since_us: d.since.0, why: d.why.as_str().to_owned() });
+            Body::Condition(proto::Condition { degraded })
+        }
+        Message::Escalate(escalate) => Body::Escalate(escalation::raw(escalate)),
+        Message::Escalated(event, stations) => Body::Escalated(escalation::raw_done(event, stations)),
     }
 }
 
@@ -53,6 +61,12 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
             Message::Echo(Echo { number: raw.number, received: WallTime(raw.received_us), sent: WallTime(raw.sent_us) })
         }
         Body::Mark(raw) => Message::Mark(resume(&raw)?),
+        Body::Condition(raw) => Message::Condition(raw.degraded.map(|raw| degraded(&raw)).transpose()?),
+        Body::Escalate(raw) => Message::Escalate(escalation::escalate(&raw)?),
+        Body::Escalated(raw) => {
+            let (event, stations) = escalation::done(&raw)?;
+            Message::Escalated(event, stations)
+        }
     })
 }
 
@@ -114,6 +128,7 @@ pub(crate) fn raw_receipt(receipt: &Receipt) -> proto::Receipt {
         officer: receipt.officer.as_ref().map(ToString::to_string).unwrap_or_default(),
         note: receipt.note.as_str().to_owned(),
         skew_us: receipt.skew,
+        standing: field::standing_number(receipt.standing),
     }
 }
 
@@ -126,6 +141,7 @@ pub(crate) fn receipt(raw: &proto::Receipt) -> Result<Receipt, WireError> {
         officer: field::optional_name("receipt.officer", &raw.officer)?,
         note: field::text("receipt.note", &raw.note)?,
         skew: raw.skew_us,
+        standing: field::standing(raw.standing),
     })
 }
 
@@ -202,6 +218,10 @@ fn hello(raw: proto::Hello) -> Result<Hello, WireError> {
     })
 }
 
+fn degraded(raw: &proto::Degraded) -> Result<Degraded, WireError> {
+    Ok(Degraded { since: WallTime(raw.since_us), why: field::text("condition.why", &raw.why)? })
+}
+
 fn raw_resume(resume: &Resume) -> proto::Resume {
     proto::Resume { record: resume.record.0.to_vec(), index: resume.index }
 }
@@ -216,6 +236,7 @@ fn refusal_number(refusal: Refusal) -> i32 {
         Refusal::OtherRelay => proto::Refusal::OtherRelay,
         Refusal::Expired => proto::Refusal::Expired,
         Refusal::NoRoom => proto::Refusal::NoRoom,
+        Refusal::OtherRegion => proto::Refusal::OtherRegion,
         Refusal::Other => proto::Refusal::Other,
     })
 }
@@ -228,6 +249,7 @@ fn refusal(number: i32) -> Result<Refusal, WireError> {
         Ok(proto::Refusal::OtherRelay) => Ok(Refusal::OtherRelay),
         Ok(proto::Refusal::Expired) => Ok(Refusal::Expired),
         Ok(proto::Refusal::NoRoom) => Ok(Refusal::NoRoom),
+        Ok(proto::Refusal::OtherRegion) => Ok(Refusal::OtherRegion),
         Ok(proto::Refusal::Other) | Err(_) => Ok(Refusal::Other),
     }
 }

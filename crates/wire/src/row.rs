@@ -5,7 +5,7 @@
 //! last first, then receipts that repeat a stage, the last first. It takes several notes of full length on one event to come
 //! to that.
 
-use huxiao_core::record::{Admission, Command};
+use huxiao_core::record::{Admission, Command, Entry, Escalation};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{Stage, StationId, WallTime, limits};
@@ -93,16 +93,22 @@ pub fn decode_inbox_row(bytes: &[u8]) -> Result<InboxRow, WireError> {
 #[must_use]
 pub fn encode_command(command: &Command) -> Vec<u8> {
     let body = match command {
-        Command::Admit(admission) => Body::Admit(proto::Admit {
-            event: admission.sealed.bytes.to_vec(),
-            trail: message::raw_trail(&admission.trail),
-            at_us: admission.at.0,
-            by: admission.by.to_string(),
-            stations: raw_stations(&admission.stations),
-        }),
+        Command::Found { record } => Body::Found(proto::Found { record: record.0.to_vec() }),
+        Command::Admit(admission) => Body::Admit(raw_admission(admission)),
         Command::Note(receipt) => Body::Note(message::raw_receipt(receipt)),
         Command::Route { event, stations } => {
             Body::Route(proto::Route { event: event.as_bytes().to_vec(), stations: raw_stations(stations) })
+        }
+        Command::Escalate { event, stations, by, officer, at, note } => Body::Escalate(proto::Escalate {
+            event: event.as_bytes().to_vec(),
+            stations: raw_stations(stations),
+            by: by.to_string(),
+            at_us: at.0,
+            note: note.as_str().to_owned(),
+            officer: officer.as_ref().map(ToString::to_string).unwrap_or_default(),
+        }),
+        Command::Forwarded { event, stages } => {
+            Body::Forwarded(proto::Forwarded { event: event.as_bytes().to_vec(), stages: raw_stages(stages) })
         }
     };
     versioned(&proto::RecordCommand { body: Some(body) })
@@ -115,21 +121,111 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
 pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
     let raw: proto::RecordCommand = unversioned(bytes)?;
     Ok(match raw.body {
-        Some(Body::Admit(raw)) => Command::Admit(Admission {
-            sealed: message::sealed("admit.event", &raw.event)?,
-            trail: message::trail("admit.trail", &raw.trail)?,
-            at: WallTime(raw.at_us),
-            by: field::node("admit.by", &raw.by)?,
-            stations: stations("admit.stations", &raw.stations)?,
-        }),
+        Some(Body::Found(raw)) => Command::Found { record: field::record_id("found.record", &raw.record)? },
+        Some(Body::Admit(raw)) => Command::Admit(admission(&raw)?),
         Some(Body::Note(raw)) => Command::Note(message::receipt(&raw)?),
         Some(Body::Route(raw)) => Command::Route {
             event: field::event_id("route.event", &raw.event)?,
             stations: stations("route.stations", &raw.stations)?,
         },
+        Some(Body::Escalate(raw)) => Command::Escalate {
+            event: field::event_id("escalate.event", &raw.event)?,
+            stations: stations("escalate.stations", &raw.stations)?,
+            by: field::node("escalate.by", &raw.by)?,
+            officer: field::optional_name("escalate.officer", &raw.officer)?,
+            at: WallTime(raw.at_us),
+            note: field::text("escalate.note", &raw.note)?,
+        },
+        Some(Body::Forwarded(raw)) => Command::Forwarded {
+            event: field::event_id("forwarded.event", &raw.event)?,
+            stages: stages("forwarded.stages", &raw.stages)?,
+        },
         None if bytes.len() == 1 => return Err(WireError::Missing("command")),
         None => return Err(field::bad("command", "a newer version of huxiao wrote it; start that version")),
     })
+}
+
+/// An event of the record, for a snapshot or the archive. May be longer than one value of a store.
+#[must_use]
+pub fn encode_entry(entry: &Entry) -> Vec<u8> {
+    versioned(&proto::RecordEntry {
+        index: entry.index,
+        routed_at: if entry.routed_at == entry.index { 0 } else { entry.routed_at },
+        admission: Some(raw_admission(&entry.admission)),
+        notes: entry.notes.iter().map(message::raw_receipt).collect(),
+        escalations: entry.escalations.iter().map(raw_escalation).collect(),
+        forwarded: raw_stages(&entry.forwarded),
+    })
+}
+
+/// The event of the record in `bytes`.
+///
+/// # Errors
+/// As [`decode_relay_row`].
+pub fn decode_entry(bytes: &[u8]) -> Result<Entry, WireError> {
+    let raw: proto::RecordEntry = unversioned(bytes)?;
+    field::at_most("entry.escalations", raw.escalations.len(), limits::ESCALATIONS_PER_EVENT)?;
+    Ok(Entry {
+        index: raw.index,
+        routed_at: if raw.routed_at == 0 { raw.index } else { raw.routed_at },
+        admission: admission(raw.admission.as_ref().ok_or(WireError::Missing("entry.admission"))?)?,
+        notes: message::receipts("entry.notes", &raw.notes, limits::RECEIPTS_PER_EVENT)?,
+        escalations: raw.escalations.iter().map(escalation).collect::<Result<_, _>>()?,
+        forwarded: stages("entry.forwarded", &raw.forwarded)?,
+    })
+}
+
+fn raw_admission(admission: &Admission) -> proto::Admit {
+    proto::Admit {
+        event: admission.sealed.bytes.to_vec(),
+        trail: message::raw_trail(&admission.trail),
+        at_us: admission.at.0,
+        by: admission.by.to_string(),
+        stations: raw_stations(&admission.stations),
+        owed: admission.owed,
+    }
+}
+
+fn admission(raw: &proto::Admit) -> Result<Admission, WireError> {
+    Ok(Admission {
+        sealed: message::sealed("admit.event", &raw.event)?,
+        trail: message::trail("admit.trail", &raw.trail)?,
+        at: WallTime(raw.at_us),
+        by: field::node("admit.by", &raw.by)?,
+        stations: stations("admit.stations", &raw.stations)?,
+        owed: raw.owed,
+    })
+}
+
+fn raw_escalation(escalation: &Escalation) -> proto::Escalation {
+    proto::Escalation {
+        index: escalation.index,
+        stations: raw_stations(&escalation.stations),
+        by: escalation.by.to_string(),
+        at_us: escalation.at.0,
+        note: escalation.note.as_str().to_owned(),
+        officer: escalation.officer.as_ref().map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
+fn escalation(raw: &proto::Escalation) -> Result<Escalation, WireError> {
+    Ok(Escalation {
+        index: raw.index,
+        stations: stations("escalation.stations", &raw.stations)?,
+        by: field::node("escalation.by", &raw.by)?,
+        officer: field::optional_name("escalation.officer", &raw.officer)?,
+        at: WallTime(raw.at_us),
+        note: field::text("escalation.note", &raw.note)?,
+    })
+}
+
+fn raw_stages(stages: &[Stage]) -> Vec<i32> {
+    stages.iter().map(|stage| field::stage_number(*stage)).collect()
+}
+
+fn stages(field: &'static str, raw: &[i32]) -> Result<Vec<Stage>, WireError> {
+    field::at_most(field, raw.len(), Stage::ALL.len())?;
+    raw.iter().map(|number| field::stage(field, *number)).collect()
 }
 
 fn raw_stations(stations: &[StationId]) -> Vec<String> {

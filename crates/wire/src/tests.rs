@@ -33,6 +33,7 @@ fn receipt() -> proto::Receipt {
         officer: "045123".into(),
         note: String::new(),
         skew_us: None,
+        standing: 0,
     }
 }
 

@@ -1,8 +1,10 @@
-//! What people and the gate run on the repository itself: `cargo xtask check` reads only, `cargo xtask fix` writes.
+//! What people and the gate run on the repository itself: `cargo xtask check` reads only, `cargo xtask fix` writes, `cargo xtask image`
+//! makes what is delivered.
 //!
 //! Invariant: a check prints what is wrong and where, and exits 1; it changes nothing.
 
 mod direction;
+mod image;
 mod tidy;
 
 use std::path::PathBuf;
@@ -15,7 +17,8 @@ cargo xtask clippy      lints, warnings refused
 cargo xtask docs        documentation builds without warnings
 cargo xtask direction   crates depend on each other only as docs/ARCHITECTURE.md says
 cargo xtask tidy        module docs, file lengths, words that do not belong here
-cargo xtask fix         formats, and writes docs/METRICS.md anew";
+cargo xtask fix         formats, and writes docs/METRICS.md anew
+cargo xtask image       builds the container image; with --save FOLDER also a file for docker load, and its checksum";
 
 #[expect(clippy::print_stderr, reason = "a tool for people at a terminal")]
 fn main() -> ExitCode {
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
         "direction" => direction::check(),
         "tidy" => tidy::check(&root()),
         "fix" => fix(),
+        "image" => image::make(&std::env::args().skip(2).collect::<Vec<_>>()).map(|said| eprintln!("{said}")),
         _ => Err(USAGE.to_owned()),
     };
     match outcome {

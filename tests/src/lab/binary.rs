@@ -13,9 +13,10 @@ pub fn program() -> &'static Path {
 }
 
 fn build() -> PathBuf {
-    // target/<profile>/deps/<test>
+    // target/<profile>/deps/<test>, or target/<profile>/<program>
     let own = std::env::current_exe().unwrap();
-    let profile_dir = own.ancestors().nth(2).unwrap();
+    let profile_dir =
+        own.ancestors().skip(1).find(|folder| folder.file_name().is_some_and(|name| name != "deps")).unwrap();
     let target = profile_dir.parent().unwrap();
     let profile = match profile_dir.file_name().unwrap().to_str().unwrap() {
         "debug" => "dev",

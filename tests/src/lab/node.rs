@@ -194,8 +194,17 @@ impl Node {
         assert_eq!(bad, None, "{} panicked", self.name);
     }
 
-    /// Ends it however it can be ended.
-    pub(super) fn put_down(&mut self) {
+    /// Its exit status if it has ended by itself since it was last asked or started; it can be started again then.
+    pub fn fallen(&mut self) -> Option<ExitStatus> {
+        let status = self.exited();
+        if status.is_some() {
+            self.child = None;
+        }
+        status
+    }
+
+    /// Ends it however it can be ended. Nothing if it does not run.
+    pub fn put_down(&mut self) {
         if let Some(mut child) = self.child.take() {
             // It may have ended by itself.
             let _ = child.kill();

@@ -51,7 +51,17 @@ impl Lab {
     pub fn with_brokers(brokers: u16, schools: u16, stations: u16) -> Self {
         let first = ports::free_block(2 * brokers + schools + stations);
         let all: Vec<_> = (first..first + brokers).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).collect();
-        Self::make(&all, schools, stations, first + brokers)
+        Self::make(&all, None, schools, stations, first + brokers)
+    }
+
+    /// A lab of one broker node with a province above it, which has one broker node (`province-broker-1`) and one station
+    /// (`province-station-001`). They do not run yet.
+    #[must_use]
+    pub fn with_province(schools: u16, stations: u16) -> Self {
+        // Two brokers, and an API for each node.
+        let first = ports::free_block(2 + 3 + schools + stations);
+        let [region, province] = [first, first + 1].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        Self::make(&[region], Some(province), schools, stations, first + 2)
     }
 
     /// A lab whose broker nodes take sessions in at `brokers`, in whatever network that is, and whose nodes serve their APIs on Unix
@@ -59,7 +69,7 @@ impl Lab {
     #[must_use]
     pub fn elsewhere(brokers: &[SocketAddr], schools: u16, stations: u16) -> Self {
         // Written into the configurations, and used by nobody.
-        let mut lab = Self::make(brokers, schools, stations, 10_000);
+        let mut lab = Self::make(brokers, None, schools, stations, 10_000);
         for (name, node) in &mut lab.nodes {
             let socket = lab.dir.path().join(format!("{name}.sock"));
             node.set("http.listen", &format!("unix:{}", socket.display()));
@@ -67,7 +77,7 @@ impl Lab {
         lab
     }
 
-    fn make(brokers: &[SocketAddr], schools: u16, stations: u16, http: u16) -> Self {
+    fn make(brokers: &[SocketAddr], province: Option<SocketAddr>, schools: u16, stations: u16, http: u16) -> Self {
         let dir = tempfile::Builder::new().prefix("huxiao-lab-").tempdir().unwrap();
         let program = dir.path().join("huxiao");
         // The very program of this run, whatever is built meanwhile.
@@ -79,7 +89,9 @@ impl Lab {
         let mut lab = Self { dir, nodes: BTreeMap::new(), schools: BTreeMap::new(), quic };
         let counts = [schools.to_string(), stations.to_string(), http.to_string()];
         let args = ["lab", "init", "set", "--brokers", &all, "--schools", &counts[0], "--stations", &counts[1]];
-        let made = lab.run(&[args.as_slice(), &["--http-base", &counts[2]]].concat());
+        let province = province.map(|address| address.to_string());
+        let above: Vec<&str> = province.iter().flat_map(|address| ["--province", address.as_str()]).collect();
+        let made = lab.run(&[args.as_slice(), &["--http-base", &counts[2]], &above].concat());
         assert_eq!(made.code, Some(0), "{made:?}");
         fs::create_dir(lab.dir.path().join("logs")).unwrap();
         let list: Value = serde_json::from_str(&fs::read_to_string(lab.set_dir().join("lab.json")).unwrap()).unwrap();
@@ -122,6 +134,16 @@ impl Lab {
     /// A node that is there.
     pub fn node(&mut self, name: &str) -> &mut Node {
         self.nodes.get_mut(name).unwrap_or_else(|| panic!("there is no node {name}"))
+    }
+
+    /// Gives a node away: the lab knows it no longer, and whoever has it ends it before the lab's folder goes.
+    pub fn take(&mut self, name: &str) -> Node {
+        self.nodes.remove(name).unwrap_or_else(|| panic!("there is no node {name}"))
+    }
+
+    /// Leaves the lab's folder where it is when the lab ends, for whoever looks for what went wrong.
+    pub fn keep(&mut self) {
+        self.dir.disable_cleanup(true);
     }
 
     /// The command that runs a node, for a test that wants to see its end.
@@ -236,13 +258,19 @@ impl Lab {
 
     /// Runs a command to its end. One that does not end in time is killed and fails the test.
     #[must_use]
-    pub fn finish(mut command: Command) -> Output {
+    pub fn finish(command: Command) -> Output {
+        Self::finish_within(command, PATIENCE)
+    }
+
+    /// The same for a command that may take as long as `within`.
+    #[must_use]
+    pub fn finish_within(mut command: Command, within: Duration) -> Output {
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let pid = rustix::process::Pid::from_child(&child);
         let (done, ended) = std::sync::mpsc::channel::<()>();
         let guard = std::thread::spawn(move || {
             let began = Instant::now();
-            let late = ended.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+            let late = ended.recv_timeout(within) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
             if late {
                 // Not waited for yet, so the number is still its own.
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

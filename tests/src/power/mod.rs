@@ -4,6 +4,8 @@
 //! images ([`Disk`]): what processes see, and what survives. At a cut every operation fails from one instant on, and only the
 //! second image comes back.
 //!
+//! The same file system can also be slow: `power::remote::Remote::delay_syncs`.
+//!
 //! Invariant: nothing that a process was told to be synced is ever forgotten, so what is missing after a cut was lost by whoever
 //! wrote it.
 
@@ -24,6 +26,8 @@ mod history;
 #[cfg(feature = "privileged")]
 mod ledger;
 #[cfg(feature = "privileged")]
+mod log;
+#[cfg(feature = "privileged")]
 mod mount;
 mod names;
 #[cfg(feature = "privileged")]
@@ -36,6 +40,8 @@ pub mod victim;
 pub use disk::{Disk, Fault, Fuse, Ino, Kind, ROOT};
 #[cfg(feature = "privileged")]
 pub use history::{History, SledFate, Tally, Usual, cut_plain_sled, usual};
+#[cfg(feature = "privileged")]
+pub use log::{LogHistory, LogTally};
 #[cfg(feature = "privileged")]
 pub use mount::{Mounted, Remote, available};
 #[cfg(feature = "privileged")]

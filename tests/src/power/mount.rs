@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
@@ -38,14 +40,41 @@ pub fn available() -> Result<(), String> {
     std::fs::metadata(mounted.dir()).map(drop).map_err(|error| format!("the mount does not answer: {error}"))
 }
 
-/// The disk behind a mount, for whoever cuts the power.
+/// The disk behind a mount, for whoever cuts the power or slows it down.
 #[derive(Clone, Default)]
-pub struct Remote(Arc<Mutex<Disk>>);
+pub struct Remote {
+    disk: Arc<Mutex<Disk>>,
+    /// Microseconds that each sync takes longer.
+    sync_delay: Arc<AtomicU64>,
+}
 
 impl Remote {
     /// The disk itself.
     pub fn disk(&self) -> MutexGuard<'_, Disk> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets each sync that begins from now on, of a file or a folder, take so much longer; zero for a disk that is quick again. Syncs wait
+    /// beside each other and in nobody's way, so reads and writes go on: that is a disk with a slow cache flush.
+    pub fn delay_syncs(&self, by: Duration) {
+        self.sync_delay.store(u64::try_from(by.as_micros()).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    /// Carries out a sync when its time has come, and answers.
+    fn sync(&self, reply: ReplyEmpty, run: impl FnOnce(&mut Disk) -> Result<(), Fault> + Send + 'static) {
+        let delay = self.sync_delay.load(Ordering::Acquire);
+        let remote = self.clone();
+        let carry_out = move || match remote.run(run) {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(error),
+        };
+        if delay == 0 {
+            return carry_out();
+        }
+        thread::spawn(move || {
+            thread::sleep(Duration::from_micros(delay));
+            carry_out();
+        });
     }
 
     fn run<T>(&self, run: impl FnOnce(&mut Disk) -> Result<T, Fault>) -> Result<T, Errno> {
@@ -295,7 +324,7 @@ impl Filesystem for Forgetful {
 
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         // A data sync makes the size durable too: without it the data could not be read back.
-        answer!(reply, self.remote.run(|disk| disk.sync_file(ino.0)), |()| reply.ok());
+        self.remote.sync(reply, move |disk| disk.sync_file(ino.0));
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -325,7 +354,7 @@ impl Filesystem for Forgetful {
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        answer!(reply, self.remote.run(|disk| disk.sync_folder(ino.0)), |()| reply.ok());
+        self.remote.sync(reply, move |disk| disk.sync_folder(ino.0));
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {

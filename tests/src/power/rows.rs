@@ -3,8 +3,8 @@
 //! Invariant: the same dice give the same rows in the victim and in whoever judges it.
 
 use huxiao_core::{
-    Class, Event, EventId, Kind, Mode, Name, NodeName, Receipt, RelayId, Rng, SchoolId, Sealed, Stage, StationId, Step,
-    Text, Trail, WallTime, limits,
+    Class, Event, EventId, Kind, Mode, Name, NodeName, Receipt, RelayId, Rng, SchoolId, Sealed, Stage, Standing,
+    StationId, Step, Text, Trail, WallTime, limits,
 };
 
 use super::script::Profile;
@@ -67,7 +67,7 @@ pub(super) fn event(rng: &mut Rng, profile: Profile, seq: u64) -> Sealed {
 pub(super) fn receipt(rng: &mut Rng, profile: Profile, event: EventId, stage: Stage) -> Receipt {
     let officer = (stage == Stage::Acknowledged).then(|| name("014"));
     let note = if stage >= Stage::Displayed { text(rng, profile) } else { Text::default() };
-    Receipt { event, stage, at: time(rng), by: broker(1), officer, note, skew: None }
+    Receipt { event, stage, at: time(rng), by: broker(1), officer, note, skew: None, standing: Standing::Settled }
 }
 
 /// Where a copy had been before it came here.

@@ -221,7 +221,7 @@ impl Script {
                 let stations = vec![rows::station()];
                 let by = rows::broker(1);
                 self.items.push(Item::Case { event, class, indexes: vec![seq], notes: 0 });
-                record(seq, class, &Command::Admit(Admission { sealed, trail, at, by, stations }))
+                record(seq, class, &Command::Admit(Admission { sealed, trail, at, by, stations, owed: false }))
             }
         }
     }

@@ -160,10 +160,10 @@ fn ours(order: &Order) -> ! {
 /// What the role itself would do with the row at its start.
 fn check_row(key: Key, value: &[u8]) {
     let error = match key.space {
-        Space::Meta => None,
+        Space::Meta | Space::Archive => None,
         Space::Outbox => huxiao_wire::decode_relay_row(value).err(),
         Space::Inbox => huxiao_wire::decode_inbox_row(value).err(),
-        Space::Record => huxiao_wire::decode_command(value).err(),
+        Space::Record | Space::Journal => huxiao_wire::decode_command(value).err(),
     };
     if let Some(error) = error {
         end(&format!("row {key} cannot be decoded: {error}"));

@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use huxiao_core::{Class, EventId, Hello, Kind, Message, Name, NodeName, Receipt, Refusal, Stage, Text, WIRE_MINOR};
+use huxiao_core::{
+    Class, EventId, Hello, Kind, Message, Name, NodeName, Receipt, Refusal, Stage, Standing, Text, WIRE_MINOR,
+};
 use huxiao_pki::{Authority, Period};
 use huxiao_tests::lab::{Dice, Lab, http, seed, wait_until, wall_now};
 use serde_json::json;
@@ -140,7 +142,16 @@ fn a_station_cannot_raise_an_alarm_and_a_relay_cannot_read_or_take_one() {
 fn acknowledgement(event: EventId, by: &str) -> Receipt {
     let by: NodeName = by.parse().unwrap();
     let officer = Some(Name::new("666").unwrap());
-    Receipt { event, stage: Stage::Acknowledged, at: wall_now(), by, officer, note: Text::default(), skew: None }
+    Receipt {
+        event,
+        stage: Stage::Acknowledged,
+        at: wall_now(),
+        by,
+        officer,
+        note: Text::default(),
+        skew: None,
+        standing: Standing::Settled,
+    }
 }
 
 #[test]

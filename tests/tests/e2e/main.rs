@@ -17,6 +17,8 @@ mod hostile;
 mod kill_nine;
 mod lab_and_config;
 mod lifecycle;
+mod province;
+mod region;
 mod rogue;
 mod whole_way;
 

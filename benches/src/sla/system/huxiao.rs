@@ -51,8 +51,9 @@ impl Huxiao {
         arrivals: Sender<Arrival>,
     ) -> Result<Self, BenchError> {
         let broker = (line.far_ip(), BROKER_PORT).into();
-        let site = Site { school: Place::Inside(line.near()), police: Place::Inside(line.far()), broker };
-        let lab = Lab::start(program, scratch, site)?;
+        let site =
+            Site { school: Place::Inside(line.near()), police: Place::Inside(line.far()), brokers: vec![broker] };
+        let lab = Lab::start(program, scratch, &site)?;
         let early = Arc::new(AtomicU64::new(0));
         line.far().enter(|| watch(lab.station(), arrivals, Arc::clone(&early)))??;
         let presser = line.near().enter(|| Presser::open(lab.relay(), READY))??;

@@ -2,53 +2,68 @@
 
 use crate::broker::machine::{Broker, seats_of};
 use crate::broker::port::{Output, Report};
+use crate::broker::recall;
+use crate::broker::waiting::Claim;
 use crate::event::{Class, Text};
-use crate::id::{EventId, NodeName};
-use crate::message::{Message, Refusal};
+use crate::id::{EventId, NodeName, StationId};
+use crate::message::Message;
 use crate::path::Form;
 use crate::plan::Plan;
-use crate::receipt::{Receipt, Stage};
-use crate::record::{Command, Effect};
+use crate::receipt::{Receipt, Stage, Standing};
+use crate::record::{Command, Effect, Entry};
 use crate::time::{Now, Span};
 
 /// How long after the engine could not take a route it is handed to it again.
-const ROUTE_AGAIN_AFTER: Span = Span::from_secs(5);
+pub(super) const ROUTE_AGAIN_AFTER: Span = Span::from_secs(5);
 
 impl Broker {
-    pub(super) fn committed(&mut self, now: Now, index: u64, command: Command) {
+    /// A command takes effect. One that was `replayed` is no news to people, but may well be to those who are here.
+    pub(super) fn committed(&mut self, now: Now, index: u64, command: Command, replayed: bool) {
+        let claim = Claim::of(&command);
         let statement = match &command {
             Command::Note(receipt) => Some(receipt.clone()),
-            Command::Admit(_) | Command::Route { .. } => None,
+            _ => None,
         };
-        match self.record.apply(index, command) {
-            Effect::Admitted(id) => self.admitted(now, index, id),
-            Effect::Noted(receipt) => self.noted(now, &receipt),
-            Effect::Routed(id) => self.routed(now, index, id),
-            Effect::Nothing => {}
+        let applied = self.record.apply(index, command);
+        match applied.effect {
+            Effect::Admitted(id) => {
+                self.admitted(now, index, id, replayed);
+                self.confirm_below(id, Stage::Stored);
+                self.track(now, id);
+            }
+            Effect::Noted(receipt) => {
+                self.noted(now, &receipt, replayed);
+                self.confirm_below(receipt.event, receipt.stage);
+                self.track(now, receipt.event);
+            }
+            Effect::Escalated(id, stations) => {
+                self.routed(now, index, id, &stations);
+                self.escalation_committed(now, id);
+            }
+            Effect::Routed(id, stations) => self.routed(now, index, id, &stations),
+            Effect::Forwarded(id) => self.track(now, id),
+            Effect::Founded(_) | Effect::Nothing => {}
+        }
+        applied.archived.iter().for_each(|(_, entry)| self.left_record(now, entry));
+        self.archive(applied.archived);
+        if let Some(claim) = &claim {
+            self.let_go(claim);
+            if let Claim::Note(id, stage, by) = claim
+                && let Some(noting) = self.waiting.note_mut(id, *stage, by)
+            {
+                // It came before its event did.
+                noting.wait.proposed = None;
+            }
         }
         if let Some(receipt) = statement {
-            self.done_noting(&receipt);
             self.confirm(&receipt);
         }
-        self.forget_old();
     }
 
-    /// Keeps the record within its size, and tells the log what it may forget.
-    pub(super) fn forget_old(&mut self) {
-        let forgotten = self.record.evict();
-        if !forgotten.is_empty() {
-            self.out.push_back(Output::Forget(forgotten));
-        }
-    }
-
-    fn done_noting(&mut self, receipt: &Receipt) {
-        if let NodeName::Station(seat) = &receipt.by {
-            self.noting.remove(&(receipt.event, receipt.stage, seat.clone()));
-        }
-    }
-
-    fn admitted(&mut self, now: Now, index: u64, id: EventId) {
-        let offered = self.no_longer_pending(&id).map(|pending| pending.offered).unwrap_or_default();
+    fn admitted(&mut self, now: Now, index: u64, id: EventId, replayed: bool) {
+        let pending = self.no_longer_pending(&id);
+        self.unjournal(pending.as_ref().and_then(|pending| pending.wait.row));
+        let offered = pending.map(|pending| pending.offered).unwrap_or_default();
         let Some(entry) = self.record.get(&id) else { return };
         let admission = entry.admission.clone();
         let event = &admission.sealed.event;
@@ -60,6 +75,7 @@ impl Broker {
             officer: None,
             note: Text::default(),
             skew: None,
+            standing: Standing::Settled,
         };
         self.tell_relay(now, &event.relay, event.class, &stored);
         let mut reached = Vec::new();
@@ -73,61 +89,63 @@ impl Broker {
             }
         }
         reached.iter().for_each(|seat| self.drain_desk(now, seat));
-        self.report(Report::Stored(admission.sealed));
+        if !replayed {
+            self.report(Report::Stored(admission.sealed));
+        }
         if admission.stations.is_empty() {
             // A plan that came while the record was at work may know a station by now.
             self.propose_route(id);
         }
+        // Statements that came to the log before their event did.
+        let early = self.waiting.of(&id).iter().filter(|noting| noting.wait.proposed.is_none());
+        let early: Vec<Claim> = early.map(|noting| Claim::of_statement(&noting.receipt)).collect();
+        early.iter().for_each(|claim| self.propose(now, claim));
     }
 
-    fn noted(&mut self, now: Now, receipt: &Receipt) {
-        let Some(entry) = self.record.get(&receipt.event) else { return };
-        let (sealed, stations) = (entry.admission.sealed.clone(), entry.admission.stations.clone());
-        let late = entry.earlier_owner(receipt).is_some();
-        self.report(Report::Noted(sealed.clone(), receipt.clone()));
-        if late {
-            // The one who came too late learns whose it is; nobody else need know.
-            return;
+    fn noted(&mut self, now: Now, receipt: &Receipt, replayed: bool) {
+        let Some(entry) = self.record.get(&receipt.event).cloned() else { return };
+        if !replayed {
+            self.report(Report::Noted(entry.admission.sealed.clone(), receipt.clone()));
         }
+        self.tell_noted(now, &entry, receipt);
+    }
+
+    /// Tells those whom it concerns of a statement that is on record. Of an acknowledgement that came second, both officers learn who owns
+    /// the alarm and who assists, and so does the school.
+    pub(super) fn tell_noted(&mut self, now: Now, entry: &Entry, receipt: &Receipt) {
+        let (event, stations) = (&entry.admission.sealed.event, &entry.admission.stations);
         // Said before, as far as this node heard it from the seat itself; another node may have, and the relay not.
-        self.tell_relay(now, &sealed.event.relay, sealed.event.class, receipt);
-        if receipt.stage < Stage::Displayed {
-            return;
+        self.tell_relay(now, &event.relay, event.class, receipt);
+        if receipt.stage >= Stage::Displayed {
+            self.tell_other_seats(stations, receipt);
         }
-        for station in &stations {
-            let others = seats_of(&mut self.desks, station);
-            for (_, desk) in others.filter(|(seat, _)| !matches!(&receipt.by, NodeName::Station(by) if by == *seat)) {
-                let send = |path| Output::Send(path, Class::P1, Form::Stream, Message::Receipts(vec![receipt.clone()]));
+    }
+
+    /// What a seat is told of a statement that it need not make again. `None` while the record does not hold the event: it may yet come, and
+    /// then the statement is needed.
+    pub(super) fn settled(&self, statement: &Receipt) -> Option<Vec<Message>> {
+        let entry = self.record.get(&statement.event).filter(|entry| entry.needs_no_more(statement))?;
+        Some(recall::answer(entry, statement))
+    }
+
+    fn confirm(&mut self, receipt: &Receipt) {
+        let NodeName::Station(seat) = &receipt.by else { return };
+        if let Some(answers) = self.settled(receipt)
+            && let Some(desk) = self.desks.get(seat)
+        {
+            for answer in answers {
+                let send = |path| Output::Send(path, Class::P1, Form::Datagram, answer.clone());
                 self.out.extend(desk.express().map(send));
             }
         }
     }
 
-    /// What a seat is told of a statement that it need not make again: that it is on record or, where somebody else took the alarm
-    /// first, who did. `None` while the record does not hold the event: it may yet come, and then the statement is needed.
-    pub(super) fn settled(&self, statement: &Receipt) -> Option<Message> {
-        let entry = self.record.get(&statement.event).filter(|entry| entry.needs_no_more(statement))?;
-        Some(match entry.earlier_owner(statement) {
-            Some(owner) => Message::Receipts(vec![owner.clone()]),
-            None => Message::Confirmed(vec![(statement.event, statement.stage)]),
-        })
-    }
-
-    fn confirm(&mut self, receipt: &Receipt) {
-        let NodeName::Station(seat) = &receipt.by else { return };
-        if let Some(answer) = self.settled(receipt)
-            && let Some(desk) = self.desks.get(seat)
-        {
-            self.out.extend(desk.express().map(|path| Output::Send(path, Class::P1, Form::Datagram, answer.clone())));
-        }
-    }
-
-    fn routed(&mut self, now: Now, index: u64, id: EventId) {
+    fn routed(&mut self, now: Now, index: u64, id: EventId, stations: &[StationId]) {
         let Some(entry) = self.record.get(&id) else { return };
         let sealed = &entry.admission.sealed;
-        let (class, bytes, stations) = (sealed.event.class, sealed.wire_bytes(), entry.admission.stations.clone());
+        let (class, bytes) = (sealed.event.class, sealed.wire_bytes());
         let mut reached = Vec::new();
-        for station in &stations {
+        for station in stations {
             for (seat, desk) in seats_of(&mut self.desks, station).filter(|(_, desk)| desk.greeted) {
                 desk.offer(now.mono, id, (class, bytes), Some(index), false);
                 reached.push(seat.clone());
@@ -136,33 +154,19 @@ impl Broker {
         reached.iter().for_each(|seat| self.drain_desk(now, seat));
     }
 
-    pub(super) fn not_committed(&mut self, now: Now, command: Command, shed: bool, why: String) {
-        let id = command.event();
-        match command {
-            Command::Admit(admission) => {
-                // The next copy is a first one again, and is handed to the record again. Seats drop the repeat.
-                self.no_longer_pending(&id);
-                let relay = admission.sealed.event.relay.clone();
-                let gate = self.relays.get(&relay).filter(|_| shed);
-                let paths: Vec<_> = gate.into_iter().flat_map(|gate| gate.paths.keys().copied()).collect();
-                for path in paths {
-                    self.refuse(path, NodeName::Relay(relay.clone()), id, Refusal::NoRoom);
-                }
-            }
-            Command::Note(receipt) => self.done_noting(&receipt),
-            Command::Route { .. } => self.route_again_at = Some(now.mono + ROUTE_AGAIN_AFTER),
-        }
-        self.report(Report::NotStored(id, why));
-    }
-
     /// A plan comes into force. What has a station keeps it; what has none gets one, if the plan knows any.
     pub(super) fn take_plan(&mut self, now: Now, plan: Plan) {
         self.plan = plan;
         self.propose_routes();
+        let unrouted = self.pending.iter().filter(|(_, pending)| pending.admission.stations.is_empty());
+        let found = unrouted.map(|(id, pending)| (*id, self.stations_for(&pending.admission)));
+        let found: Vec<(EventId, Vec<StationId>)> = found.collect();
         let mut routed = Vec::new();
-        for (id, pending) in self.pending.iter_mut().filter(|(_, pending)| pending.admission.stations.is_empty()) {
-            pending.admission.stations = self.plan.route(pending.admission.sealed.event.school()).to_vec();
-            routed.push((pending.admission.sealed.event.class, *id));
+        for (id, stations) in found {
+            if let Some(pending) = self.pending.get_mut(&id) {
+                pending.admission.stations = stations;
+                routed.push((pending.admission.sealed.event.class, id));
+            }
         }
         routed.sort_unstable();
         routed.into_iter().for_each(|(_, id)| self.express(now, id));
@@ -175,7 +179,7 @@ impl Broker {
 
     fn propose_route(&mut self, id: EventId) {
         let Some(entry) = self.record.get(&id) else { return };
-        let stations = self.plan.route(entry.admission.sealed.event.school()).to_vec();
+        let stations = self.stations_for(&entry.admission);
         if !stations.is_empty() {
             self.out.push_back(Output::Propose(Command::Route { event: id, stations }));
         }

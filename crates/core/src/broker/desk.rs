@@ -16,6 +16,8 @@ pub(super) struct Desk {
     pub(super) paths: BTreeMap<PathId, PathInfo>,
     /// Whether the seat has said how much it has. Before that it is given nothing, since nobody knows what it lacks.
     pub(super) greeted: bool,
+    /// The wire minor that it speaks; 0 while it has not said so.
+    pub(super) minor: u32,
     /// When its courier wants to be woken, as the node's timer table has it.
     pub(super) wake: Option<Timestamp>,
     /// Events in the courier by their index in the record, where they have one.
@@ -41,6 +43,7 @@ impl Desk {
             courier: Courier::new(seed),
             paths: BTreeMap::new(),
             greeted: false,
+            minor: 0,
             wake: None,
             outstanding: BTreeMap::new(),
             indexes: BTreeMap::new(),

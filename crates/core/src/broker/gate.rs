@@ -1,4 +1,4 @@
-//! One relay as a broker node sees it: its sessions, and the receipts that are on their way to it.
+//! One relay, or one region below, as a broker node sees it: its sessions, and the receipts that are on their way to it.
 //!
 //! `STORED` is not carried: a relay sends its event again until it has that, and each copy draws it. What comes after (a screen has
 //! it, an officer has it) nobody asks for, so it is carried like an alarm until the relay says that it has come.
@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::broker::older::CONFIRMS_SINCE;
 use crate::courier::{Courier, Transmit};
 use crate::event::Class;
 use crate::id::{EventId, PathId};
@@ -28,15 +29,15 @@ const TOLD: usize = 64;
 #[derive(Debug)]
 pub(super) struct Gate {
     pub(super) paths: BTreeMap<PathId, PathInfo>,
-    /// Whether it says which receipts have come. Before wire minor 2, relays did not.
-    pub(super) confirms: bool,
+    /// The wire minor that it speaks; 0 while it has not said so.
+    pub(super) minor: u32,
     /// When its courier wants to be woken, as the node's timer table has it.
     pub(super) wake: Option<Timestamp>,
     /// One item an event: all that it has not confirmed travels together.
     courier: Courier<EventId>,
     carried: BTreeMap<EventId, Vec<Receipt>>,
-    /// What it has confirmed last: a receipt is told when a seat says it and again when the record has it.
-    confirmed: VecDeque<(EventId, Stage)>,
+    /// What it has confirmed last, and whether that was final: a receipt is told when a seat says it and again when the record has it.
+    confirmed: VecDeque<(EventId, Stage, bool)>,
     /// When it was last told that an event is stored: its copies come faster than it can hear that.
     told: BTreeMap<EventId, Timestamp>,
 }
@@ -45,13 +46,18 @@ impl Gate {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             paths: BTreeMap::new(),
-            confirms: false,
+            minor: 0,
             wake: None,
             courier: Courier::new(seed).of_statements(),
             carried: BTreeMap::new(),
             confirmed: VecDeque::new(),
             told: BTreeMap::new(),
         }
+    }
+
+    /// Whether it says which receipts have come.
+    pub(super) fn confirms(&self) -> bool {
+        self.minor >= CONFIRMS_SINCE
     }
 
     pub(super) fn path_up(&mut self, now: Now, path: PathId, info: PathInfo) {
@@ -82,14 +88,18 @@ impl Gate {
         let id = receipt.event;
         let known = self.carried.get(&id);
         let room = known.is_some() || self.carried.len() < limits::RECEIPTS_CARRIED;
-        if !self.confirms || !room || !self.courier.has_path() {
+        if !self.confirms() || !room || !self.courier.has_path() {
             return false;
         }
-        let carried = known.is_some_and(|carried| carried.iter().any(|other| other.stage == receipt.stage));
-        if carried || self.confirmed.contains(&(id, receipt.stage)) {
+        let said = |other: &Receipt| other.stage == receipt.stage && (other.is_final() || !receipt.is_final());
+        let carried = known.is_some_and(|carried| carried.iter().any(said));
+        let heard = |is_final| self.confirmed.contains(&(id, receipt.stage, is_final));
+        if carried || heard(true) || (!receipt.is_final() && heard(false)) {
             return true;
         }
         let carried = self.carried.entry(id).or_default();
+        // What is final takes the place of what was provisional.
+        carried.retain(|other| other.stage != receipt.stage);
         carried.push(receipt.clone());
         let bytes = RECEIPT_WIRE_BYTES + (carried.len() - 1) * RECEIPT_WIRE_BYTES / 2;
         // Offered anew, it goes at once, and what was not confirmed of the event goes along.
@@ -101,14 +111,22 @@ impl Gate {
     /// The relay has it.
     pub(super) fn confirmed(&mut self, now: Now, (id, stage): (EventId, Stage)) {
         let Some(carried) = self.carried.get_mut(&id) else { return };
-        carried.retain(|receipt| receipt.stage != stage);
-        self.confirmed.push_back((id, stage));
+        let Some(at) = carried.iter().position(|receipt| receipt.stage == stage) else { return };
+        let is_final = carried.remove(at).is_final();
+        self.confirmed.push_back((id, stage, is_final));
         if self.confirmed.len() > CONFIRMED {
             self.confirmed.pop_front();
         }
         if carried.is_empty() {
             self.carried.remove(&id);
             self.courier.settle(now.mono, &id);
+        }
+    }
+
+    /// The peer does not know this event: nothing of it is carried any longer.
+    pub(super) fn drop_event(&mut self, now: Now, id: &EventId) {
+        if self.carried.remove(id).is_some() {
+            self.courier.withdraw(now.mono, id);
         }
     }
 

@@ -1,17 +1,16 @@
 //! The relays' side: events come in, go out on the express lane and to the record; questions are answered.
 
-use std::collections::BTreeSet;
-
 use crate::broker::machine::{Broker, Pending, seats_of};
 use crate::broker::port::{Output, Report};
+use crate::broker::waiting::{Claim, Wait};
 use crate::courier::Transmit;
 use crate::event::Class;
 use crate::id::{EventId, NodeName, PathId, RelayId};
 use crate::limits;
 use crate::message::{EventCopy, Message, Refusal};
 use crate::path::Form;
-use crate::receipt::{Receipt, Stage};
-use crate::record::{Admission, Command};
+use crate::receipt::{Receipt, Stage, Standing};
+use crate::record::Admission;
 use crate::time::Now;
 
 impl Broker {
@@ -19,8 +18,7 @@ impl Broker {
     pub(super) fn event(&mut self, now: Now, path: PathId, relay: &RelayId, expired: bool, copy: EventCopy) {
         let event = copy.sealed.event.clone();
         let id = event.id;
-        let known = self.record.get(&id).map(|entry| &entry.admission);
-        let known = known.or_else(|| self.pending.get(&id).map(|pending| &pending.admission));
+        let known = self.admission(&id);
         let refusal = if event.relay.school != relay.school {
             Some(Refusal::OtherSchool)
         } else if event.relay != *relay || known.is_some_and(|admission| admission.sealed.event.relay != *relay) {
@@ -33,18 +31,9 @@ impl Broker {
         if let Some(refusal) = refusal {
             return self.refuse(path, NodeName::Relay(relay.clone()), id, refusal);
         }
-        if known.is_some() {
+        if known.is_some() || self.record.is_archived(&id) {
             self.report(Report::Duplicate(id));
-            if let (Some(entry), Some(gate)) = (self.record.get(&id), self.relays.get_mut(relay))
-                && gate.tells(now, id)
-            {
-                let mut receipts = entry.receipts();
-                if gate.confirms {
-                    // What else there is to say is carried to it.
-                    receipts.retain(|receipt| matches!(receipt.stage, Stage::Stored | Stage::Acknowledged));
-                }
-                self.send(path, Class::P1, Form::Datagram, Message::Receipts(receipts));
-            }
+            self.repeated(now, path, relay, id);
             return;
         }
         if !self.has_room(relay, event.class) {
@@ -57,8 +46,32 @@ impl Broker {
         self.take(now, copy);
     }
 
+    /// A copy of what is known: its relay has not heard how far it is.
+    fn repeated(&mut self, now: Now, path: PathId, relay: &RelayId, id: EventId) {
+        let provisional: Vec<Receipt> = self.provisional(&id).collect();
+        let known = self.record.get(&id);
+        let archived = known.is_none() && self.record.is_archived(&id);
+        if known.is_none() && !archived && provisional.is_empty() {
+            return;
+        }
+        let Some(gate) = self.relays.get_mut(relay) else { return };
+        if !gate.tells(now, id) {
+            return;
+        }
+        if archived {
+            return self.recall(path, vec![id]);
+        }
+        let mut receipts = known.map(|entry| entry.receipts()).unwrap_or_default();
+        if gate.confirms() {
+            // What else there is to say is carried to it.
+            receipts.retain(|receipt| matches!(receipt.stage, Stage::Stored | Stage::Acknowledged));
+        }
+        receipts.extend(provisional);
+        self.send(path, Class::P1, Form::Datagram, Message::Receipts(receipts));
+    }
+
     /// Whether an event of this class may come in: P0 has room of its own, and no relay has more than a relay can hold.
-    fn has_room(&self, relay: &RelayId, class: Class) -> bool {
+    pub(super) fn has_room(&self, relay: &RelayId, class: Class) -> bool {
         let waiting = self.pending_of.get(relay).copied().unwrap_or(0);
         if waiting + self.record.unfinished_of(relay) >= limits::RELAY_OPEN_EVENTS {
             return false;
@@ -71,19 +84,34 @@ impl Broker {
     }
 
     /// An event that nobody here has seen.
-    fn take(&mut self, now: Now, copy: EventCopy) {
-        let (id, relay) = (copy.sealed.event.id, copy.sealed.event.relay.clone());
-        let stations = self.plan.route(&relay.school).to_vec();
+    pub(super) fn take(&mut self, now: Now, copy: EventCopy) {
+        let id = copy.sealed.event.id;
+        let owed = self.config.province.as_ref().is_some_and(|above| copy.sealed.event.class <= above.lowest);
         let trail = copy.trail.arrived(&self.me, now.wall, None);
-        let admission = Admission { sealed: copy.sealed, trail, at: now.wall, by: self.me.clone(), stations };
+        let (sealed, by) = (copy.sealed, self.me.clone());
+        let mut admission = Admission { sealed, trail, at: now.wall, by, stations: Vec::new(), owed };
+        admission.stations = self.stations_for(&admission);
         self.report(Report::Received(admission.sealed.clone(), admission.stations.clone()));
         if admission.stations.is_empty() {
             self.report(Report::NoRoute(admission.sealed.clone()));
         }
-        self.pending.insert(id, Pending { admission: admission.clone(), offered: BTreeSet::new() });
-        *self.pending_of.entry(relay).or_default() += 1;
+        self.insert_pending(Pending::new(admission, Wait::default()));
         self.express(now, id);
-        self.out.push_back(Output::Propose(Command::Admit(admission)));
+        self.track(now, id);
+        self.propose(now, &Claim::Admit(id));
+    }
+
+    pub(super) fn insert_pending(&mut self, pending: Pending) {
+        let (id, relay) = (pending.admission.sealed.event.id, pending.admission.sealed.event.relay.clone());
+        self.pending.insert(id, pending);
+        *self.pending_of.entry(relay).or_default() += 1;
+    }
+
+    /// How an event came in, if it is in the record or waits for it.
+    #[must_use]
+    pub fn admission(&self, id: &EventId) -> Option<&Admission> {
+        let recorded = self.record.get(id).map(|entry| &entry.admission);
+        recorded.or_else(|| self.pending.get(id).map(|pending| &pending.admission))
     }
 
     /// The record has it, or will not: it is pending no longer.
@@ -116,16 +144,19 @@ impl Broker {
 
     /// A relay asks how far its events are.
     pub(super) fn inquired(&mut self, path: PathId, relay: &RelayId, ids: &[EventId]) {
-        let mut receipts = Vec::new();
-        let mut unknown = Vec::new();
+        let (mut receipts, mut unknown, mut archived) = (Vec::new(), Vec::new(), Vec::new());
         for id in ids {
-            match self.record.get(id).filter(|entry| entry.admission.sealed.event.relay == *relay) {
-                Some(entry) => receipts.extend(entry.receipts()),
-                None if self.pending.contains_key(id) => {}
+            match self.admission(id).filter(|admission| admission.sealed.event.relay == *relay) {
+                Some(_) => {
+                    receipts.extend(self.record.get(id).map(|entry| entry.receipts()).unwrap_or_default());
+                    receipts.extend(self.provisional(id));
+                }
+                None if self.record.is_archived(id) => archived.push(*id),
                 None => unknown.push(*id),
             }
         }
         self.send_receipts(path, &receipts);
+        self.recall(path, archived);
         for chunk in unknown.chunks(limits::LIST_ITEMS) {
             self.send(path, Class::P1, Form::Stream, Message::Unknown(chunk.to_vec()));
         }
@@ -138,10 +169,13 @@ impl Broker {
         }
     }
 
-    /// Tells a relay how far its event of `class` has come.
+    /// Tells a relay how far its event of `class` has come, or the region that forwarded it.
     pub(super) fn tell_relay(&mut self, now: Now, relay: &RelayId, class: Class, receipt: &Receipt) {
+        self.tell_below(now, class, receipt);
         let Some(gate) = self.relays.get_mut(relay) else { return };
-        if receipt.stage <= Stage::Stored || class > Class::P1 || !gate.carry(now, class, receipt) {
+        // Who assists is said once: nothing hangs on it, and it would stand in the place of the owner.
+        let plain = receipt.stage <= Stage::Stored || class > Class::P1 || receipt.standing == Standing::Assisting;
+        if plain || !gate.carry(now, class, receipt) {
             if receipt.stage == Stage::Stored {
                 gate.tells(now, receipt.event);
             }

@@ -5,15 +5,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::Machine;
 use crate::broker::desk::{Desk, DeskView};
 use crate::broker::gate::Gate;
-use crate::broker::port::{BrokerConfig, Input, Output, Report};
+use crate::broker::port::{BrokerConfig, Input, JournalId, Output, Report};
+use crate::broker::recall::Recalls;
+use crate::broker::regions::Regions;
+use crate::broker::upward::Upward;
+use crate::broker::waiting::{Claim, Wait, Waiting};
 use crate::event::Class;
-use crate::id::{EventId, NodeName, PathId, RelayId, SeatId, StationId};
+use crate::id::{EventId, Name, NodeName, PathId, RelayId, SeatId, StationId};
 use crate::lane::Lane;
-use crate::message::{Echo, Hello, Message, WIRE_MINOR};
+use crate::message::{Degraded, Echo, Hello, Message, WIRE_MINOR};
 use crate::path::{Form, PathInfo};
 use crate::plan::Plan;
 use crate::receipt::Stage;
-use crate::record::{Admission, RecordState};
+use crate::record::{Admission, Command, RecordState};
 use crate::rng::Rng;
 use crate::time::{Now, Timestamp};
 
@@ -21,11 +25,20 @@ use crate::time::{Now, Timestamp};
 pub(super) struct Pending {
     pub(super) admission: Admission,
     pub(super) offered: BTreeSet<SeatId>,
+    pub(super) wait: Wait,
+}
+
+impl Pending {
+    pub(super) fn new(admission: Admission, wait: Wait) -> Self {
+        Self { admission, offered: BTreeSet::new(), wait }
+    }
 }
 
 pub(super) struct Session {
-    peer: NodeName,
+    pub(super) peer: NodeName,
     expired: bool,
+    /// Whether the peer is told this node's condition with the answer to its next probe: the first word may have been overtaken.
+    pub(super) repeats_condition: bool,
 }
 
 /// A broker node's machine.
@@ -36,21 +49,30 @@ pub struct Broker {
     pub(super) record: RecordState,
     pub(super) pending: BTreeMap<EventId, Pending>,
     pub(super) pending_of: BTreeMap<RelayId, usize>,
-    /// Statements that the record's engine is at work on.
-    pub(super) noting: BTreeSet<(EventId, Stage, SeatId)>,
+    pub(super) waiting: Waiting,
+    pub(super) recalls: Recalls,
+    /// That it is without a quorum.
+    pub(super) condition: Option<Degraded>,
+    pub(super) leads: bool,
     pub(super) sessions: BTreeMap<PathId, Session>,
     pub(super) relays: BTreeMap<RelayId, Gate>,
     pub(super) desks: BTreeMap<SeatId, Desk>,
     pub(super) timers: Timers,
     pub(super) route_again_at: Option<Timestamp>,
+    /// The way to the province, if this region has one.
+    pub(super) upward: Option<Upward>,
+    /// The regions that may forward to this one.
+    accepted: BTreeSet<Name>,
+    /// Those of them that hold sessions.
+    pub(super) regions: Regions,
     pub(super) out: VecDeque<Output>,
-    rng: Rng,
+    pub(super) rng: Rng,
 }
 
 impl Broker {
-    /// A node with what its record held when it stopped.
+    /// A node with what its record and its journal held when it stopped. What the log has beyond that comes as [`Input::Committed`].
     #[must_use]
-    pub fn new(config: BrokerConfig, plan: Plan, record: RecordState) -> Self {
+    pub fn new(config: BrokerConfig, plan: Plan, record: RecordState, journal: Vec<(JournalId, Command)>) -> Self {
         let me = NodeName::Broker { region: config.region.clone(), node: config.node.clone() };
         let mut broker = Self {
             me,
@@ -59,24 +81,60 @@ impl Broker {
             record,
             pending: BTreeMap::new(),
             pending_of: BTreeMap::new(),
-            noting: BTreeSet::new(),
+            waiting: Waiting::default(),
+            recalls: Recalls::default(),
+            condition: None,
+            leads: false,
             sessions: BTreeMap::new(),
             relays: BTreeMap::new(),
             desks: BTreeMap::new(),
             timers: Timers::default(),
             route_again_at: None,
+            upward: None,
+            accepted: BTreeSet::new(),
+            regions: Regions::new(),
             out: VecDeque::new(),
             config,
         };
+        let seed = broker.rng.next_u64();
+        let province = broker.config.province.as_ref().map(|province| province.region.clone());
+        broker.upward = province.map(|region| Upward::new(region, seed));
+        // Without a session yet, the time is of no account.
+        broker.track_all(Now::default());
         broker.propose_routes();
-        broker.forget_old();
+        broker.take_journal(journal);
         broker
+    }
+
+    /// The same for a province that takes events from these regions.
+    #[must_use]
+    pub fn accepting(mut self, regions: BTreeSet<Name>) -> Self {
+        self.accepted = regions;
+        self
     }
 
     /// The record.
     #[must_use]
     pub fn record(&self) -> &RecordState {
         &self.record
+    }
+
+    /// Since when and why it is without a quorum; `None` if it has one.
+    #[must_use]
+    pub fn condition(&self) -> Option<&Degraded> {
+        self.condition.as_ref()
+    }
+
+    /// Whether this node leads its region.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.leads
+    }
+
+    /// Events, and statements about events, that came to this node and are not in the record yet.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.pending.len() + self.waiting.len()
     }
 
     /// The plan in force.
@@ -112,14 +170,21 @@ impl Broker {
                 desk.courier.path_up(now.mono, path, info);
                 self.drain_desk(now, seat);
             }
+            NodeName::Broker { region, .. } if self.is_province(region) => {
+                self.sessions.insert(path, Session { peer: peer.clone(), expired, repeats_condition: false });
+                return self.province_up(now, path, peer, info);
+            }
+            NodeName::Broker { region, .. } if self.accepted.contains(region) => {
+                self.region_up(now, path, region, info);
+            }
             NodeName::Broker { .. } => {
                 return self.report(Report::Improper(
                     peer,
-                    "a broker node opened a session of the relays' and stations' kind",
+                    "a broker node of a region that this one does not take events from, nor forwards any to",
                 ));
             }
         }
-        self.sessions.insert(path, Session { peer, expired });
+        self.sessions.insert(path, Session { peer, expired, repeats_condition: false });
         if info.lane == Lane::Express {
             let hello = Hello { software: self.config.software.clone(), wire_minor: WIRE_MINOR, resume: None };
             self.send(path, Class::P1, Form::Stream, Message::Hello(hello));
@@ -153,17 +218,23 @@ impl Broker {
                     }
                 }
             }
-            NodeName::Broker { .. } => {}
+            NodeName::Broker { region, .. } if self.is_province(&region) => self.province_down(now, path),
+            NodeName::Broker { region, .. } => self.region_down(now, path, &region),
         }
     }
 
     fn message(&mut self, now: Now, path: PathId, message: Message) {
         let Some(session) = self.sessions.get(&path) else { return };
         let (peer, expired) = (session.peer.clone(), session.expired);
+        let tells = session.repeats_condition || self.condition.is_some();
         self.heard(now, path, &peer);
         if let Message::Probe(number) = message {
             let echo = Echo { number, received: now.wall, sent: now.wall };
-            return self.send(path, Class::P1, Form::Datagram, Message::Echo(echo));
+            self.send(path, Class::P1, Form::Datagram, Message::Echo(echo));
+            if tells {
+                self.tell_condition(path, Form::Datagram);
+            }
+            return;
         }
         match (peer, message) {
             (NodeName::Relay(relay), Message::Event(copy)) => self.event(now, path, &relay, expired, copy),
@@ -171,15 +242,33 @@ impl Broker {
             (NodeName::Relay(relay), Message::Confirmed(heard)) => self.reached_relay(now, &relay, heard),
             (NodeName::Relay(relay), Message::Hello(hello)) => {
                 if let Some(gate) = self.relays.get_mut(&relay) {
-                    gate.confirms = hello.wire_minor >= 2;
+                    gate.minor = hello.wire_minor;
                 }
+                self.tell_if_degraded(path);
             }
-            (NodeName::Station(seat), Message::Hello(hello)) => self.greeted(now, &seat, hello.resume),
+            (NodeName::Station(seat), Message::Hello(hello)) => {
+                if let Some(desk) = self.desks.get_mut(&seat) {
+                    desk.minor = hello.wire_minor;
+                }
+                self.tell_if_degraded(path);
+                self.greeted(now, &seat, hello.resume);
+            }
             (NodeName::Station(seat), Message::Inquire(ids)) => self.asked(path, &seat, &ids),
             (NodeName::Station(seat), Message::Receipts(receipts)) => {
                 receipts.into_iter().for_each(|receipt| self.said(now, path, &seat, receipt));
             }
-            (_, Message::Hello(_)) => {}
+            (NodeName::Station(seat), Message::Escalate(order)) => {
+                self.escalate(now, path, &NodeName::Station(seat), order);
+            }
+            (NodeName::Broker { region, node }, message) => {
+                let above = self.is_province(&region);
+                let peer = NodeName::Broker { region, node };
+                if above {
+                    self.province_said(now, path, &peer, message);
+                } else {
+                    self.region_said(now, path, (peer, expired), message);
+                }
+            }
             (peer, _) => self.report(Report::Improper(peer, "a message that its role does not send")),
         }
     }
@@ -199,7 +288,13 @@ impl Broker {
                     self.drain_desk(now, seat);
                 }
             }
-            NodeName::Broker { .. } => {}
+            NodeName::Broker { region, .. } if self.is_province(region) => {
+                if let Some(up) = &mut self.upward {
+                    up.heard(now, path);
+                }
+                self.drain_upward(now);
+            }
+            NodeName::Broker { region, .. } => self.region_heard(now, path, region),
         }
     }
 
@@ -275,8 +370,24 @@ impl Machine for Broker {
             Input::SessionUp { path, peer, info, expired } => self.session_up(now, path, peer, info, expired),
             Input::SessionDown(path) => self.session_down(now, path),
             Input::Message(path, message) => self.message(now, path, message),
-            Input::Committed(index, command) => self.committed(now, index, command),
-            Input::NotCommitted { command, shed, why } => self.not_committed(now, command, shed, why),
+            Input::Committed { index, command, replayed } => self.committed(now, index, command, replayed),
+            Input::NotCommitted { command, why } => self.not_committed(now, &command, &why),
+            Input::Quorum(degraded) => {
+                self.quorum(now, degraded);
+                self.choose_forwarder(now);
+            }
+            Input::Leads(leads) => {
+                self.leads = leads;
+                self.choose_forwarder(now);
+            }
+            Input::Restored(record) => {
+                self.restored(now, *record);
+                self.track_all(now);
+            }
+            Input::Snapshot(ticket) => self.out.push_back(Output::Snapshot(ticket, Box::new(self.record.clone()))),
+            Input::Journalled(id) => self.journalled(now, id),
+            Input::JournalFailed(id, why) => self.journal_failed(id, why),
+            Input::Recalled(ticket, entries) => self.recalled(ticket, &entries),
             Input::Plan(plan) => self.take_plan(now, plan),
         }
     }
@@ -299,18 +410,23 @@ impl Machine for Broker {
                 NodeName::Broker { .. } => {}
             }
         }
+        self.forward_due(now);
+        self.regions_due(now);
         if self.route_again_at.is_some_and(|at| at <= now.mono) {
             self.route_again_at = None;
             self.propose_routes();
         }
+        self.look_at_waiting(now);
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
-        self.timers.next().into_iter().chain(self.route_again_at).min()
+        let levels = [self.upward.as_ref().and_then(Upward::poll_timeout), self.regions_timeout()];
+        let own = [self.route_again_at, self.waiting.again_at];
+        self.timers.next().into_iter().chain(own.into_iter().chain(levels).flatten()).min()
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        self.out.pop_front()
+        self.next_output()
     }
 
     fn check(&self) -> Result<(), String> {
@@ -330,8 +446,28 @@ impl Machine for Broker {
         if self.timers.len() > self.desks.len() + self.relays.len() {
             return Err("timers outlive those whom they wake".to_owned());
         }
-        if let Some(id) = self.pending.keys().find(|id| self.record.get(id).is_some()) {
+        self.check_levels()?;
+        if let Some(id) = self.pending.keys().find(|id| self.is_settled(&Claim::Admit(**id))) {
             return Err(format!("{id} is pending and in the record"));
+        }
+        if self.waiting.again_at.is_some() != (self.waiting() > 0) {
+            return Err(format!(
+                "{} claims wait for the record, and nobody looks at them, or the reverse",
+                self.waiting()
+            ));
+        }
+        for (id, claim) in self.waiting.rows() {
+            let wait = match claim {
+                Claim::Admit(event) => self.pending.get(event).map(|pending| pending.wait),
+                Claim::Note(event, stage, by) => self.waiting.note(event, *stage, by).map(|noting| noting.wait),
+                Claim::Escalate(event, stations) => self.waiting.order(event, stations).map(|waits| waits.wait),
+            };
+            if wait.and_then(|wait| wait.row).map(|(id, _)| id) != Some(*id) {
+                return Err(format!("row {id:?} of the journal belongs to nothing that waits: {claim:?}"));
+            }
+        }
+        if let Some(claim) = self.waiting.claims().find(|claim| self.is_settled(claim)) {
+            return Err(format!("{claim:?} waits for the record, which has it"));
         }
         if self.pending_of.values().sum::<usize>() != self.pending.len() {
             return Err(format!("{} events are pending, not as many counted", self.pending.len()));

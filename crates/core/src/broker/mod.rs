@@ -5,20 +5,37 @@
 //! * The express lane waits for nothing: an event goes to its stations in the step in which it came.
 //! * `STORED` is said only of what the record's engine has given back as committed, and a station's statement is confirmed only
 //!   when the record holds it.
+//! * What came in, and what was said of it, waits until the record has it: handed to it again and again, and on this node's disk
+//!   meanwhile when there is no quorum. Only then is anything said of it that is not in the record, and it is said to be provisional.
 //! * Who a peer is comes from its certificate. A relay raises and asks for its own events only, a station hears and speaks only
 //!   of what is routed to it.
 //! * A relay's flood takes its own room, not that of others.
 
 mod commit;
+mod degraded;
 mod desk;
 mod gate;
 mod intake;
+#[cfg(test)]
+mod levels_tests;
 mod machine;
+mod older;
 mod port;
+mod province;
+mod recall;
+#[cfg(test)]
+mod region_tests;
+mod regions;
+mod restore;
 mod seats;
 #[cfg(test)]
 mod tests;
+mod upward;
+mod waiting;
 
 pub use desk::DeskView;
 pub use machine::Broker;
-pub use port::{BrokerConfig, Input, Output, Report};
+pub use port::{
+    BrokerConfig, Input, JournalId, NotCommitted, Output, ProvinceConfig, RecallTicket, Report, SnapshotTicket,
+};
+pub use upward::ProvinceView;

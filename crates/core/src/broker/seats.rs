@@ -2,14 +2,14 @@
 
 use crate::broker::machine::Broker;
 use crate::broker::port::{Output, Report};
+use crate::broker::waiting::{Claim, Wait};
 use crate::courier::Transmit;
 use crate::event::Class;
 use crate::id::{EventId, NodeName, PathId, SeatId};
 use crate::limits;
 use crate::message::{EventCopy, Message, Resume};
 use crate::path::Form;
-use crate::receipt::{Receipt, Stage};
-use crate::record::Command;
+use crate::receipt::{Receipt, Stage, Standing};
 use crate::time::Now;
 
 impl Broker {
@@ -18,7 +18,7 @@ impl Broker {
     pub(super) fn greeted(&mut self, now: Now, seat: &SeatId, resume: Option<Resume>) {
         let Some(desk) = self.desks.get_mut(seat) else { return };
         let me = NodeName::Station(seat.clone());
-        let resume = resume.filter(|resume| resume.record == self.config.record);
+        let resume = resume.filter(|resume| Some(resume.record) == self.record.record());
         desk.greet(resume.map_or(0, |resume| resume.index));
         let mut lacks: Vec<(Class, Option<u64>, EventId, usize)> = Vec::new();
         for (index, entry) in self.record.for_station(&seat.station, resume.map_or(0, |resume| resume.index)) {
@@ -47,14 +47,21 @@ impl Broker {
 
     /// A seat asks what became of alarms that nobody has taken, as far as it knows.
     pub(super) fn asked(&mut self, path: PathId, seat: &SeatId, ids: &[EventId]) {
-        let known = ids.iter().filter_map(|id| self.record.get(id));
-        let its = known.filter(|entry| entry.admission.stations.contains(&seat.station));
-        let receipts: Vec<Receipt> = its.flat_map(|entry| entry.receipts_for_stations()).collect();
+        let mut receipts = Vec::new();
+        for id in ids {
+            if self.admission(id).is_some_and(|admission| admission.stations.contains(&seat.station)) {
+                receipts.extend(self.record.get(id).map(|entry| entry.receipts()).unwrap_or_default());
+                receipts.extend(self.provisional(id));
+            }
+        }
         self.send_receipts(path, &receipts);
+        self.recall(path, ids.iter().filter(|id| self.record.is_archived(id)).copied().collect());
     }
 
     /// A station's statement about an event.
-    pub(super) fn said(&mut self, now: Now, path: PathId, seat: &SeatId, receipt: Receipt) {
+    pub(super) fn said(&mut self, now: Now, path: PathId, seat: &SeatId, mut receipt: Receipt) {
+        // What stands in which record is for the region to say; a seat repeats what some node said to it.
+        receipt.standing = Standing::Settled;
         let me = NodeName::Station(seat.clone());
         let (id, stage) = (receipt.event, receipt.stage);
         if receipt.by != me || stage < Stage::Delivered {
@@ -70,21 +77,41 @@ impl Broker {
             self.drain_desk(now, seat);
             self.tell_mark(seat);
         }
-        let entry = self.record.get(&id);
-        let admission = entry.map(|entry| &entry.admission).or_else(|| self.pending.get(&id).map(|p| &p.admission));
-        let Some(admission) = admission else {
+        if self.record.is_archived(&id) {
+            return self.recall_for(path, receipt);
+        }
+        let Some(admission) = self.admission(&id) else {
             return self.send(path, Class::P1, Form::Stream, Message::Unknown(vec![id]));
         };
         if !admission.stations.contains(&seat.station) {
             self.send(path, Class::P1, Form::Stream, Message::Unknown(vec![id]));
             return self.report(Report::Improper(me, "a receipt for an event that is not routed to it"));
         }
-        let (relay, class) = (admission.sealed.event.relay.clone(), admission.sealed.event.class);
-        if let Some(answer) = self.settled(&receipt) {
-            return self.send(path, Class::P1, Form::Datagram, answer);
+        if let Some(answers) = self.settled(&receipt) {
+            return answers.into_iter().for_each(|answer| self.send(path, Class::P1, Form::Datagram, answer));
         }
-        if self.noting.len() >= limits::BROKER_PENDING_P0 || !self.noting.insert((id, stage, seat.clone())) {
-            // It is with the record's engine already, or has to wait for it: the seat says it again until it is confirmed.
+        if let Some(noting) = self.waiting.note(&id, stage, &me) {
+            // It is with the record's engine already: the seat says it again until it is confirmed.
+            if noting.wait.is_durable() {
+                let acknowledged = |other: &Receipt| other.stage == stage && stage == Stage::Acknowledged;
+                let known = self
+                    .provisional(&id)
+                    .filter(|other| acknowledged(other) || (other.stage == stage && other.by == me));
+                let known = Message::Receipts(known.collect());
+                self.send(path, Class::P1, Form::Datagram, known);
+            }
+            return;
+        }
+        self.take_statement(now, receipt);
+    }
+
+    /// A statement that the record does not hold, by a seat that may make it.
+    pub(super) fn take_statement(&mut self, now: Now, receipt: Receipt) {
+        let (id, stage) = (receipt.event, receipt.stage);
+        let Some(admission) = self.admission(&id) else { return };
+        let (relay, class) = (admission.sealed.event.relay.clone(), admission.sealed.event.class);
+        if self.waiting.len() >= limits::BROKER_PENDING_P0 || self.waiting.note(&id, stage, &receipt.by).is_some() {
+            // It waits for the record already, or has to wait for room: whoever says it says it again.
             return;
         }
         if stage < Stage::Acknowledged {
@@ -92,22 +119,26 @@ impl Broker {
             // by the record's order, so an acknowledgement does wait.
             self.tell_relay(now, &relay, class, &receipt);
         }
-        self.out.push_back(Output::Propose(Command::Note(receipt)));
+        let claim = Claim::of_statement(&receipt);
+        self.waiting.insert(receipt, Wait::default());
+        self.propose(now, &claim);
     }
 
     /// Sends what a seat's courier has decided to send.
     pub(super) fn drain_desk(&mut self, now: Now, seat: &SeatId) {
         let Some(desk) = self.desks.get_mut(seat) else { return };
         while let Some(Transmit { key: id, path, class, form, .. }) = desk.courier.poll_output() {
-            let (admission, receipts) = match (self.record.get(&id), self.pending.get(&id)) {
-                (Some(entry), _) => (&entry.admission, entry.receipts_for_stations()),
+            let (admission, mut receipts) = match (self.record.get(&id), self.pending.get(&id)) {
+                (Some(entry), _) => (&entry.admission, entry.receipts()),
                 (None, Some(pending)) => (&pending.admission, Vec::new()),
                 (None, None) => {
-                    // The record could not take it and its relay has not sent it again: there is nothing to send.
+                    // It was shed and its relay has not sent it again, or it is finished and in the archive: there is nothing to send.
                     desk.settle(now.mono, &id);
                     continue;
                 }
             };
+            receipts.extend(self.waiting.provisional(&id));
+            receipts.truncate(limits::RECEIPTS_PER_EVENT);
             let trail = admission.trail.clone().leaving(now.wall);
             let copy = EventCopy { sealed: admission.sealed.clone(), trail, receipts };
             self.out.push_back(Output::Send(path, class, form, Message::Event(copy)));
@@ -121,14 +152,14 @@ impl Broker {
 
     /// Tells a seat that it has everything, once that has become so.
     fn tell_mark(&mut self, seat: &SeatId) {
-        let last = self.record.last_index();
+        let (last, Some(record)) = (self.record.last_index(), self.record.record()) else { return };
         let Some(desk) = self.desks.get_mut(seat).filter(|desk| desk.greeted) else { return };
         // The youngest session: an older one may be dead, and its end not noticed yet.
         let path = desk.express().max();
         if let Some(path) = path
             && let Some(index) = desk.news(last)
         {
-            self.send(path, Class::P2, Form::Stream, Message::Mark(Resume { record: self.config.record, index }));
+            self.send(path, Class::P2, Form::Stream, Message::Mark(Resume { record, index }));
         }
     }
 }

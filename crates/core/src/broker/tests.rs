@@ -1,14 +1,16 @@
 //! A broker node among relays and stations that come, go, and do what they may not.
 
+mod degraded;
+
 use super::*;
 use crate::event::{Class, Kind, Text};
 use crate::id::{EventId, Name, NodeName, PathId, RecordId, RelayId, SchoolId, SeatId, StationId};
 use crate::lane::Lane;
-use crate::message::{EventCopy, Hello, Message, Refusal, Resume};
+use crate::message::{Degraded, EventCopy, Hello, Message, Refusal, Resume, WIRE_MINOR};
 use crate::path::PathInfo;
 use crate::plan::Plan;
-use crate::receipt::{Receipt, Stage, Trail};
-use crate::record::{Command, RecordState};
+use crate::receipt::{Receipt, Stage, Standing, Trail};
+use crate::record::{Admission, Command, Entry, RecordLimits, RecordState};
 use crate::relay::tests_support::{event, relay_id, seal};
 use crate::time::{Now, Timestamp, WallTime};
 use crate::{Machine, limits};
@@ -24,22 +26,34 @@ struct Bench {
     index: u64,
     sent: Vec<(PathId, Class, Message)>,
     reports: Vec<Report>,
-    forgotten: Vec<u64>,
+    journal: Vec<(JournalId, Command)>,
+    archive: Vec<Entry>,
+    recalls: Vec<(RecallTicket, Vec<EventId>)>,
 }
 
 impl Bench {
-    fn new(plan: Plan, record: RecordState) -> Self {
+    fn new(plan: Plan, mut record: RecordState) -> Self {
         let config =
-            BrokerConfig { region: name("r1"), node: name("n1"), record: RECORD, seed: 1, software: "test".to_owned() };
-        let (index, broker) = (record.last_index(), Broker::new(config, plan, record));
-        let mut bench =
-            Self { broker, now: 0, proposals: vec![], index, sent: vec![], reports: vec![], forgotten: vec![] };
+            BrokerConfig { region: name("r1"), node: name("n1"), province: None, seed: 1, software: "test".to_owned() };
+        record.apply(1, Command::Found { record: RECORD });
+        let (index, broker) = (record.last_index(), Broker::new(config, plan, record, vec![]));
+        let mut bench = Self {
+            broker,
+            now: 0,
+            proposals: vec![],
+            index,
+            sent: vec![],
+            reports: vec![],
+            journal: vec![],
+            archive: vec![],
+            recalls: vec![],
+        };
         bench.drain();
         bench
     }
 
     fn started() -> Self {
-        let mut bench = Self::new(plan(), RecordState::new(100));
+        let mut bench = Self::new(plan(), RecordState::default());
         bench.up(RELAY, NodeName::Relay(relay_id()));
         bench
     }
@@ -71,9 +85,14 @@ impl Bench {
         while let Some(output) = self.broker.poll_output() {
             match output {
                 Output::Propose(command) => self.proposals.push(command),
-                Output::Forget(indexes) => self.forgotten.extend(indexes),
                 Output::Send(path, class, _, message) => self.sent.push((path, class, message)),
                 Output::Report(report) => self.reports.push(report),
+                Output::RaceProvince => panic!("this region has no province"),
+                Output::Journal(id, command) => self.journal.push((id, command)),
+                Output::Unjournal(ids) => self.journal.retain(|(id, _)| !ids.contains(id)),
+                Output::Archive(_, entry) => self.archive.push(*entry),
+                Output::Recall(ticket, ids) => self.recalls.push((ticket, ids)),
+                Output::Snapshot(..) => panic!("nobody asked for one"),
             }
         }
         self.broker.check().unwrap();
@@ -89,7 +108,11 @@ impl Bench {
 
     fn greet(&mut self, path: PathId, seat: &SeatId, resume: Option<Resume>) {
         self.up(path, NodeName::Station(seat.clone()));
-        self.hear(path, Message::Hello(Hello { software: String::new(), wire_minor: 1, resume }));
+        self.hear(path, Message::Hello(Hello { software: String::new(), wire_minor: WIRE_MINOR, resume }));
+    }
+
+    fn greet_relay(&mut self, wire_minor: u32) {
+        self.hear(RELAY, Message::Hello(Hello { software: String::new(), wire_minor, resume: None }));
     }
 
     /// Commits what was proposed. What was sent while doing so is there to be looked at.
@@ -97,7 +120,7 @@ impl Bench {
         let mut sent = Vec::new();
         for command in std::mem::take(&mut self.proposals) {
             self.index += 1;
-            self.step(Input::Committed(self.index, command));
+            self.step(Input::Committed { index: self.index, command, replayed: false });
             sent.append(&mut self.sent);
         }
         self.sent = sent;
@@ -157,7 +180,16 @@ fn copy(number: u8, kind: Kind) -> Message {
 fn receipt(event: EventId, stage: Stage, seat: &SeatId) -> Receipt {
     let by = NodeName::Station(seat.clone());
     let officer = (stage == Stage::Acknowledged).then(|| seat.seat.clone());
-    Receipt { event, stage, at: WallTime(3), by, officer, note: Text::default(), skew: None }
+    Receipt {
+        event,
+        stage,
+        at: WallTime(3),
+        by,
+        officer,
+        note: Text::default(),
+        skew: None,
+        standing: Standing::Settled,
+    }
 }
 
 #[test]
@@ -191,7 +223,7 @@ fn an_event_for_another_school_is_refused_and_costs_nobody_else() {
 
 #[test]
 fn an_expired_certificate_does_not_silence_an_alarm() {
-    let mut bench = Bench::new(plan(), RecordState::new(100));
+    let mut bench = Bench::new(plan(), RecordState::default());
     let peer = NodeName::Relay(relay_id());
     bench.step(Input::SessionUp { path: RELAY, peer, info: PathInfo::plain(Lane::Express), expired: true });
     bench.raise(1, Kind::Panic);
@@ -225,7 +257,7 @@ fn a_station_resumes_at_its_mark_and_a_mark_of_another_record_counts_nothing() {
     bench.say(PathId(2), &p1, id(1), Stage::Delivered);
     let mark =
         bench.sent.iter().find_map(|(.., m)| if let Message::Mark(mark) = m { Some(*mark) } else { None }).unwrap();
-    assert_eq!(mark, Resume { record: RECORD, index: 1 });
+    assert_eq!(mark, Resume { record: RECORD, index: 2 });
     bench.step(Input::SessionDown(PathId(2)));
     bench.raise(2, Kind::Panic);
     bench.commit();
@@ -251,6 +283,7 @@ fn a_seat_that_lost_its_inbox_is_given_again_what_it_once_had() {
 #[test]
 fn first_officer_wins_and_the_second_is_told_who() {
     let mut bench = Bench::started();
+    bench.greet_relay(WIRE_MINOR);
     let (one, two) = (seat("p1", "a"), seat("p1", "b"));
     bench.greet(PathId(2), &one, None);
     bench.greet(PathId(3), &two, None);
@@ -261,14 +294,16 @@ fn first_officer_wins_and_the_second_is_told_who() {
     bench.say(PathId(3), &two, id(1), Stage::Acknowledged);
     bench.commit();
     let owner = receipt(id(1), Stage::Acknowledged, &one);
+    let assists = Receipt { standing: Standing::Assisting, ..receipt(id(1), Stage::Acknowledged, &two) };
     assert!(bench.was_sent(PathId(2), &Message::Confirmed(vec![(id(1), Stage::Acknowledged)])));
-    assert!(bench.was_sent(PathId(3), &Message::Receipts(vec![owner.clone()])));
+    assert!(bench.was_sent(PathId(3), &Message::Receipts(vec![owner.clone(), assists.clone()])));
     assert!(!bench.was_sent(PathId(3), &Message::Confirmed(vec![(id(1), Stage::Acknowledged)])));
-    assert_eq!(bench.stages_to(PathId(2)), [], "the owner need not hear of those who came too late");
-    assert_eq!(bench.stages_to(RELAY), [Stage::Acknowledged]);
+    assert!(bench.was_sent(PathId(2), &Message::Receipts(vec![assists.clone()])), "the owner hears who assists");
+    assert!(bench.was_sent(RELAY, &Message::Receipts(vec![owner.clone()])));
+    assert!(bench.was_sent(RELAY, &Message::Receipts(vec![assists.clone()])));
     // Told once more, should the answer have been lost.
     bench.say(PathId(3), &two, id(1), Stage::Acknowledged);
-    assert!(bench.was_sent(PathId(3), &Message::Receipts(vec![owner])));
+    assert!(bench.was_sent(PathId(3), &Message::Receipts(vec![owner, assists])));
     assert!(bench.proposals.is_empty());
 }
 
@@ -280,12 +315,12 @@ fn a_statement_is_not_confirmed_when_its_event_did_not_come_into_the_record() {
     bench.raise(1, Kind::Panic);
     bench.say(PathId(2), &p1, id(1), Stage::Acknowledged);
     let admit = bench.proposals.remove(0);
-    bench.step(Input::NotCommitted { command: admit, shed: false, why: "io".to_owned() });
+    bench.step(Input::NotCommitted { command: admit, why: NotCommitted::Failed("io".to_owned()) });
     bench.commit();
     assert!(!bench.was_sent(PathId(2), &Message::Confirmed(vec![(id(1), Stage::Acknowledged)])));
-    // The relay sends again, and so does the seat.
-    bench.raise(1, Kind::Panic);
-    bench.say(PathId(2), &p1, id(1), Stage::Acknowledged);
+    // Both are proposed again, the event first, whatever relay and seat do.
+    bench.wait(2_500);
+    assert!(matches!(bench.proposals[..], [Command::Admit(_), Command::Note(_)]), "{:?}", bench.proposals);
     bench.commit();
     assert!(bench.was_sent(PathId(2), &Message::Confirmed(vec![(id(1), Stage::Acknowledged)])));
     assert!(bench.stages_to(RELAY).contains(&Stage::Acknowledged));
@@ -300,14 +335,16 @@ fn a_statement_that_is_said_again_and_again_is_handed_to_the_record_once() {
     (0..50).for_each(|_| bench.say(PathId(2), &p1, id(1), Stage::Displayed));
     assert_eq!(bench.proposals.len(), 2);
     let note = bench.proposals.pop().unwrap();
-    bench.step(Input::NotCommitted { command: note, shed: false, why: "io".to_owned() });
+    bench.step(Input::NotCommitted { command: note, why: NotCommitted::Failed("io".to_owned()) });
     bench.say(PathId(2), &p1, id(1), Stage::Displayed);
-    assert_eq!(bench.proposals.len(), 2, "it may try again after a failure");
+    assert_eq!(bench.proposals.len(), 1, "a failure is not tried again at once");
+    bench.commit();
+    assert!(matches!(bench.proposals[..], [Command::Note(_)]), "its event is there now");
 }
 
 #[test]
 fn a_plan_that_comes_while_the_record_is_at_work_finds_its_alarm() {
-    let mut bench = Bench::new(Plan::default(), RecordState::new(100));
+    let mut bench = Bench::new(Plan::default(), RecordState::default());
     bench.up(RELAY, NodeName::Relay(relay_id()));
     bench.greet(PathId(2), &seat("p1", "a"), None);
     bench.raise(1, Kind::Panic);
@@ -317,7 +354,7 @@ fn a_plan_that_comes_while_the_record_is_at_work_finds_its_alarm() {
     bench.commit();
     let route = bench.proposals.remove(0);
     assert!(matches!(route, Command::Route { .. }));
-    bench.step(Input::NotCommitted { command: route, shed: false, why: "io".to_owned() });
+    bench.step(Input::NotCommitted { command: route, why: NotCommitted::Failed("io".to_owned()) });
     bench.wait(5_000);
     bench.commit();
     assert_eq!(bench.broker.record().unrouted().count(), 0);
@@ -325,7 +362,7 @@ fn a_plan_that_comes_while_the_record_is_at_work_finds_its_alarm() {
 
 #[test]
 fn a_record_full_of_open_events_takes_p0_only() {
-    let mut bench = Bench::new(plan(), RecordState::new(3));
+    let mut bench = Bench::new(plan(), RecordState::new(RecordLimits { events: 3, ..RecordLimits::default() }));
     bench.up(RELAY, NodeName::Relay(relay_id()));
     for number in 1..=3 {
         bench.raise(number, Kind::Assist);
@@ -401,7 +438,7 @@ fn an_answer_given_elsewhere_is_there_for_those_who_ask() {
     bench.raise(1, Kind::Panic);
     bench.say(PathId(2), &one, id(1), Stage::Acknowledged);
     bench.commit();
-    bench.greet(PathId(3), &two, Some(Resume { record: RECORD, index: 2 }));
+    bench.greet(PathId(3), &two, Some(Resume { record: RECORD, index: 3 }));
     bench.hear(PathId(3), Message::Inquire(vec![id(1), id(9)]));
     assert_eq!(bench.stages_to(PathId(3)), [Stage::Received, Stage::Stored, Stage::Acknowledged]);
     bench.hear(RELAY, Message::Inquire(vec![id(1), id(9)]));
@@ -441,4 +478,61 @@ fn a_probe_is_a_sign_of_life_and_brings_what_is_pending_at_once() {
     bench.wait(700);
     bench.hear(PathId(2), Message::Probe(1));
     assert_eq!(bench.events_to(PathId(2)), [event]);
+}
+
+#[test]
+fn what_left_the_record_is_answered_out_of_the_archive_and_never_comes_in_again() {
+    let mut bench = Bench::new(plan(), RecordState::new(RecordLimits { finished: 0, ..RecordLimits::default() }));
+    bench.up(RELAY, NodeName::Relay(relay_id()));
+    let (one, two) = (seat("p1", "a"), seat("p2", "a"));
+    bench.greet(PathId(2), &one, None);
+    bench.greet(PathId(3), &two, None);
+    let event = bench.raise(1, Kind::Panic);
+    bench.commit();
+    bench.say(PathId(2), &one, event, Stage::Acknowledged);
+    bench.commit();
+    assert!(bench.broker.record().is_archived(&event));
+    bench.wait(1_000);
+    bench.raise(1, Kind::Panic);
+    bench.hear(RELAY, Message::Inquire(vec![event]));
+    bench.hear(PathId(3), Message::Inquire(vec![event]));
+    bench.say(PathId(3), &two, event, Stage::Acknowledged);
+    assert!(bench.proposals.is_empty());
+    assert_eq!(bench.recalls.len(), 4);
+    for (ticket, ids) in std::mem::take(&mut bench.recalls) {
+        assert_eq!(ids, [event]);
+        bench.step(Input::Recalled(ticket, bench.archive.clone()));
+        assert!(!bench.sent.is_empty(), "whoever asked hears");
+        let owner = receipt(event, Stage::Acknowledged, &one);
+        assert!(bench.sent.iter().any(|(.., m)| matches!(m, Message::Receipts(all) if all.contains(&owner))));
+    }
+    bench.say(PathId(3), &two, event, Stage::Displayed);
+    assert!(bench.was_sent(PathId(3), &Message::Confirmed(vec![(event, Stage::Displayed)])));
+}
+
+#[test]
+fn a_leaders_record_brings_what_was_missed_to_those_who_are_here() {
+    let mut bench = Bench::started();
+    let (one, two) = (seat("p1", "a"), seat("p2", "a"));
+    bench.greet(PathId(2), &one, None);
+    let first = bench.raise(1, Kind::Panic);
+    bench.say(PathId(2), &one, first, Stage::Delivered);
+    let admit = bench.proposals.remove(0);
+    // Elsewhere the alarm was stored and taken, and another one came in.
+    let mut record = bench.broker.record().clone();
+    record.apply(10, admit);
+    record.apply(11, Command::Note(receipt(first, Stage::Acknowledged, &two)));
+    let Message::Event(other) = copy(2, Kind::Panic) else { panic!("a copy") };
+    let stations = vec![StationId(name("p1"))];
+    let by = NodeName::Broker { region: name("r1"), node: name("n2") };
+    let other = Admission { sealed: other.sealed, trail: other.trail, at: WallTime(1), by, stations, owed: false };
+    record.apply(12, Command::Admit(other));
+    bench.step(Input::Restored(Box::new(record.clone())));
+    assert_eq!(bench.stages_to(RELAY), [Stage::Stored, Stage::Acknowledged, Stage::Stored]);
+    assert_eq!(bench.events_to(PathId(2)), [id(2)], "the first one it has");
+    assert_eq!(bench.stages_to(PathId(2)), [Stage::Acknowledged]);
+    assert_eq!(bench.broker.waiting(), 1, "what the seat said is not in that record");
+    let old = RecordState::default();
+    bench.step(Input::Restored(Box::new(old)));
+    assert_eq!(bench.broker.record(), &record, "an older one brings nothing");
 }

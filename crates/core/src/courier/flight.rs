@@ -238,6 +238,23 @@ impl<K: Ord + Copy> Courier<K> {
         self.starved.insert((item.class, flight.sent, key));
     }
 
+    /// Something was heard just now: alarms whose last copy is older than the longest gap stand behind first copies no more. Under a steady load
+    /// those alone use the budget up, and what was lost with a session's end would never be sent again.
+    pub(super) fn send_overdue(&mut self, now: Timestamp) {
+        let overdue = |starved: &BTreeSet<(Class, Timestamp, K)>| {
+            starved.first().copied().filter(|(_, sent, _)| now.since(*sent) >= LONGEST_GAP)
+        };
+        if overdue(&self.starved).is_none() {
+            return;
+        }
+        self.refill(now);
+        while let Some((class, sent, key)) = overdue(&self.starved) {
+            let Some(path) = self.turn(key, Purpose::Overdue) else { break };
+            self.starved.remove(&(class, sent, key));
+            self.copy(now, key, path);
+        }
+    }
+
     /// Sends an alarm that is under way on a path that has shown life, if the line has the budget.
     pub(super) fn flush(&mut self, now: Timestamp, key: K, path: PathId, purpose: Purpose) {
         let (Some(item), Some(to)) = (self.items.get(&key), self.paths.get(&path)) else { return };
@@ -285,10 +302,14 @@ impl<K: Ord + Copy> Courier<K> {
         if !alarms || self.paths.is_empty() {
             self.race_at = None;
             self.race_gap = RACE_AFTER;
+            (self.deserted, self.deserted_at) = (false, None);
         } else if self.race_at.is_none() {
             // Nobody was expected to say anything before.
             self.heard = self.heard.max(now);
-            self.race_at = Some(now + self.race_gap.max(self.answer() * 3));
+            let answer = self.answer();
+            self.race_at = Some(now + self.race_gap.max(answer * 3));
+            let counts = self.others && !self.deserted && !answer.is_zero();
+            self.deserted_at = counts.then(|| now + DESERTED_AFTER.max(answer * 3));
         }
     }
 

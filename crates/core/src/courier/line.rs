@@ -6,7 +6,8 @@
 //! A line that turns out to be slower than its budget (answers take much longer than they did at their best, though nothing was silent)
 //! gets a smaller one, and grows back while answers come quickly: on 32 kbit/s the schedule stretches instead of choking the line.
 //!
-//! Invariant: over any span, copies and flushes together are at most the burst and the rate times the span.
+//! Invariant: over any span, copies and flushes together are at most the burst, a third of it for those that are overdue, and the rate
+//! times the span.
 
 use crate::limits;
 use crate::time::{Span, Timestamp};
@@ -23,6 +24,8 @@ pub(super) enum Purpose {
     Flush,
     /// It is time.
     Repeat,
+    /// It has been time for long, and first copies took all there was.
+    Overdue,
 }
 
 /// The budget of one line. Counts in millionths of a byte, so that no span is too short to count.
@@ -60,6 +63,11 @@ impl Line {
         self.micro_tokens = self.micro_tokens.saturating_add(micros.saturating_mul(i64::from(self.rate))).min(full);
     }
 
+    /// It was proven to carry just now: what was spent on those who are dead is given back.
+    pub(super) fn replenish(&mut self) {
+        self.micro_tokens = burst(self.rate) * MICRO;
+    }
+
     /// Nothing is known of it but that it may be thin: it begins with a quarter, and grows slowly.
     pub(super) fn careful(&mut self) {
         self.congested();
@@ -85,6 +93,7 @@ impl Line {
         match purpose {
             Purpose::First => 1,
             Purpose::Flush => i64::from(bytes),
+            Purpose::Overdue => i64::from(bytes) - burst(self.rate) / 3,
             Purpose::Repeat => (i64::from(bytes) + burst(self.rate) / 3).min(burst(self.rate)),
         }
     }

@@ -307,6 +307,34 @@ fn on_tcp_alone_an_alarm_is_sent_once_and_again_only_slowly() {
 }
 
 #[test]
+fn whoever_else_there_is_is_dialled_before_a_silence_is_long_and_gets_all_that_is_under_way() {
+    let known = PathInfo { rtt: Span::from_millis(5), ..express() };
+    for others in [true, false] {
+        let mut courier = Courier::new(4).with_others(others);
+        courier.path_up(millis(0), EXPRESS, known);
+        courier.heard(millis(1), EXPRESS);
+        // More than the line's budget bears: what goes to the dead takes all of it.
+        for key in 0..40 {
+            courier.offer(millis(1_000), key, Class::P0, false, BYTES);
+        }
+        copies(&mut courier);
+        run(&mut courier, millis(1_119));
+        assert!(!courier.poll_deserted());
+        run(&mut courier, millis(1_121));
+        assert_eq!(courier.poll_deserted(), others);
+        assert!(!courier.poll_deserted(), "it is said once");
+        courier.path_up(millis(1_125), SECOND, known);
+        let sent: BTreeSet<u32> = copies(&mut courier).iter().filter(|s| s.path == SECOND).map(|s| s.key).collect();
+        let bears = u32::try_from(limits::COPY_BURST_BYTES as usize / BYTES / 2).unwrap();
+        assert_eq!(sent.len() >= bears as usize, others, "{sent:?}");
+        // Whoever answers ends it.
+        courier.heard(millis(1_130), SECOND);
+        run(&mut courier, millis(1_240));
+        assert!(!courier.poll_deserted());
+    }
+}
+
+#[test]
 fn a_path_that_is_silent_gets_few_of_the_copies() {
     let mut courier = Courier::new(1);
     courier.path_up(seconds(0), EXPRESS, on_line(0));
@@ -382,6 +410,27 @@ fn twenty_thousand_alarms_without_a_receipt_do_not_become_a_storm() {
 }
 
 /// Each receipt lets the next alarm go, so a receiver that answers gets everything at the speed of its answers.
+#[test]
+fn what_was_lost_is_sent_again_under_a_load_that_uses_the_budget_up() {
+    let mut courier = Courier::new(1);
+    courier.path_up(millis(0), EXPRESS, express());
+    courier.offer(millis(0), 0, Class::P0, false, BYTES);
+    let mut times = vec![millis(0)];
+    for number in 1..1_200 {
+        let pressed = millis(u64::from(number) * 50);
+        let mut sent = run(&mut courier, pressed);
+        courier.offer(pressed, number, Class::P0, false, BYTES);
+        let answered = pressed + Span::from_millis(10);
+        sent.extend(run(&mut courier, answered));
+        courier.heard(answered, EXPRESS);
+        courier.settle(answered, &number);
+        sent.extend(copies(&mut courier).into_iter().map(|copy| (answered, copy)));
+        times.extend(sent.iter().filter(|(_, copy)| copy.key == 0).map(|(at, _)| *at));
+    }
+    let longest = times.windows(2).map(|two| two[1].since(two[0])).max();
+    assert!(longest < Some(LONGEST_GAP * 3 / 2) && times.last() > Some(&seconds(50)), "{longest:?}, {times:?}");
+}
+
 #[test]
 fn a_receiver_that_answers_gets_twenty_thousand_alarms_without_waiting_for_the_budget() {
     let mut courier = Courier::new(1);

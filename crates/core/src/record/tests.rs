@@ -1,11 +1,16 @@
-//! The record's state: the same log gives the same state, and nothing open is ever forgotten.
+//! The record's state: the same log gives the same state, nothing open ever leaves, and what left never comes in again.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::event::{Kind, Text};
-use crate::id::{Name, SeatId};
+use crate::id::{EventId, Name, NodeName, RecordId, SeatId, StationId};
+use crate::limits;
+use crate::receipt::{Receipt, Stage, Standing, Trail};
 use crate::relay::tests_support::{event, seal};
+use crate::time::WallTime;
 
 const STATIONS: [&str; 2] = ["p1", "p2"];
 
@@ -22,7 +27,15 @@ fn admit(number: u8, kind: Kind, routed: bool) -> Command {
         at: WallTime(1),
         by: "broker/r1/n1".parse().unwrap(),
         stations: if routed { STATIONS.iter().map(|name| name.parse().unwrap()).collect() } else { vec![] },
+        owed: false,
     })
+}
+
+fn owed(number: u8) -> Command {
+    match admit(number, Kind::Panic, true) {
+        Command::Admit(admission) => Command::Admit(Admission { owed: true, ..admission }),
+        other => other,
+    }
 }
 
 fn note(number: u8, stage: Stage, seat: usize) -> Command {
@@ -31,147 +44,263 @@ fn note(number: u8, stage: Stage, seat: usize) -> Command {
 }
 
 fn receipt(number: u8, stage: Stage, by: NodeName) -> Receipt {
-    Receipt { event: id(number), stage, at: WallTime(2), by, officer: None, note: Text::default(), skew: None }
+    Receipt {
+        event: id(number),
+        stage,
+        at: WallTime(2),
+        by,
+        officer: None,
+        note: Text::default(),
+        skew: None,
+        standing: Standing::Settled,
+    }
 }
 
-/// Applies to a state, and keeps the log as an engine would: without what was forgotten.
-#[derive(Default)]
-struct Engine {
+fn escalate(number: u8, stations: &[&str]) -> Command {
+    Command::Escalate {
+        event: id(number),
+        stations: stations.iter().map(|name| name.parse().unwrap()).collect(),
+        by: "broker/r1/n1".parse().unwrap(),
+        officer: None,
+        at: WallTime(3),
+        note: Text::default(),
+    }
+}
+
+/// The limits of a record that holds so many finished events.
+fn finished(finished: usize) -> RecordLimits {
+    RecordLimits { finished, ..RecordLimits::default() }
+}
+
+/// Applies to a state and keeps the log, and what left.
+struct Bench {
     state: RecordState,
     log: BTreeMap<u64, Command>,
     index: u64,
-    finished: BTreeSet<EventId>,
+    archive: BTreeMap<u64, Entry>,
 }
 
-impl Engine {
-    fn new(capacity: usize) -> Self {
-        Self { state: RecordState::new(capacity), ..Self::default() }
+impl Bench {
+    fn new(limits: RecordLimits) -> Self {
+        Self { state: RecordState::new(limits), log: BTreeMap::new(), index: 0, archive: BTreeMap::new() }
     }
 
     fn commit(&mut self, command: Command) -> Effect {
-        self.index += 1;
+        // Gaps, as an engine's own entries make them.
+        self.index += 1 + self.index % 2;
         self.log.insert(self.index, command.clone());
-        let event = command.event();
-        let effect = self.state.apply(self.index, command);
-        if self.state.get(&event).is_some_and(Entry::is_finished) {
-            self.finished.insert(event);
-        }
-        for index in self.state.evict() {
-            assert!(self.log.remove(&index).is_some(), "{index} is forgotten twice");
+        let applied = self.state.apply(self.index, command);
+        for (number, entry) in applied.archived {
+            assert_eq!(number, self.archive.len() as u64 + 1, "archive numbers have no gaps");
+            self.archive.insert(number, (*entry).clone());
         }
         self.state.check().unwrap();
-        effect
+        applied.effect
     }
 }
 
 #[test]
 fn the_first_admission_and_the_first_statement_of_a_seat_count() {
-    let mut engine = Engine::new(10);
-    assert_eq!(engine.commit(admit(1, Kind::Panic, true)), Effect::Admitted(id(1)));
-    assert_eq!(engine.commit(admit(1, Kind::Panic, true)), Effect::Nothing);
-    assert!(matches!(engine.commit(note(1, Stage::Acknowledged, 3)), Effect::Noted(_)));
-    assert_eq!(engine.commit(note(1, Stage::Acknowledged, 3)), Effect::Nothing);
-    assert!(matches!(engine.commit(note(1, Stage::Acknowledged, 4)), Effect::Noted(_)));
-    let entry = engine.state.get(&id(1)).unwrap();
-    let late = entry.notes[1].clone();
+    let mut bench = Bench::new(finished(10));
+    assert_eq!(bench.commit(admit(1, Kind::Panic, true)), Effect::Admitted(id(1)));
+    assert_eq!(bench.commit(admit(1, Kind::Panic, true)), Effect::Nothing);
+    assert!(matches!(bench.commit(note(1, Stage::Acknowledged, 3)), Effect::Noted(_)));
+    assert_eq!(bench.commit(note(1, Stage::Acknowledged, 3)), Effect::Nothing);
+    let Effect::Noted(late) = bench.commit(note(1, Stage::Acknowledged, 4)) else { panic!("it is on record too") };
+    assert_eq!(late.standing, Standing::Assisting);
+    let entry = bench.state.get(&id(1)).unwrap();
     assert_eq!(entry.owner(), Some(&entry.notes[0]));
+    assert_eq!(entry.notes[0].standing, Standing::Settled);
     assert_eq!(entry.earlier_owner(&late), Some(&entry.notes[0]));
     assert_eq!(entry.receipts().len(), 4);
-    assert!(!entry.receipts_for_stations().contains(&late), "stations hear of one owner");
-    assert_eq!(engine.commit(note(9, Stage::Delivered, 3)), Effect::Nothing);
+    assert_eq!(bench.commit(note(9, Stage::Delivered, 3)), Effect::Nothing);
+}
+
+#[test]
+fn an_older_stamp_does_not_overtake_what_the_log_has_first() {
+    let mut bench = Bench::new(finished(10));
+    bench.commit(admit(1, Kind::Panic, true));
+    bench.commit(note(1, Stage::Acknowledged, 3));
+    let Command::Note(mut earlier) = note(1, Stage::Acknowledged, 4) else { panic!("a note") };
+    (earlier.at, earlier.standing) = (WallTime(0), Standing::Provisional);
+    bench.commit(Command::Note(earlier.clone()));
+    let entry = bench.state.get(&id(1)).unwrap();
+    assert_ne!(entry.owner().unwrap().by, earlier.by);
+    assert_eq!(entry.notes[1].standing, Standing::Assisting);
 }
 
 #[test]
 fn no_number_of_seats_keeps_the_officers_answer_out_of_the_record() {
-    let mut engine = Engine::new(10);
-    engine.commit(admit(1, Kind::Panic, true));
+    let mut bench = Bench::new(finished(10));
+    bench.commit(admit(1, Kind::Panic, true));
     for seat in 0..60 {
-        engine.commit(note(1, Stage::Delivered, seat));
-        engine.commit(note(1, Stage::Displayed, seat));
+        bench.commit(note(1, Stage::Delivered, seat));
+        bench.commit(note(1, Stage::Displayed, seat));
     }
-    assert!(matches!(engine.commit(note(1, Stage::Acknowledged, 59)), Effect::Noted(_)));
-    let entry = engine.state.get(&id(1)).unwrap();
+    assert!(matches!(bench.commit(note(1, Stage::Acknowledged, 59)), Effect::Noted(_)));
+    let entry = bench.state.get(&id(1)).unwrap();
     assert!(entry.is_finished() && entry.receipts().len() <= limits::RECEIPTS_PER_EVENT);
     let unheard: NodeName = "station/p1/d59".parse().unwrap();
     assert!(entry.needs_no_more(&receipt(1, Stage::Delivered, unheard)), "a seat would say it for ever");
 }
 
 #[test]
-fn the_last_index_stays_in_the_log_so_that_no_index_is_used_twice() {
-    let mut engine = Engine::new(10);
-    engine.commit(admit(1, Kind::Panic, true));
-    engine.commit(admit(1, Kind::Panic, true));
-    assert_eq!(
-        engine.log.keys().copied().collect::<Vec<_>>(),
-        [1, 2],
-        "2 is the end of the log, and a mark may name it"
-    );
-    engine.commit(note(1, Stage::Delivered, 0));
-    assert_eq!(engine.log.keys().copied().collect::<Vec<_>>(), [1, 3]);
+fn a_record_is_founded_once_and_no_index_counts_twice() {
+    let mut state = RecordState::default();
+    let (one, two) = (RecordId([1; 16]), RecordId([2; 16]));
+    assert_eq!(state.apply(3, Command::Found { record: one }).effect, Effect::Founded(one));
+    assert_eq!(state.apply(3, admit(1, Kind::Panic, true)).effect, Effect::Nothing, "3 has been applied");
+    assert_eq!(state.apply(4, Command::Found { record: two }).effect, Effect::Nothing);
+    assert_eq!((state.record(), state.last_index(), state.len()), (Some(one), 4, 0));
 }
 
 #[test]
 fn an_unrouted_event_is_for_a_station_from_the_index_of_its_route_on() {
-    let mut engine = Engine::new(10);
-    engine.commit(admit(1, Kind::Panic, false));
-    engine.commit(admit(2, Kind::Panic, true));
-    assert_eq!(engine.state.unrouted().count(), 1);
+    let mut bench = Bench::new(finished(10));
+    bench.commit(admit(1, Kind::Panic, false));
+    bench.commit(admit(2, Kind::Panic, true));
+    assert_eq!(bench.state.unrouted().count(), 1);
     let station: StationId = "p1".parse().unwrap();
-    engine.commit(Command::Route { event: id(1), stations: vec![station.clone()] });
-    assert_eq!(engine.state.unrouted().count(), 0);
-    let after: Vec<u64> = engine.state.for_station(&station, 2).map(|(index, _)| index).collect();
-    assert_eq!(after, [3], "a seat that has all up to 2 lacks the event that was routed at 3");
-    assert_eq!(engine.commit(Command::Route { event: id(1), stations: vec![station] }), Effect::Nothing);
+    let second = bench.index;
+    bench.commit(Command::Route { event: id(1), stations: vec![station.clone()] });
+    assert_eq!(bench.state.unrouted().count(), 0);
+    let after: Vec<u64> = bench.state.for_station(&station, second).map(|(index, _)| index).collect();
+    assert_eq!(after, [bench.index], "a seat that has all up to 2 lacks the event that was routed behind it");
+    assert_eq!(bench.commit(Command::Route { event: id(1), stations: vec![station] }), Effect::Nothing);
+}
+
+#[test]
+fn an_escalation_adds_stations_once_and_takes_none_away() {
+    let mut bench = Bench::new(finished(0));
+    bench.commit(admit(1, Kind::Panic, true));
+    let third: StationId = "p3".parse().unwrap();
+    let Effect::Escalated(_, new) = bench.commit(escalate(1, &["p1", "p3", "p3"])) else { panic!("p3 is new") };
+    assert_eq!(new, std::slice::from_ref(&third));
+    assert_eq!(bench.commit(escalate(1, &["p3"])), Effect::Nothing);
+    let entry = bench.state.get(&id(1)).unwrap();
+    assert_eq!((entry.since(&third), entry.admission.stations.len()), (Some(3), 3));
+    assert_eq!(bench.state.for_station(&third, 0).count(), 1);
+    for at in 0..limits::ESCALATIONS_PER_EVENT + 4 {
+        bench.commit(escalate(1, &[&format!("q{at}")]));
+    }
+    assert_eq!(bench.state.get(&id(1)).unwrap().escalations.len(), limits::ESCALATIONS_PER_EVENT);
+    // It leaves all lists when it leaves.
+    bench.commit(note(1, Stage::Acknowledged, 1));
+    assert_eq!((bench.state.len(), bench.archive.len()), (0, 1));
+    assert_eq!(bench.state.for_station(&third, 0).count(), 0);
+}
+
+#[test]
+fn an_event_stays_until_the_province_has_it_and_all_that_was_said_of_it() {
+    let mut bench = Bench::new(finished(0));
+    bench.commit(owed(1));
+    bench.commit(note(1, Stage::Acknowledged, 1));
+    assert_eq!(bench.state.get(&id(1)).unwrap().owed(), [Stage::Stored, Stage::Acknowledged]);
+    bench.commit(Command::Forwarded { event: id(1), stages: vec![Stage::Stored] });
+    assert_eq!(bench.state.len(), 1);
+    bench.commit(Command::Forwarded { event: id(1), stages: vec![Stage::Acknowledged] });
+    assert!(bench.state.is_empty() && bench.state.is_archived(&id(1)));
+    assert_eq!(bench.commit(owed(1)), Effect::Nothing, "it has been here");
+}
+
+#[test]
+fn too_many_events_in_all_leave_though_the_province_lacks_them() {
+    let mut bench = Bench::new(RecordLimits { finished: 1, events: 3, archived_ids: 2 });
+    for number in 1..=9 {
+        bench.commit(owed(number));
+        bench.commit(note(number, Stage::Acknowledged, 1));
+    }
+    assert_eq!((bench.state.len(), bench.state.archived()), (3, 6));
+    let remembered: Vec<EventId> = (1..=9).map(id).filter(|id| bench.state.is_archived(id)).collect();
+    assert_eq!(remembered, [id(5), id(6)], "the youngest");
+}
+
+#[test]
+fn parts_that_no_record_makes_are_refused() {
+    let mut bench = Bench::new(finished(1));
+    for number in 1..4 {
+        bench.commit(admit(number, Kind::Panic, true));
+        bench.commit(note(number, Stage::Acknowledged, 1));
+    }
+    let image = bench.state.image();
+    let back = |image| RecordState::from_image(image, finished(1));
+    assert_eq!(back(image.clone()).as_ref(), Ok(&bench.state));
+    let twice = Image { entries: [image.entries.clone(), image.entries.clone()].concat(), ..image.clone() };
+    assert_eq!(back(twice), Err(ImageError::SameIndex(image.entries[0].index)));
+    let both = Image { archived_ids: vec![id(3)], ..image.clone() };
+    assert_eq!(back(both), Err(ImageError::Twice(id(3))));
+    let early = Image { last_index: 2, ..image.clone() };
+    assert!(matches!(back(early), Err(ImageError::BehindTheEnd { .. })));
+    let few = Image { archived: 1, ..image };
+    assert_eq!(back(few), Err(ImageError::TooManyArchived { ids: 2, archived: 1 }));
 }
 
 fn command() -> impl Strategy<Value = Command> {
     let kinds = prop_oneof![Just(Kind::Panic), Just(Kind::Assist), Just(Kind::Status)];
     prop_oneof![
         3 => (0..40_u8, kinds, any::<bool>()).prop_map(|(number, kind, routed)| admit(number, kind, routed)),
+        1 => (0..40_u8).prop_map(owed),
         4 => (0..40_u8, 4..7_usize, 0..6_usize).prop_map(|(number, stage, seat)| note(number, Stage::ALL[stage], seat)),
         1 => (0..40_u8).prop_map(|number| Command::Route { event: id(number), stations: vec!["p2".parse().unwrap()] }),
+        1 => (0..40_u8, 0..4_usize).prop_map(|(number, at)| escalate(number, &[["p1", "p2", "p3", "p4"][at]])),
+        1 => (0..40_u8, prop::collection::vec(3..7_usize, 1..4)).prop_map(|(number, stages)| Command::Forwarded {
+            event: id(number),
+            stages: stages.into_iter().map(|stage| Stage::ALL[stage]).collect(),
+        }),
     ]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// A node that starts anew from the log, shortened as it is, knows what the one that stopped knew; and what is open stays.
+    /// Every node has the same record after the same log, wherever it began: with the log's first command, or with a leader's snapshot and
+    /// the rest. What is open stays, what left is known, and nothing is lost between record and archive.
     #[test]
-    fn a_shortened_log_gives_the_same_state(commands in prop::collection::vec(command(), 1..200), capacity in 1..20_usize) {
-        let mut engine = Engine::new(capacity);
-        let mut open = BTreeSet::new();
-        for command in commands {
-            let admitted = engine.commit(command);
-            if let Effect::Admitted(id) = admitted {
-                open.insert(id);
-                engine.finished.remove(&id);
+    fn the_same_log_gives_the_same_record(
+        commands in prop::collection::vec(command(), 1..200),
+        keep in 0..12_usize,
+        at in 0..200_usize,
+    ) {
+        let mut bench = Bench::new(finished(keep));
+        let mut seen = BTreeSet::new();
+        let mut snapshot = None;
+        for (number, command) in commands.into_iter().enumerate() {
+            if number == at {
+                snapshot = Some(bench.state.image());
             }
-            open.retain(|id| !engine.finished.contains(id));
-            for id in &open {
-                prop_assert!(engine.state.get(id).is_some(), "{} was open, and is forgotten", id);
-            }
-            prop_assert_eq!(engine.state.unfinished().count(), open.len());
-            prop_assert!(engine.state.len() <= capacity.max(open.len()));
-        }
-        let mut again = RecordState::new(capacity);
-        for (index, command) in engine.log.clone() {
-            again.apply(index, command);
-        }
-        // What the end of the log holds for its index alone may bring an old event back; nothing else may differ.
-        let last = engine.log.last_key_value().map(|(_, command)| command.event());
-        for id in (0..40).map(id).filter(|id| Some(*id) != last) {
-            prop_assert_eq!(engine.state.get(&id), again.get(&id));
-        }
-        prop_assert_eq!(engine.state.last_index(), again.last_index());
-        // Each command a second time changes nothing.
-        for (_, command) in engine.log.clone() {
-            if engine.state.get(&command.event()).is_some() {
-                engine.index += 1;
-                let effect = engine.state.apply(engine.index, command);
-                prop_assert_eq!(effect, Effect::Nothing);
+            if let Effect::Admitted(id) = bench.commit(command) {
+                prop_assert!(seen.insert(id), "{} came in twice", id);
             }
         }
-        engine.state.check().map_err(TestCaseError::fail)?;
+        let archived: BTreeSet<EventId> = bench.archive.values().map(|entry| entry.admission.sealed.event.id).collect();
+        prop_assert!(bench.archive.values().all(Entry::is_finished), "something open left");
+        for id in &seen {
+            prop_assert!(bench.state.get(id).is_some() != archived.contains(id), "{} is lost, or there twice", id);
+            prop_assert_eq!(bench.state.is_archived(id), archived.contains(id));
+        }
+        prop_assert_eq!(bench.state.archived(), archived.len() as u64);
+        let mut again = RecordState::new(finished(keep));
+        let mut restored = snapshot.map(|image| RecordState::from_image(image, finished(keep)).unwrap());
+        for (index, command) in bench.log.clone() {
+            again.apply(index, command.clone());
+            if let Some(restored) = &mut restored {
+                // What the snapshot has already changes nothing.
+                restored.apply(index, command);
+            }
+        }
+        prop_assert_eq!(&again, &bench.state);
+        if let Some(restored) = restored {
+            prop_assert_eq!(&restored, &bench.state);
+        }
+        // Each command a second time changes nothing about owners, and admits nothing.
+        let owners: Vec<_> = bench.state.entries().map(|entry| entry.owner().cloned()).collect();
+        let len = bench.state.len();
+        for (_, command) in bench.log.clone() {
+            if matches!(command, Command::Admit(_)) {
+                prop_assert_eq!(bench.commit(command), Effect::Nothing);
+            }
+        }
+        let after: Vec<_> = bench.state.entries().map(|entry| entry.owner().cloned()).collect();
+        prop_assert_eq!((owners, len), (after, bench.state.len()));
     }
 }

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::Machine;
+use crate::condition::Conditions;
 use crate::courier::Courier;
 use crate::event::{Class, Text};
 use crate::id::{EventId, NodeName, PathId, PersistSeq};
 use crate::inquiry::Inquiry;
 use crate::keeping::Unkept;
 use crate::limits;
-use crate::message::Message;
+use crate::message::{Degraded, Message};
 use crate::path::Form;
 use crate::probe::{PathHealth, Prober};
-use crate::receipt::{Receipt, Stage};
+use crate::receipt::{Receipt, Stage, Standing};
 use crate::relay::buttons::Buttons;
 use crate::relay::port::{Input, Output, RelayConfig, Report, Write};
 use crate::relay::raise::{RaiseError, Raised, Ticket};
@@ -33,12 +34,15 @@ pub struct Relay {
     next_persist: u64,
     pub(super) events: BTreeMap<EventId, EventView>,
     pub(super) open: usize,
-    finished: BTreeSet<(u64, EventId)>,
+    /// In the order in which they were finished: whoever looks at the lamp of one that was finished late must find it.
+    finished: BTreeMap<u64, EventId>,
+    next_finished: u64,
     pub(super) by_key: BTreeMap<String, EventId>,
     pub(super) buttons: Buttons,
     pub(super) courier: Courier<EventId>,
     pub(super) express: BTreeSet<PathId>,
     pub(super) prober: Prober,
+    pub(super) conditions: Conditions,
     writing: BTreeMap<PersistSeq, EventId>,
     pub(super) unkept: Unkept<EventId>,
     lamps_due: BTreeSet<(Timestamp, EventId)>,
@@ -59,17 +63,19 @@ impl Relay {
         let mut rng = Rng::new(config.seed);
         let mut relay = Self {
             me,
-            courier: Courier::new(rng.next_u64()).with_rate(config.copy_rate),
+            courier: Courier::new(rng.next_u64()).with_rate(config.copy_rate).with_others(config.spare_nodes),
             rng,
             next_seq: 1,
             next_persist: 1,
             events: BTreeMap::new(),
             open: 0,
-            finished: BTreeSet::new(),
+            finished: BTreeMap::new(),
+            next_finished: 1,
             by_key: BTreeMap::new(),
             buttons: Buttons::default(),
             express: BTreeSet::new(),
             prober: Prober::default(),
+            conditions: Conditions::default(),
             writing: BTreeMap::new(),
             unkept: Unkept::new(),
             lamps_due: BTreeSet::new(),
@@ -118,6 +124,18 @@ impl Relay {
     /// How each express session does.
     pub fn paths(&self, now: Timestamp) -> impl Iterator<Item = PathHealth> {
         self.prober.health(now)
+    }
+
+    /// The broker nodes that are without a quorum, and what they say of it.
+    #[must_use]
+    pub fn degraded_nodes(&self) -> BTreeMap<&NodeName, &Degraded> {
+        self.conditions.degraded()
+    }
+
+    /// Since when and why the region takes nothing into its record, if that is so of every node that can be reached.
+    #[must_use]
+    pub fn degraded(&self) -> Option<&Degraded> {
+        self.conditions.worst()
     }
 
     /// By how many microseconds this relay's clock is ahead of the region's, if that is known.
@@ -174,7 +192,7 @@ impl Relay {
 
     /// Files the event under what is still to be done for it.
     pub(super) fn file(&mut self, now: Now, id: EventId) {
-        let Some(view) = self.events.get(&id) else { return };
+        let Some(view) = self.events.get_mut(&id) else { return };
         let slot = view.row.slot;
         if view.is_stored() {
             self.unstored.remove(&slot);
@@ -184,7 +202,11 @@ impl Relay {
         if view.is_finished() {
             self.inquiry.remove(slot);
             self.courier.settle(now.mono, &id);
-            self.open -= usize::from(self.finished.insert((slot, id)));
+            if !std::mem::replace(&mut view.filed_as_finished, true) {
+                self.open -= 1;
+                self.finished.insert(self.next_finished, id);
+                self.next_finished += 1;
+            }
         } else if view.is_stored() {
             self.inquiry.add(now.mono, slot, id);
         }
@@ -241,9 +263,9 @@ impl Relay {
 
     fn forget_old(&mut self) {
         while self.finished.len() > limits::RELAY_FINISHED_EVENTS {
-            let Some((slot, id)) = self.finished.pop_first() else { return };
+            let Some((_, id)) = self.finished.pop_first() else { return };
             let Some(view) = self.events.remove(&id) else { continue };
-            let class = view.row.sealed.event.class;
+            let (class, slot) = (view.row.sealed.event.class, view.row.slot);
             self.unkept.remove(class, id);
             if let Some(key) = view.row.idempotency_key.filter(|key| self.by_key.get(key) == Some(&id)) {
                 self.by_key.remove(&key);
@@ -285,6 +307,7 @@ impl Relay {
             officer: None,
             note: Text::default(),
             skew: self.prober.skew(),
+            standing: Standing::Settled,
         }
     }
 
@@ -294,6 +317,10 @@ impl Relay {
 
     pub(super) fn race(&mut self) {
         self.out.push_back(Output::Race);
+    }
+
+    pub(super) fn dial_others(&mut self) {
+        self.out.push_back(Output::DialOthers);
     }
 
     pub(super) fn answer(&mut self, ticket: Ticket, answer: Result<Raised, RaiseError>) {

@@ -26,6 +26,6 @@ mod view;
 pub use machine::Relay;
 pub use port::{Input, Output, RelayConfig, Report, Write};
 pub use raise::{Press, RaiseError, Raised, Ticket};
-pub use roster::Roster;
+pub use roster::{HOMES, Roster};
 pub use row::RelayRow;
 pub use view::EventView;

@@ -5,7 +5,7 @@ use crate::id::{NodeName, PathId, PersistSeq, RelayId};
 use crate::lamp::Lamp;
 #[cfg(doc)]
 use crate::limits;
-use crate::message::{Message, Refusal};
+use crate::message::{Degraded, Message, Refusal};
 use crate::path::{Form, PathInfo};
 use crate::receipt::Receipt;
 use crate::relay::raise::{Press, RaiseError, Raised, Ticket};
@@ -21,6 +21,8 @@ pub struct RelayConfig {
     pub next_slot: u64,
     /// Bytes a second of alarm copies beyond the first, for each line ([`limits::COPY_BYTES_PER_SECOND`]).
     pub copy_rate: u32,
+    /// Whether the region has nodes that are not dialled as a rule.
+    pub spare_nodes: bool,
     /// Seed of all that is random.
     pub seed: u64,
     /// Encodes an event, the same bytes for the same event.
@@ -73,6 +75,9 @@ pub enum Output {
     Hurry,
     /// Alarms are under way and nothing comes back on any path: dial afresh beside the sessions that there are, and keep those.
     Race,
+    /// Alarms are under way and nothing comes back from any node that is dialled: dial whoever else there is. Only where
+    /// [`RelayConfig::spare_nodes`] says that there is somebody.
+    DialOthers,
     /// Answer the presser.
     Answer(Ticket, Result<Raised, RaiseError>),
     /// Something that people and metrics want to know.
@@ -92,4 +97,6 @@ pub enum Report {
     Refused(Sealed, Refusal),
     /// The disk does not take it.
     NotKept(Sealed, String),
+    /// A broker node lost its quorum, or has it again (`None`).
+    Condition(NodeName, Option<Degraded>),
 }

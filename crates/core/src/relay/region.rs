@@ -21,6 +21,7 @@ impl Relay {
     pub(super) fn path_up(&mut self, now: Now, path: PathId, node: NodeName, info: PathInfo) {
         if info.lane == Lane::Express {
             self.express.insert(path);
+            self.conditions.path_up(path, node.clone());
             self.prober.path_up(now.mono, path, node, info);
             let hello = Hello { software: self.config.software.clone(), wire_minor: WIRE_MINOR, resume: None };
             self.send(path, Class::P1, Form::Stream, Message::Hello(hello));
@@ -36,6 +37,7 @@ impl Relay {
     pub(super) fn path_down(&mut self, now: Now, path: PathId) {
         self.express.remove(&path);
         self.prober.path_down(path);
+        self.conditions.path_down(path);
         self.courier.path_down(now.mono, path);
     }
 
@@ -74,13 +76,20 @@ impl Relay {
             }
             Message::Refused(id, refusal) => self.refused(now, id, refusal),
             Message::Echo(echo) => self.prober.echo(now, path, echo),
+            Message::Condition(degraded) => {
+                if let Some(node) = self.conditions.told(path, degraded.as_ref()) {
+                    self.report(Report::Condition(node, degraded));
+                }
+            }
             // A region has nothing else to say to a relay; a newer one's words are not held against it.
             Message::Hello(_)
             | Message::Event(_)
             | Message::Confirmed(_)
             | Message::Inquire(_)
             | Message::Probe(_)
-            | Message::Mark(_) => {}
+            | Message::Mark(_)
+            | Message::Escalate(_)
+            | Message::Escalated(..) => {}
         }
     }
 
@@ -100,7 +109,7 @@ impl Relay {
         if !from_outside || !self.events.contains_key(&id) {
             return None;
         }
-        if says_stored(stage) {
+        if says_stored(&receipt) {
             self.courier.settle(now.mono, &id);
         }
         self.reached(now, id, receipt).then_some(id)
@@ -147,6 +156,9 @@ impl Relay {
         }
         if self.courier.poll_race() {
             self.race();
+        }
+        if self.courier.poll_deserted() {
+            self.dial_others();
         }
     }
 }

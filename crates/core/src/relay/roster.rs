@@ -1,8 +1,8 @@
 //! Which of a region's broker nodes a relay keeps sessions with.
 //!
 //! Two, its *homes*, are kept warm at all times over every line that is there. Further ones are only known. One of them is dialled as well
-//! while another that is dialled cannot be reached over any line, and stays until that one has been well for a while: a node that comes
-//! and goes must not have the sessions come and go with it. Each relay has an order of its own in which it takes the nodes, by
+//! while another that is dialled cannot be reached over any line, at once if alarms are under way and none answers, and stays until that one has
+//! been well for a while: a node that comes and goes must not have the sessions come and go with it. Each relay has an order of its own in which it takes the nodes, by
 //! rendezvous hashing of its name and theirs, so that a region's load is even and stays so when a node is added.
 //!
 //! Invariant: the nodes dialled are the beginning of the relay's order, all nodes if there are no more than [`HOMES`], and never fewer
@@ -83,6 +83,22 @@ impl Roster {
                 node.missed = true;
             }
         }
+        self.fill(now);
+    }
+
+    /// Alarms are under way and nothing comes back from any node that is dialled: whoever else there is stands in at once. Probes would take
+    /// seconds to say the same.
+    pub fn deserted(&mut self, now: Timestamp) {
+        for node in &mut self.nodes[..self.dialled] {
+            node.missed = true;
+            // However well it was until now, it has to be so for a while again.
+            node.since = now;
+        }
+        self.fill(now);
+    }
+
+    /// Dials as many as it takes to have [`HOMES`] that are not missed, in this relay's order.
+    fn fill(&mut self, now: Timestamp) {
         let before = self.dialled;
         let mut good = 0;
         self.dialled = 0;
@@ -184,6 +200,26 @@ mod tests {
     }
 
     #[test]
+    fn when_alarms_find_nobody_everybody_is_tried_at_once_and_for_a_minute() {
+        let mut roster = roster(3);
+        let order: Vec<_> = roster.nodes.iter().map(|node| node.place).collect();
+        let mut at = 0;
+        watch(&mut roster, &mut at, 100, &order[..2]);
+        roster.deserted(Timestamp(at));
+        assert_eq!(roster.dialled().collect::<Vec<_>>(), order);
+        // The last probes of the two came back before they fell silent.
+        watch(&mut roster, &mut at, 1, &order);
+        assert_eq!(roster.dialled().count(), 3);
+        watch(&mut roster, &mut at, 58, &order);
+        assert_eq!(roster.dialled().count(), 3);
+        watch(&mut roster, &mut at, 1, &order);
+        assert_eq!(roster.dialled().collect::<Vec<_>>(), order[..2]);
+        let mut few = Roster::new(Timestamp(0), "relay/school-001/gate", &names(1));
+        few.deserted(Timestamp(at));
+        assert_eq!(few.dialled().count(), 1);
+    }
+
+    #[test]
     fn no_node_is_missed_while_there_is_no_line() {
         let mut roster = roster(4);
         for at in 0..100 {
@@ -221,13 +257,17 @@ mod tests {
         #[test]
         fn whatever_happens_the_homes_are_dialled_and_every_gap_is_filled(
             count in 0_usize..6,
-            steps in proptest::collection::vec((0_u64..40, any::<bool>(), any::<u8>()), 0..200),
+            steps in proptest::collection::vec((0_u64..40, any::<bool>(), any::<u8>(), any::<bool>()), 0..200),
         ) {
             let mut roster = roster(count);
             let mut at = 0;
-            for (seconds, lines, well) in steps {
+            for (seconds, lines, well, deserted) in steps {
                 at += seconds * SECOND;
-                roster.observe(Timestamp(at), lines, |place| well & (1 << place) != 0);
+                if deserted {
+                    roster.deserted(Timestamp(at));
+                } else {
+                    roster.observe(Timestamp(at), lines, |place| well & (1 << place) != 0);
+                }
                 prop_assert!(roster.dialled >= count.min(HOMES));
                 let dialled = &roster.nodes[..roster.dialled];
                 let good = dialled.iter().filter(|node| !node.missed).count();

@@ -11,7 +11,7 @@ use crate::id::{EventId, Name, PathId, PersistSeq};
 use crate::lane::Lane;
 use crate::message::Message;
 use crate::path::PathInfo;
-use crate::receipt::{Receipt, Stage};
+use crate::receipt::{Receipt, Stage, Standing};
 use crate::time::{Now, Timestamp, WallTime};
 use crate::{Machine, limits};
 
@@ -42,6 +42,7 @@ fn relay(now: u64, life: u64, rows: Vec<RelayRow>) -> Relay {
         epoch: life,
         next_slot: 1,
         copy_rate: limits::COPY_BYTES_PER_SECOND,
+        spare_nodes: false,
         seed: life,
         seal,
         software: "test".to_owned(),
@@ -164,6 +165,7 @@ impl Gatehouse {
                 officer: None,
                 note: Text::default(),
                 skew: None,
+                standing: Standing::Settled,
             };
             self.tell(Input::Message(PATH, Message::Receipts(vec![receipt])));
         }

@@ -10,7 +10,7 @@ use crate::lamp::Lamp;
 use crate::lane::Lane;
 use crate::message::{Message, Refusal};
 use crate::path::PathInfo;
-use crate::receipt::{Receipt, Stage};
+use crate::receipt::{Receipt, Stage, Standing};
 use crate::time::{Now, Timestamp, WallTime};
 use crate::{Machine, limits};
 
@@ -29,6 +29,7 @@ impl Bench {
             epoch: 1,
             next_slot: 1,
             copy_rate: limits::COPY_BYTES_PER_SECOND,
+            spare_nodes: false,
             seed: 1,
             seal,
             software: "test".to_owned(),
@@ -72,8 +73,20 @@ impl Bench {
     }
 
     fn receipt(&mut self, id: EventId, stage: Stage, by: NodeName) -> Vec<Output> {
-        let receipt =
-            Receipt { event: id, stage, at: WallTime(5), by, officer: None, note: Text::default(), skew: None };
+        self.receipt_as(id, stage, by, Standing::Settled)
+    }
+
+    fn receipt_as(&mut self, id: EventId, stage: Stage, by: NodeName, standing: Standing) -> Vec<Output> {
+        let receipt = Receipt {
+            event: id,
+            stage,
+            at: WallTime(5),
+            by,
+            officer: None,
+            note: Text::default(),
+            skew: None,
+            standing,
+        };
         self.step(Input::Message(PATH, Message::Receipts(vec![receipt])))
     }
 
@@ -236,6 +249,24 @@ fn a_missed_answer_is_asked_for_at_once_by_a_new_path_and_then_every_ten_seconds
 }
 
 #[test]
+fn whose_an_alarm_is_is_asked_until_the_record_has_said_it_though_it_is_known_who_assists() {
+    let asks = |outputs: &[Output]| outputs.iter().any(|o| matches!(o, Output::Send(_, _, _, Message::Inquire(_))));
+    let mut bench = Bench::new(vec![]);
+    bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));
+    bench.raise(Kind::Panic, None);
+    let id = bench.only_id();
+    bench.receipt_as(id, Stage::Acknowledged, seat(1), Standing::Provisional);
+    bench.receipt_as(id, Stage::Acknowledged, seat(2), Standing::Assisting);
+    assert!(bench.relay.get(&id).unwrap().is_stored(), "who assists is so by the record");
+    assert!(asks(&bench.wait(10_000)), "what was said of the owner was lost on the way");
+    bench.receipt_as(id, Stage::Acknowledged, seat(1), Standing::Settled);
+    let taken: Vec<_> =
+        bench.relay.get(&id).unwrap().acknowledgements().iter().map(|r| (r.by.clone(), r.standing)).collect();
+    assert_eq!(taken, [(seat(1), Standing::Settled), (seat(2), Standing::Assisting)]);
+    assert!(!asks(&bench.wait(30_000)));
+}
+
+#[test]
 fn a_refused_event_is_offered_again_after_a_minute_and_not_before() {
     let mut bench = Bench::new(vec![]);
     bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));
@@ -284,16 +315,7 @@ fn finished_events_and_their_keys_are_forgotten_and_open_ones_are_not() {
         std::iter::from_fn(|| bench.relay.poll_output()).for_each(drop);
         let id = bench.relay.events().map(|view| view.row.slot).max().unwrap();
         let id = bench.relay.events().find(|view| view.row.slot == id).unwrap().sealed().event.id;
-        let receipt = Receipt {
-            event: id,
-            stage: Stage::Acknowledged,
-            at: WallTime(1),
-            by: seat(1),
-            officer: None,
-            note: Text::default(),
-            skew: None,
-        };
-        bench.relay.handle(at(bench.now), Input::Message(PATH, Message::Receipts(vec![receipt])));
+        bench.relay.handle(at(bench.now), Input::Message(PATH, Message::Receipts(vec![taken(id)])));
         let outputs: Vec<Output> = std::iter::from_fn(|| bench.relay.poll_output()).collect();
         forgotten +=
             persists(&outputs).iter().filter(|(_, write)| matches!(write, Write::Forget(Class::P0, _))).count();
@@ -303,6 +325,17 @@ fn finished_events_and_their_keys_are_forgotten_and_open_ones_are_not() {
     assert!(bench.relay.get(&open).is_some());
     assert_eq!(bench.relay.events().count(), limits::RELAY_FINISHED_EVENTS + 1);
     assert_eq!(bench.relay.oldest_unstored().unwrap().sealed().event.id, open);
+
+    // It is finished last, so it is known longest: its lamp has to be looked at yet.
+    bench.relay.handle(at(bench.now), Input::Message(PATH, Message::Receipts(vec![taken(open)])));
+    bench.relay.check().unwrap();
+    assert_eq!(bench.relay.get(&open).unwrap().lamp(), Lamp::Acknowledged);
+    assert_eq!(bench.relay.events().count(), limits::RELAY_FINISHED_EVENTS);
+}
+
+fn taken(event: EventId) -> Receipt {
+    let (stage, note, standing) = (Stage::Acknowledged, Text::default(), Standing::Settled);
+    Receipt { event, stage, at: WallTime(1), by: seat(1), officer: None, note, skew: None, standing }
 }
 
 #[test]
@@ -332,6 +365,7 @@ fn an_event_that_a_mended_store_holds_twice_is_one_event() {
         officer: None,
         note: Text::default(),
         skew: None,
+        standing: Standing::Settled,
     });
     let mut bench = Bench::new(vec![first, second]);
     let outputs = bench.drain();

@@ -2,7 +2,7 @@
 
 use crate::event::{Class, Sealed};
 use crate::lamp::{Lamp, LampState};
-use crate::receipt::{Receipt, Stage, add_receipt};
+use crate::receipt::{Receipt, Stage, Standing, add_receipt};
 use crate::relay::raise::{Raised, Ticket};
 use crate::relay::row::RelayRow;
 use crate::time::Timestamp;
@@ -14,6 +14,8 @@ pub struct EventView {
     pub(super) lamp: LampState,
     pub(super) kept: bool,
     pub(super) refused: bool,
+    /// Whether it is counted among the finished.
+    pub(super) filed_as_finished: bool,
     /// Whom to tell what, once it is on disk.
     pub(super) waiting: Vec<(Ticket, Raised)>,
 }
@@ -24,7 +26,7 @@ impl EventView {
         for receipt in &row.receipts {
             lamp.reached(receipt.stage);
         }
-        Self { row, lamp, kept, refused: false, waiting: Vec::new() }
+        Self { row, lamp, kept, refused: false, filed_as_finished: false, waiting: Vec::new() }
     }
 
     /// The event.
@@ -72,15 +74,26 @@ impl EventView {
     /// Whether it is on stable storage of the region. That a station has it does not say so: that is told before the record has it.
     #[must_use]
     pub fn is_stored(&self) -> bool {
-        self.row.receipts.iter().any(|receipt| says_stored(receipt.stage))
+        self.row.receipts.iter().any(says_stored)
     }
 
-    /// Whether nothing more is to be done for it: an officer has it or, where none need take it (below P1), the record and a
-    /// station have.
+    /// The officers who have it and who assist: the acknowledgements, the owner's first once the region's record has said whose it is.
+    #[must_use]
+    pub fn acknowledgements(&self) -> Vec<&Receipt> {
+        let mut all: Vec<_> = self.row.receipts.iter().filter(|receipt| receipt.stage == Stage::Acknowledged).collect();
+        all.sort_by_key(|receipt| receipt.standing);
+        all
+    }
+
+    /// Whether nothing more is to be done for it: an officer has it, by the region's record, or, where none need take it (below P1), the record and a
+    /// station have. That somebody assists does not say whose it is: that is asked for.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         if self.row.sealed.event.class <= Class::P1 {
-            self.furthest() >= Some(Stage::Acknowledged)
+            self.row
+                .receipts
+                .iter()
+                .any(|receipt| receipt.stage == Stage::Acknowledged && receipt.standing == Standing::Settled)
         } else {
             self.is_stored() && self.furthest() >= Some(Stage::Delivered)
         }
@@ -96,7 +109,7 @@ impl EventView {
     }
 }
 
-/// Whether a receipt of this stage says that the region's record has the event: an acknowledgement is passed on only out of it.
-pub(super) fn says_stored(stage: Stage) -> bool {
-    matches!(stage, Stage::Stored | Stage::Acknowledged)
+/// Whether a receipt says that the region's record has the event: an acknowledgement that is not provisional is passed on only out of it.
+pub(super) fn says_stored(receipt: &Receipt) -> bool {
+    matches!(receipt.stage, Stage::Stored | Stage::Acknowledged) && receipt.is_final()
 }

@@ -21,7 +21,7 @@ impl Station {
         if let Some(seq) = self.by_id.get(&id).copied() {
             self.out.push_back(Output::Report(Report::Duplicate(id)));
             self.say_again(now, path, seq, &copy);
-            return self.heard(now, copy.receipts);
+            return self.heard(now, path, copy.receipts);
         }
         let reserve = if event.class <= Class::P1 { limits::INBOX_RESERVED_FOR_ALARMS } else { 0 };
         if self.rows.len() >= limits::INBOX_EVENTS + reserve && !self.make_room() {
@@ -63,7 +63,7 @@ impl Station {
         let Some(held) = self.rows.get_mut(&seq).filter(|held| held.durable) else { return };
         let event = held.row.sealed.event.clone();
         let known = |stage| copy.receipts.iter().any(|r| r.stage == stage && r.by == me);
-        let elsewhere = held.row.owner().is_some_and(|owner| owner.by != me);
+        let elsewhere = held.row.owner().is_some_and(|owner| owner.is_final() && owner.by != me);
         let late = |receipt: &Receipt| receipt.stage == Stage::Acknowledged && elsewhere;
         let own = held.row.receipts.iter().filter(|receipt| receipt.by == me && !late(receipt));
         let forgotten: Vec<Stage> = own.map(|receipt| receipt.stage).filter(|stage| !known(*stage)).collect();
@@ -117,6 +117,7 @@ impl Station {
         if let Some(held) = self.rows.remove(&seq) {
             let event = &held.row.sealed.event;
             self.by_id.remove(&event.id);
+            self.inquiry.remove(seq);
             self.unkept.remove(event.class, seq);
             self.forget_row(event.class, seq);
         }
@@ -142,8 +143,8 @@ impl Station {
             if held.durable && !carried {
                 return Err(format!("what was said of {id} is unconfirmed, and nobody carries it"));
             }
-            if self.inquiry.contains(*seq) == row.is_finished() {
-                return Err(format!("{id} waits for an officer and nobody asks, or the reverse"));
+            if self.inquiry.contains(*seq) != row.is_open() {
+                return Err(format!("{id} waits for the record's word and nobody asks, or the reverse"));
             }
             let removable = row.is_finished() && held.durable && row.unconfirmed.is_empty();
             if self.removable.contains(seq) != removable {

@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::Machine;
+use crate::condition::Conditions;
 use crate::courier::{Courier, Transmit};
 use crate::event::{Class, Text};
 use crate::id::{EventId, NodeName, PathId, PersistSeq};
 use crate::inquiry::Inquiry;
 use crate::keeping::Unkept;
 use crate::lane::Lane;
-use crate::message::{Hello, Message, Resume, WIRE_MINOR};
+use crate::message::{Degraded, Hello, Message, Resume, STANDING_SINCE, WIRE_MINOR};
 use crate::path::{Form, PathInfo};
 use crate::probe::{PathHealth, Prober};
-use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage};
+use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage, Standing};
+use crate::station::escalate::Escalations;
 use crate::station::officer::carried_as;
 use crate::station::port::{AckTicket, Acknowledged, Input, Output, Report, StationConfig, Write};
 use crate::station::row::InboxRow;
@@ -37,11 +39,15 @@ pub struct Station {
     pub(super) by_id: BTreeMap<EventId, u64>,
     /// Rows that may leave when room is needed.
     pub(super) removable: BTreeSet<u64>,
-    /// Alarms that no officer has taken.
+    /// Alarms that no officer has taken, and those of which the record has not said who has.
     pub(super) inquiry: Inquiry,
     pub(super) courier: Courier<(EventId, Stage)>,
     pub(super) paths: BTreeMap<PathId, (NodeName, PathInfo)>,
+    /// Those of them whose node speaks a minor of the wire without [`Standing`].
+    pub(super) older: BTreeSet<PathId>,
     pub(super) prober: Prober,
+    conditions: Conditions,
+    pub(super) escalations: Escalations,
     pub(super) unkept: Unkept<u64>,
     pub(super) answers: BTreeMap<PersistSeq, Vec<(AckTicket, Acknowledged)>>,
     pub(super) show_by: BTreeSet<(Timestamp, u64)>,
@@ -63,7 +69,10 @@ impl Station {
             removable: BTreeSet::new(),
             inquiry: Inquiry::default(),
             paths: BTreeMap::new(),
+            older: BTreeSet::new(),
             prober: Prober::default(),
+            conditions: Conditions::default(),
+            escalations: Escalations::default(),
             unkept: Unkept::new(),
             next_persist: 1,
             writing: BTreeMap::new(),
@@ -93,6 +102,18 @@ impl Station {
         self.paths.values().map(|(node, _)| node).collect()
     }
 
+    /// The broker nodes that are without a quorum, and what they say of it.
+    #[must_use]
+    pub fn degraded_nodes(&self) -> BTreeMap<&NodeName, &Degraded> {
+        self.conditions.degraded()
+    }
+
+    /// Since when and why the region takes nothing into its record, if that is so of every node that can be reached.
+    #[must_use]
+    pub fn degraded(&self) -> Option<&Degraded> {
+        self.conditions.worst()
+    }
+
     /// How each express session does.
     pub fn path_health(&self, now: Timestamp) -> impl Iterator<Item = PathHealth> {
         self.prober.health(now)
@@ -106,7 +127,8 @@ impl Station {
 
     /// Alarms (P0, P1) that no officer has taken, oldest first.
     pub fn unacknowledged(&self) -> impl Iterator<Item = &InboxRow> {
-        self.inquiry.numbers().filter_map(|seq| self.rows.get(&seq)).map(|held| &held.row)
+        let open = self.inquiry.numbers().filter_map(|seq| self.rows.get(&seq)).map(|held| &held.row);
+        open.filter(|row| !row.is_finished())
     }
 
     fn restore(&mut self, now: Now, mut row: InboxRow) {
@@ -140,13 +162,12 @@ impl Station {
     /// Files a row under what is still to be done for it.
     pub(super) fn file(&mut self, now: Now, seq: u64) {
         let Some(held) = self.rows.get(&seq) else { return };
-        let finished = held.row.is_finished();
-        if finished {
-            self.inquiry.remove(seq);
-        } else {
+        if held.row.is_open() {
             self.inquiry.add(now.mono, seq, held.row.sealed.event.id);
+        } else {
+            self.inquiry.remove(seq);
         }
-        if finished && held.durable && held.row.unconfirmed.is_empty() {
+        if held.row.is_finished() && held.durable && held.row.unconfirmed.is_empty() {
             self.removable.insert(seq);
         } else {
             self.removable.remove(&seq);
@@ -159,11 +180,13 @@ impl Station {
             let hello = Hello { software: self.config.software.clone(), wire_minor: WIRE_MINOR, resume };
             self.send(path, Class::P1, Form::Stream, Message::Hello(hello));
             self.courier.path_up(now.mono, path, info);
+            self.conditions.path_up(path, node.clone());
             self.prober.path_up(now.mono, path, node.clone(), info);
             let open = self.inquiry.newest();
             if !open.is_empty() {
                 self.send(path, Class::P2, Form::Stream, Message::Inquire(open));
             }
+            self.escalate_on(path);
         }
         self.paths.insert(path, (node, info));
         self.probe(now);
@@ -193,12 +216,29 @@ impl Station {
         self.prober.heard(now.mono, path);
         match message {
             Message::Event(copy) => self.event(now, path, copy),
-            Message::Receipts(receipts) => self.heard(now, receipts),
+            Message::Receipts(receipts) => self.heard(now, path, receipts),
             Message::Confirmed(stages) => self.confirmed(now, stages),
-            Message::Unknown(ids) => ids.into_iter().for_each(|id| self.unknown(now, id)),
+            Message::Unknown(ids) => ids.into_iter().for_each(|id| {
+                self.escalations.unknown(id);
+                self.unknown(now, id);
+            }),
+            Message::Escalated(event, stations) => self.escalated(event, &stations),
+            Message::Refused(event, why) => self.not_escalated(event, why),
             Message::Mark(resume) => self.mark(path, resume),
             Message::Echo(echo) => self.prober.echo(now, path, echo),
-            Message::Hello(_) | Message::Inquire(_) | Message::Probe(_) | Message::Refused(..) => {}
+            Message::Condition(degraded) => {
+                if let Some(node) = self.conditions.told(path, degraded.as_ref()) {
+                    self.out.push_back(Output::Report(Report::Condition(node, degraded)));
+                }
+            }
+            Message::Hello(hello) => {
+                if hello.wire_minor < STANDING_SINCE {
+                    self.older.insert(path);
+                } else {
+                    self.older.remove(&path);
+                }
+            }
+            Message::Inquire(_) | Message::Probe(_) | Message::Escalate(_) => {}
         }
     }
 
@@ -290,6 +330,7 @@ impl Station {
             officer: None,
             note: Text::default(),
             skew: self.prober.skew(),
+            standing: Standing::Settled,
         }
     }
 
@@ -312,7 +353,9 @@ impl Machine for Station {
             Input::PathUp(path, node, info) => self.path_up(now, path, node, info),
             Input::PathDown(path) => {
                 self.paths.remove(&path);
+                self.older.remove(&path);
                 self.prober.path_down(path);
+                self.conditions.path_down(path);
                 self.courier.path_down(now.mono, path);
             }
             Input::Message(path, message) => self.message(now, path, message),
@@ -320,6 +363,9 @@ impl Machine for Station {
             Input::PersistFailed(seq, why) => self.persist_failed(now, seq, &why),
             Input::Displayed(ids) => self.displayed(now, &ids),
             Input::Acknowledge { ticket, event, officer, note } => self.acknowledge(now, ticket, event, officer, note),
+            Input::Escalate { ticket, event, stations, officer, note } => {
+                self.escalate(now, ticket, event, stations, (officer, note));
+            }
         }
         self.dispatch(now);
     }
@@ -330,6 +376,7 @@ impl Machine for Station {
             self.keep(seq);
         }
         self.inquire(now);
+        self.escalate_again(now);
         self.probe(now);
         self.courier.handle_timeout(now.mono);
         self.dispatch(now);
@@ -343,6 +390,7 @@ impl Machine for Station {
             self.inquiry.poll_timeout(),
             self.courier.poll_timeout(),
             self.prober.poll_timeout(),
+            self.escalations.poll_timeout(),
         ];
         timers.into_iter().flatten().min()
     }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::escalate::Escalate;
 use crate::event::{Class, Text};
-use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SeatId};
-use crate::message::{Message, Resume};
+use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SeatId, StationId};
+use crate::limits;
+use crate::message::{Degraded, Message, Refusal, Resume};
 use crate::path::{Form, PathInfo};
 use crate::receipt::{Receipt, Stage};
 use crate::station::row::InboxRow;
@@ -53,6 +55,19 @@ pub enum Input {
         /// What the officer notes; may be empty.
         note: Text,
     },
+    /// An officer wants more stations to see an event.
+    Escalate {
+        /// For the answer.
+        ticket: AckTicket,
+        /// The event.
+        event: EventId,
+        /// The stations to add; at least one.
+        stations: Vec<StationId>,
+        /// Who.
+        officer: Name,
+        /// Why; may be empty.
+        note: Text,
+    },
 }
 
 /// A change of what is on disk.
@@ -86,6 +101,8 @@ pub enum Output {
     Race,
     /// Answer the officer.
     Answer(AckTicket, Result<Acknowledged, AckError>),
+    /// Answer the officer who wanted more stations to see an event.
+    Escalated(AckTicket, Result<Escalate, EscalateError>),
     /// Something that people and metrics want to know.
     Report(Report),
 }
@@ -95,7 +112,8 @@ pub enum Output {
 pub struct Acknowledged {
     /// The officer's own receipt.
     pub receipt: Receipt,
-    /// Whose was first, as far as this station knows.
+    /// Whose was first, as far as this station knows. If it is another officer's and provisional, the region's record will say who has the alarm
+    /// and who assists.
     pub owner: Receipt,
     /// Whether this request found it done already.
     pub repeated: bool,
@@ -120,6 +138,34 @@ pub enum AckError {
     },
 }
 
+/// Why more stations cannot be made to see an event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EscalateError {
+    /// It never came here, or left the inbox long ago.
+    #[error("event {0} is not in this station's inbox")]
+    Unknown(EventId),
+    /// No broker node has confirmed it in time. It may still come into the record; saying it again is harmless.
+    #[error("no broker node has confirmed within {seconds} s that {event} was escalated; call the station, and try again", seconds = limits::ESCALATION_TIMEOUT.as_secs())]
+    NotConfirmed {
+        /// The event.
+        event: EventId,
+    },
+    /// The region does not take it from this station.
+    #[error("the region does not know {0} as an event of this station; call the station")]
+    NotOurs(EventId),
+    /// The record has no room for more stations, or does not take it for another reason.
+    #[error("{event} could not be escalated: {why}; call the station")]
+    Refused {
+        /// The event.
+        event: EventId,
+        /// The region's reason.
+        why: Refusal,
+    },
+    /// Too many are under way at once.
+    #[error("{limit} escalations of this station are under way; try again in some seconds", limit = limits::ESCALATIONS_OPEN)]
+    Busy,
+}
+
 /// What people and metrics want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
@@ -133,6 +179,8 @@ pub enum Report {
     Confirmed(EventId, Stage),
     /// The inbox is full of alarms that no officer has taken: this event stays with the region until there is room.
     Full(EventId),
+    /// A broker node lost its quorum, or has it again (`None`).
+    Condition(NodeName, Option<Degraded>),
     /// The region does not know an event that this station told it about again and again; it is told no longer.
     Orphan(EventId),
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::event::{Class, Sealed};
 use crate::id::NodeName;
-use crate::receipt::{Receipt, Stage, Trail, add_receipt};
+use crate::receipt::{Receipt, Stage, Standing, Trail, add_receipt};
 use crate::time::WallTime;
 
 /// One event in the inbox.
@@ -25,16 +25,36 @@ pub struct InboxRow {
 }
 
 impl InboxRow {
-    /// Whose acknowledgement came first, as far as this station knows.
+    /// Whose acknowledgement came first, as far as this station knows: by the region's record or, while that has not said, by whatever node
+    /// took it.
     #[must_use]
     pub fn owner(&self) -> Option<&Receipt> {
-        self.receipts.iter().find(|receipt| receipt.stage == Stage::Acknowledged)
+        let taken = || self.receipts.iter().filter(|receipt| receipt.stage == Stage::Acknowledged);
+        let settled = taken().find(|receipt| receipt.standing == Standing::Settled);
+        settled.or_else(|| taken().find(|receipt| receipt.standing == Standing::Provisional))
     }
 
-    /// Whether an officer has it, or none need take it.
+    /// The officers who assist: whose acknowledgement came after the owner's in the region's record.
+    pub fn assisting(&self) -> impl Iterator<Item = &Receipt> {
+        self.receipts.iter().filter(|receipt| receipt.standing == Standing::Assisting)
+    }
+
+    /// Whether an officer has it, or none need take it. What only a node without a quorum has taken may yet be lost with it, unless this seat
+    /// says it itself.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.sealed.event.class > Class::P1 || self.owner().is_some()
+        let taken = |receipt: &Receipt| receipt.stage == Stage::Acknowledged && receipt.is_final();
+        self.sealed.event.class > Class::P1
+            || self.unconfirmed.contains(&Stage::Acknowledged)
+            || self.receipts.iter().any(taken)
+    }
+
+    /// Whether the region's record has yet to say something of it: who has it or, of what a node without a quorum took, who owns it and who
+    /// assists. It was told, perhaps, while this seat was away.
+    pub(super) fn is_open(&self) -> bool {
+        let uncertain = |receipt: &Receipt| receipt.stage == Stage::Acknowledged && !receipt.is_final();
+        let owned = self.owner().is_some_and(Receipt::is_final);
+        !self.is_finished() || self.receipts.iter().any(uncertain) || (!owned && self.assisting().next().is_some())
     }
 
     /// What `by` said of it, if anything.
@@ -42,11 +62,18 @@ impl InboxRow {
         self.receipts.iter().find(|receipt| receipt.stage == stage && receipt.by == *by)
     }
 
+    /// What the region says to this seat's own statement. False if that is known.
+    pub(super) fn set_standing(&mut self, stage: Stage, me: &NodeName, standing: Standing) -> bool {
+        let own = self.receipts.iter_mut().find(|receipt| receipt.stage == stage && receipt.by == *me);
+        own.is_some_and(|own| std::mem::replace(&mut own.standing, standing) != standing)
+    }
+
     /// Takes a receipt in. False if it says nothing new.
     ///
     /// The region passes on no acknowledgement but the owner's, so one that comes from outside goes before the seat's own, `me`.
     pub(super) fn add(&mut self, receipt: Receipt, me: &NodeName) -> bool {
-        let (owner, by) = (receipt.stage == Stage::Acknowledged && receipt.by != *me, receipt.by.clone());
+        let owns = receipt.stage == Stage::Acknowledged && receipt.standing == Standing::Settled;
+        let (owner, by) = (owns && receipt.by != *me, receipt.by.clone());
         if !add_receipt(&mut self.receipts, receipt) {
             return false;
         }

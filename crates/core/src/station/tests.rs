@@ -8,7 +8,7 @@ use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SeatId};
 use crate::lane::Lane;
 use crate::message::{EventCopy, Message, Resume};
 use crate::path::PathInfo;
-use crate::receipt::{Receipt, Stage, Trail};
+use crate::receipt::{Receipt, Stage, Standing, Trail};
 use crate::relay::tests_support::{event, seal};
 use crate::time::{Now, Timestamp, WallTime};
 use crate::{Machine, limits};
@@ -105,7 +105,16 @@ fn copy(number: u32, kind: Kind, receipts: Vec<Receipt>) -> Message {
 
 fn receipt(event: EventId, stage: Stage, by: &str) -> Receipt {
     let officer = (stage == Stage::Acknowledged).then(|| Name::new("wang").unwrap());
-    Receipt { event, stage, at: WallTime(1), by: by.parse().unwrap(), officer, note: Text::default(), skew: None }
+    Receipt {
+        event,
+        stage,
+        at: WallTime(1),
+        by: by.parse().unwrap(),
+        officer,
+        note: Text::default(),
+        skew: None,
+        standing: Standing::Settled,
+    }
 }
 
 fn shown(outputs: &[Output]) -> Vec<bool> {
@@ -191,11 +200,93 @@ fn who_came_too_late_learns_whose_it_is_and_stops_saying_it() {
     bench.keep_all(&outputs);
     bench.hear(Message::Confirmed(vec![(alarm, Stage::Delivered)]));
     assert_eq!(bench.station.unconfirmed(), 1);
-    bench.hear(Message::Receipts(vec![receipt(alarm, Stage::Acknowledged, "station/p2/a")]));
+    let theirs = receipt(alarm, Stage::Acknowledged, "station/p2/a");
+    bench.hear(Message::Receipts(vec![theirs.clone()]));
     let row = bench.station.get(&alarm).unwrap();
     assert_eq!(row.owner().unwrap().by, "station/p2/a".parse().unwrap());
+    assert_eq!(bench.station.unconfirmed(), 1, "the region is to know who else went");
+    let me = bench.station.me.clone();
+    let own = Receipt { standing: Standing::Assisting, ..row.said(Stage::Acknowledged, &me).unwrap().clone() };
+    bench.hear(Message::Receipts(vec![theirs, own.clone()]));
+    let row = bench.station.get(&alarm).unwrap();
     assert_eq!((bench.station.unconfirmed(), row.unconfirmed.len()), (0, 0));
+    assert_eq!(row.assisting().collect::<Vec<_>>(), [&own]);
+    assert_eq!(row.owner().unwrap().by, "station/p2/a".parse().unwrap());
     assert!(said(&bench.wait(60_000)).is_empty());
+}
+
+/// Before minor 3, whoever came too late was told whose it is, and nothing else.
+#[test]
+fn an_answer_that_an_older_region_has_no_place_for_is_not_said_for_ever() {
+    let hello = |wire_minor| Message::Hello(crate::Hello { software: String::new(), wire_minor, resume: None });
+    for (minor, waits) in [(2, 0), (3, 1)] {
+        let mut bench = Bench::connected();
+        bench.hear(hello(minor));
+        let alarm = bench.alarm();
+        let outputs = bench.take(1, "li");
+        bench.keep_all(&outputs);
+        bench.hear(Message::Confirmed(vec![(alarm, Stage::Delivered)]));
+        bench.hear(Message::Receipts(vec![receipt(alarm, Stage::Acknowledged, "station/p2/a")]));
+        assert_eq!(bench.station.unconfirmed(), waits, "minor {minor}");
+        assert_eq!(said(&bench.wait(60_000)).is_empty(), waits == 0, "minor {minor}");
+        let row = bench.station.get(&alarm).unwrap();
+        assert_eq!(row.owner().unwrap().by, "station/p2/a".parse().unwrap());
+        assert_eq!(row.assisting().count(), 1 - waits, "minor {minor}");
+    }
+}
+
+#[test]
+fn what_a_node_without_quorum_took_is_provisional_until_the_record_has_it() {
+    let mut bench = Bench::connected();
+    let alarm = bench.alarm();
+    bench.hear(Message::Confirmed(vec![(alarm, Stage::Delivered)]));
+    let theirs = Receipt { standing: Standing::Provisional, ..receipt(alarm, Stage::Acknowledged, "station/p2/a") };
+    bench.hear(Message::Receipts(vec![theirs.clone()]));
+    assert!(!bench.station.get(&alarm).unwrap().is_finished(), "it may yet be lost with that node");
+    let outputs = bench.take(1, "li");
+    let outputs = bench.keep_all(&outputs);
+    let done = answers(&outputs);
+    let [(1, Ok(done))] = &done[..] else { panic!("{done:?}") };
+    assert_eq!((done.owner.by.to_string(), done.receipt.standing), ("station/p2/a".to_owned(), Standing::Provisional));
+    let me = bench.station.me.clone();
+    let own = bench.station.get(&alarm).unwrap().said(Stage::Acknowledged, &me).unwrap().clone();
+    bench.hear(Message::Receipts(vec![own]));
+    assert_eq!(bench.station.unconfirmed(), 1, "said until the record has it");
+    // The record has this seat's word first, whatever the clocks say.
+    bench.hear(Message::Confirmed(vec![(alarm, Stage::Acknowledged)]));
+    bench.hear(Message::Receipts(vec![Receipt { standing: Standing::Assisting, ..theirs }]));
+    let row = bench.station.get(&alarm).unwrap();
+    assert_eq!((&row.owner().unwrap().by, row.owner().unwrap().standing), (&me, Standing::Settled));
+    assert_eq!((row.assisting().count(), bench.station.unconfirmed()), (1, 0));
+}
+
+#[test]
+fn whether_another_officer_assists_is_asked_about_by_the_one_who_has_the_alarm() {
+    let asks = |outputs: &[Output]| outputs.iter().any(|o| matches!(o, Output::Send(_, _, _, Message::Inquire(_))));
+    let mut bench = Bench::connected();
+    let alarm = bench.alarm();
+    let theirs = Receipt { standing: Standing::Provisional, ..receipt(alarm, Stage::Acknowledged, "station/p2/a") };
+    let outputs = bench.take(1, "li");
+    bench.keep_all(&outputs);
+    bench.hear(Message::Receipts(vec![theirs.clone()]));
+    bench.hear(Message::Confirmed(vec![(alarm, Stage::Delivered), (alarm, Stage::Acknowledged)]));
+    assert_eq!(bench.station.unacknowledged().count(), 0, "it is this seat's");
+    // The region healed while this seat was away: what it said of the other officer then was missed.
+    let row = bench.station.get(&alarm).unwrap().clone();
+    let mut bench = Bench::new(vec![row]);
+    assert!(asks(&bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)))));
+    assert!(asks(&bench.wait(10_000)) && bench.station.unacknowledged().count() == 0);
+    bench.hear(Message::Receipts(vec![Receipt { standing: Standing::Assisting, ..theirs }]));
+    assert_eq!(bench.station.get(&alarm).unwrap().assisting().count(), 1);
+    assert!(!asks(&bench.wait(30_000)), "there is nothing more to ask");
+    // Of one who assists alone it does not follow whose it is.
+    let mut bench = Bench::connected();
+    let alarm = bench.alarm();
+    let assists = Receipt { standing: Standing::Assisting, ..receipt(alarm, Stage::Acknowledged, "station/p2/a") };
+    bench.hear(Message::Receipts(vec![assists]));
+    assert!(asks(&bench.wait(10_000)));
+    bench.hear(Message::Receipts(vec![receipt(alarm, Stage::Acknowledged, "station/p3/a")]));
+    assert!(!asks(&bench.wait(30_000)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{Kind, Text};
-use crate::receipt::Step;
+use crate::receipt::{Standing, Step};
 use crate::relay::tests_support::event;
 
 const PRESS: i64 = 1_700_000_000_000_000;
@@ -53,6 +53,7 @@ fn way(truth: [i64; 10], clocks: Clocks) -> (Event, Trail, Vec<Receipt>) {
         officer: None,
         note: Text::default(),
         skew,
+        standing: Standing::Settled,
     };
     let receipts = vec![
         receipt(Stage::Kept, relay(), clocks.relay, relay_skew),
@@ -207,6 +208,7 @@ proptest! {
             officer: None,
             note: Text::default(),
             skew,
+            standing: Standing::Settled,
         }).collect();
         let steps = steps.into_iter().map(|(node, arrived, left, skew)| Step {
             node: nodes[node].clone(),

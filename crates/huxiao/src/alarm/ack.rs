@@ -2,7 +2,7 @@
 
 use clap::Args;
 use huxiao_core::lamp::Lamp;
-use huxiao_core::{EventId, Name};
+use huxiao_core::{EventId, Name, Standing};
 use serde_json::{Value, json};
 
 use super::view::officer;
@@ -50,7 +50,12 @@ pub async fn run(args: AckArgs, global: &Global) -> Outcome {
         Format::Table => {
             let (zh, en) = Lamp::Acknowledged.words();
             let owner = if answer["owner"].is_object() { &answer["owner"] } else { &answer };
-            output::finish(Code::Ok, &format!("{zh}  {en}: {}\n", officer(owner)))
+            let mut words = format!("{zh}  {en}: {}\n", officer(owner));
+            if owner["officer"] != answer["officer"] {
+                let (zh, en) = Standing::Assisting.words();
+                words.push_str(&format!("{zh}  {en}: taken by {}; you assist\n", officer(owner)));
+            }
+            output::finish(Code::Ok, &words)
         }
     }
 }

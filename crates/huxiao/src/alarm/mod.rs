@@ -1,6 +1,7 @@
 //! `huxiao alarm`: press, look, watch, answer, over the local APIs of relays and stations.
 
 mod ack;
+mod escalate;
 mod reporter;
 mod send;
 mod show;
@@ -33,6 +34,11 @@ pub enum AlarmCommand {
     ///
     /// Exits 1 and says who, if another officer has it.
     Ack(ack::AckArgs),
+    /// Have more stations see an alarm
+    ///
+    /// Adds them to those that have it; none loses it. Exits 0 when the record has it, 3 when no broker node has confirmed
+    /// it in time, 1 when it is refused.
+    Escalate(escalate::EscalateArgs),
 }
 
 /// Runs one of them.
@@ -45,6 +51,7 @@ pub async fn run(command: AlarmCommand, global: &Global) -> Outcome {
         AlarmCommand::Watch(args) => watch::run(args, global).await,
         AlarmCommand::Show(args) => show::run(args).await,
         AlarmCommand::Ack(args) => ack::run(args, global).await,
+        AlarmCommand::Escalate(args) => escalate::run(args).await,
     }
 }
 

@@ -60,6 +60,8 @@ pub struct SendArgs {
 pub enum Wait {
     /// On the relay's disk.
     Kept,
+    /// On the disk of a broker node, in the region's record or not: as far as it gets while the region has no quorum.
+    Received,
     /// On stable storage of the region.
     Stored,
     /// On a station's disk.
@@ -74,6 +76,7 @@ impl Wait {
     fn stage(self) -> Stage {
         match self {
             Wait::Kept => Stage::Kept,
+            Wait::Received => Stage::Received,
             Wait::Stored => Stage::Stored,
             Wait::Delivered => Stage::Delivered,
             Wait::Displayed => Stage::Displayed,
@@ -85,7 +88,10 @@ impl Wait {
     /// show an alarm before any disk has it.
     fn reached(self, event: &View) -> bool {
         let passed = event.flag("finished") && event.furthest() >= Some(self.stage());
-        event.reached(self.stage()) || (self == Wait::Kept && event.flag("kept")) || passed
+        let kept = self == Wait::Kept && event.flag("kept");
+        // The record is on disks too.
+        let stored = self == Wait::Received && event.reached(Stage::Stored);
+        event.reached(self.stage()) || kept || stored || passed
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use huxiao_core::{Kind, Mode, Stage};
+use huxiao_core::{Kind, Mode, Stage, Standing};
 use huxiao_runtime::time_format::parse_rfc3339;
 use serde_json::Value;
 
@@ -130,6 +130,7 @@ impl View {
         rows.extend(named.map(|name| (name, self.text(name).to_owned())));
         rows.extend(self.lamp_words().map(|words| ("lamp", words)));
         rows.extend(self.owner().map(|owner| ("acknowledged_by", owner)));
+        rows.extend(self.0["assisting"].as_array().into_iter().flatten().map(|by| ("assisting", officer(by))));
         if self.count() > 1 {
             rows.push(("count", format!("{}  按键连续触发  presses of a button that sticks", self.count())));
         }
@@ -158,7 +159,22 @@ impl View {
 pub fn officer(by: &Value) -> String {
     let text = |name: &str| by[name].as_str().unwrap_or_default();
     let note = if text("note").is_empty() { String::new() } else { format!(": {}", text("note")) };
-    format!("officer {} ({}, {}){note}", text("officer"), text("by"), text("at"))
+    format!("officer {} ({}, {}){}{note}", text("officer"), text("by"), text("at"), standing(by))
+}
+
+/// What the region's record says to an officer's answer, in brackets; nothing where it is settled, or nobody says.
+fn standing(by: &Value) -> String {
+    let standing = Standing::ALL.into_iter().find(|standing| Some(standing.as_str()) == by["standing"].as_str());
+    let (zh, en) = standing.filter(|standing| *standing != Standing::Settled).map_or(("", ""), Standing::words);
+    if en.is_empty() { String::new() } else { format!("  [{zh} {en}]") }
+}
+
+/// That the region takes nothing into its record, in words: Chinese first, since when, and why.
+#[must_use]
+pub fn degraded(json: &Value) -> Option<String> {
+    let text = |name: &str| json[name].as_str().unwrap_or_default();
+    let words = both(json["text"]["zh"].as_str().unwrap_or_default(), json["text"]["en"].as_str().unwrap_or_default());
+    json.is_object().then(|| format!("{} (since {}: {})", words.unwrap_or_default(), text("since"), text("why")))
 }
 
 fn both(zh: &str, en: &str) -> Option<String> {
@@ -182,6 +198,7 @@ mod tests {
             "lamp_text": {"zh": "派出所已收到", "en": "On a police screen"}, "new_member": 7,
             "stages": {"kept": "2026-03-01T08:30:00.001500Z", "displayed": "2026-03-01T08:29:59.999000Z"},
             "acknowledged_by": {"by": "station/s/desk-1", "officer": "014", "note": "已出警", "at": "2026"},
+            "assisting": [{"by": "station/t/desk-1", "officer": "021", "at": "2026", "standing": "assisting"}],
         }))
     }
 
@@ -198,9 +215,15 @@ mod tests {
     #[test]
     fn people_read_chinese_first() {
         let table = event().table();
-        for words in
-            ["一键报警  One-key alarm", "[演练 drill]", "派出所已收到  On a police screen", "officer 014", "1.5"]
-        {
+        for words in [
+            "一键报警  One-key alarm",
+            "[演练 drill]",
+            "派出所已收到  On a police screen",
+            "officer 014",
+            "1.5",
+            "officer 021",
+            "[协助 assisting]",
+        ] {
             assert!(table.contains(words), "{words} in\n{table}");
         }
         assert!(!table.contains("zone"), "what is not there is not shown:\n{table}");

@@ -7,13 +7,13 @@ use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use clap::Args;
-use huxiao_core::{EventId, limits};
+use huxiao_core::{EventId, Stage, Standing, limits};
 use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Pauses;
 use super::reporter::Reporter;
-use super::view::View;
+use super::view::{View, degraded, officer};
 use crate::args::{Global, duration};
 use crate::exit::{Code, Failure, Outcome};
 use crate::http::{Client, Endpoint, EventStream, HttpError, Message};
@@ -197,11 +197,31 @@ impl Watch<'_> {
         if message.event == "alarm" {
             self.alarm(&message).await?;
         }
+        self.news(&message);
         // Only now: what has not been printed must come again after a reconnection.
         if let Some(id) = message.id {
             self.next = Some(Next::After(id));
         }
         if self.args.count.is_some_and(|count| self.printed >= count) { Err(End::Counted) } else { Ok(()) }
+    }
+
+    /// Says what is not about one line: how the region is, and an officer's answer that is provisional or came second.
+    fn news(&self, message: &Message) {
+        let Ok(json) = serde_json::from_str::<Value>(&message.data) else { return };
+        match message.event.as_str() {
+            "condition" => match degraded(&json["degraded"]) {
+                Some(words) => self.global.say(&words),
+                None => self.global.say("区域已恢复  the region takes what officers say into its record again"),
+            },
+            "stage"
+                if json["stage"] == Stage::Acknowledged.as_str()
+                    && json["standing"].as_str().is_some_and(|standing| standing != Standing::Settled.as_str()) =>
+            {
+                let id = json["id"].as_str().unwrap_or_default();
+                self.global.say(&format!("{id}: {}", officer(&json)));
+            }
+            _ => {}
+        }
     }
 
     async fn alarm(&mut self, message: &Message) -> Result<(), End> {

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use huxiao_core::{Name, Role};
+use huxiao_core::{Name, NodeName, Role};
 use huxiao_pki::Credentials;
 use huxiao_runtime::config::{Address, Config, Origin};
 
@@ -15,6 +15,8 @@ pub struct Node {
     pub name: String,
     /// From when until when that is valid, in words.
     pub period: String,
+    /// A broker's name inside its region.
+    pub own: Option<Name>,
 }
 
 /// Checks what the configuration's own kinds cannot hold, and opens the files that it names.
@@ -36,6 +38,16 @@ pub fn preflight(role: Role, config: &Config) -> Result<Node, Vec<String>> {
             if let Address::Unix(_) = config.address("broker.listen") {
                 errors.push(at(config, "broker.listen", "sessions need a UDP address: host:port"));
             }
+            if let Ok(Node { own: Some(own), .. }) = &node {
+                let mistakes = huxiao_broker::peer_mistakes(config, own);
+                errors.extend(mistakes.into_iter().map(|(key, why)| at(config, key, &why)));
+            }
+            let region = match node.as_ref().map(|node| node.name.parse()) {
+                Ok(Ok(NodeName::Broker { region, .. })) => Some(region),
+                _ => None,
+            };
+            let levels = huxiao_broker::level_mistakes(config, region.as_ref());
+            errors.extend(levels.into_iter().map(|(key, why)| at(config, &key, &why)));
             errors.extend(plan(&config.path("broker.plan")));
         }
     }
@@ -65,7 +77,12 @@ pub(super) fn files_named_in(role: Role, file: &Path) -> Vec<String> {
 
 fn credentials(role: Role, ca: &Path, cert: &Path, key: &Path) -> Result<Node, String> {
     let credentials = Credentials::load(ca, cert, key, Some(role)).map_err(|error| error.to_string())?;
-    Ok(Node { name: credentials.identity().node.to_string(), period: credentials.period().to_string() })
+    let node = &credentials.identity().node;
+    let own = match node {
+        NodeName::Broker { node, .. } => Some(node.clone()),
+        NodeName::Relay(_) | NodeName::Station(_) => None,
+    };
+    Ok(Node { name: node.to_string(), period: credentials.period().to_string(), own })
 }
 
 fn plan(path: &Path) -> Option<String> {

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::DevArgs;
 use crate::exit::{Code, Failure};
 use crate::http::{Client, Endpoint};
-use crate::lab::{self, InitArgs};
+use crate::lab::{self, InitArgs, Runner};
 use crate::{node, random, role, version};
 
 /// Ports that are tried for a broker.
@@ -50,10 +50,12 @@ impl Province {
         let port = free_port().map_err(Failure::failed)?;
         let layout = lab::init(&InitArgs {
             dir: folder.path.clone(),
+            layout: Runner::Processes,
             brokers: vec![Address::Socket((Ipv4Addr::LOCALHOST, port).into())],
             schools: args.schools,
             stations: args.stations,
             region: "dev".parse().map_err(Failure::failed)?,
+            province: Vec::new(),
             http_base: None,
         })
         .map_err(Failure::failed)?;

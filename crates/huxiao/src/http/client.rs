@@ -32,6 +32,7 @@ type Sender = SendRequest<Full<Bytes>>;
 pub struct Client {
     endpoint: Endpoint,
     kept: Option<Sender>,
+    patience: Duration,
 }
 
 /// A whole answer.
@@ -48,7 +49,13 @@ impl Client {
     /// A client that has not connected yet.
     #[must_use]
     pub fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, kept: None }
+        Self { endpoint, kept: None, patience: ANSWER }
+    }
+
+    /// The same, waiting this long for an answer.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// `GET path`, whatever the status of the answer.
@@ -90,14 +97,14 @@ impl Client {
         headers.extend(last_event_id.map(|id| ("last-event-id", id)));
         let mut sender = connect(&self.endpoint).await?;
         let request = self.request(Method::GET, path, &headers, None)?;
-        let response = timeout(ANSWER, sender.send_request(request)).await;
+        let response = timeout(self.patience, sender.send_request(request)).await;
         let response = response.map_err(|_| self.late())?.map_err(|error| self.broken(&error))?;
         let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let is_stream = kind.is_some_and(|kind| kind.starts_with("text/event-stream"));
         if response.status().is_success() && is_stream {
             return Ok(EventStream::new(self.endpoint.clone(), response.into_body(), sender));
         }
-        timeout(ANSWER, self.whole(response)).await.map_err(|_| self.late())??.good()?;
+        timeout(self.patience, self.whole(response)).await.map_err(|_| self.late())??.good()?;
         Err(self.strange("it is no event stream"))
     }
 
@@ -112,7 +119,7 @@ impl Client {
             let begun = Instant::now();
             match self.exchange(sender, self.request(method.clone(), path, headers, body)?).await {
                 // Broken, not slow: the node closed the connection while it was idle, or has been started anew.
-                Err(HttpError::NoAnswer { .. }) if begun.elapsed() < ANSWER => {}
+                Err(HttpError::NoAnswer { .. }) if begun.elapsed() < self.patience => {}
                 answered => return answered,
             }
         }
@@ -126,7 +133,7 @@ impl Client {
             let response = sender.send_request(request).await.map_err(|error| self.broken(&error))?;
             self.whole(response).await
         };
-        let answer = timeout(ANSWER, exchange).await.map_err(|_| self.late())??;
+        let answer = timeout(self.patience, exchange).await.map_err(|_| self.late())??;
         self.kept = Some(sender);
         Ok(answer)
     }
@@ -161,7 +168,7 @@ impl Client {
     }
 
     fn late(&self) -> HttpError {
-        self.no_answer(format!("nothing came within {} s", ANSWER.as_secs()))
+        self.no_answer(format!("nothing came within {} s", self.patience.as_secs()))
     }
 
     fn no_answer(&self, reason: String) -> HttpError {

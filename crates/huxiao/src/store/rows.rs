@@ -2,11 +2,12 @@
 //!
 //! Invariant: a row that cannot be decoded is shown all the same, as hexadecimal digits with the reason.
 
+use huxiao_broker::archive::ArchiveRow;
 use huxiao_core::{Command, InboxRow, RelayRow};
 use huxiao_runtime::event_json::{EventFields, ReceiptJson, StepJson};
 use huxiao_runtime::time_format::rfc3339;
 use huxiao_store::{Found, Space};
-use huxiao_wire::{WireError, decode_command, decode_inbox_row, decode_relay_row};
+use huxiao_wire::{WireError, decode_command, decode_entry, decode_inbox_row, decode_relay_row};
 use serde_json::{Value, json};
 
 /// The row with its name and where it was found.
@@ -16,15 +17,19 @@ pub(super) fn row(found: &Found) -> Value {
         "space": key.space.as_str(), "class": key.class.as_str(), "number": key.seq,
         "commit": found.commit, "origin": found.origin,
     });
-    let decoded: Result<Value, WireError> = match key.space {
-        Space::Outbox => decode_relay_row(&found.value).map(|row| outbox(&row)),
-        Space::Inbox => decode_inbox_row(&found.value).map(|row| inbox(&row)),
-        Space::Record => decode_command(&found.value).map(|command| record(&command)),
+    let words = |error: WireError| error.to_string();
+    let decoded: Result<Value, String> = match key.space {
+        Space::Outbox => decode_relay_row(&found.value).map(|row| outbox(&row)).map_err(words),
+        Space::Inbox => decode_inbox_row(&found.value).map(|row| inbox(&row)).map_err(words),
+        Space::Record | Space::Journal => decode_command(&found.value).map(|command| record(&command)).map_err(words),
+        Space::Archive => ArchiveRow::decode(key, &found.value)
+            .map(|row| archive(&row))
+            .ok_or_else(|| "this version has no such row in its archive".to_owned()),
         Space::Meta => Ok(json!({ "hex": hex(&found.value) })),
     };
     match decoded {
         Ok(content) => json["row"] = content,
-        Err(error) => json["row"] = json!({ "error": error.to_string(), "hex": hex(&found.value) }),
+        Err(error) => json["row"] = json!({ "error": error, "hex": hex(&found.value) }),
     }
     json
 }
@@ -77,6 +82,36 @@ fn record(command: &Command) -> Value {
             "what": "route", "id": event.to_string(),
             "stations": stations.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }),
+        Command::Found { record } => json!({ "what": "found", "record": hex(&record.0) }),
+        Command::Escalate { event, stations, by, officer, at, note } => json!({
+            "what": "escalate", "id": event.to_string(), "by": by.to_string(), "at": rfc3339(*at), "note": note.as_str(),
+            "officer": officer.as_ref().map(ToString::to_string),
+            "stations": stations.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        }),
+        Command::Forwarded { event, stages } => json!({
+            "what": "forwarded", "id": event.to_string(),
+            "stages": stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>(),
+        }),
+    }
+}
+
+fn archive(row: &ArchiveRow) -> Value {
+    match row {
+        ArchiveRow::Entry(id, bytes, first) => match decode_entry(first) {
+            Ok(entry) => json!({
+                "what": "archived", "event": EventFields::new(&entry.admission.sealed.event),
+                "at": rfc3339(entry.admission.at), "by": entry.admission.by.to_string(),
+                "stations": entry.admission.stations.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "receipts": entry.receipts().iter().map(ReceiptJson::new).collect::<Vec<_>>(),
+            }),
+            // Further parts stand in rows of their own, which may be lost.
+            Err(_) => json!({
+                "what": "archived", "id": id.to_string(), "bytes": bytes, "first_part": hex(first),
+            }),
+        },
+        ArchiveRow::Part(number) => json!({ "what": "further part of an archived event", "archive_number": number }),
+        ArchiveRow::Index(number) => json!({ "what": "where an event is archived", "archive_number": number }),
+        ArchiveRow::Runs(runs) => json!({ "what": "which archive numbers are there", "from_to": runs }),
     }
 }
 

@@ -137,10 +137,11 @@ fn batch(rows: &[Found]) -> Batch {
         value: row.value.clone(),
         // Events as they were pressed or admitted; what became of them is in the database alone, as in a node.
         black_box: row.key.class == Class::P0
-            && row.key.space != Space::Meta
+            && !matches!(row.key.space, Space::Meta | Space::Archive)
             && row.value.len() <= BLACK_BOX_VALUE_BYTES,
     };
-    let numbered = |row: &&Found| row.key.space != Space::Meta;
+    // The others' numbers are not taken from the node's count.
+    let numbered = |row: &&Found| matches!(row.key.space, Space::Outbox | Space::Inbox | Space::Record);
     let high = rows.iter().filter(numbered).map(|row| row.key.seq).max().unwrap_or(0);
     // Rescued rows are written even on a disk that is nearly full.
     Batch { puts: rows.iter().map(put).collect(), deletes: Vec::new(), high, class: Class::P0 }

@@ -5,7 +5,7 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -43,7 +43,7 @@ pub(super) async fn establish(
 ) -> Result<Session, LinkError> {
     shared.tally.dials.add();
     let began = Instant::now();
-    let addr = resolve_in_time(&target, attempt.number, attempt.life).await?;
+    let addr = resolve_in_time(&target.addr, target.uplink.local, attempt.number, attempt.life).await?;
     let deadline = (began + attempt.life).into();
     let endpoint = transport::dialler(&target.uplink, addr)?;
     let config = shared.client(lane, target.uplink.cost, attempt.ticket);
@@ -91,18 +91,23 @@ fn handshake_error(addr: SocketAddr, error: ConnectionError) -> LinkError {
     }
 }
 
-/// The target's address of this attempt, if it is found within `patience`.
-pub(crate) async fn resolve_in_time(target: &Target, attempt: usize, patience: Span) -> Result<SocketAddr, LinkError> {
-    timeout(patience, resolve(target, attempt)).await.unwrap_or_else(|_| {
-        Err(LinkError::Resolve { addr: target.addr.clone(), why: "the resolver does not answer".to_owned() })
+/// The address of `addr` for this attempt, if it is found within `patience`.
+pub(crate) async fn resolve_in_time(
+    addr: &str,
+    local: Option<IpAddr>,
+    attempt: usize,
+    patience: Span,
+) -> Result<SocketAddr, LinkError> {
+    timeout(patience, resolve(addr, local, attempt)).await.unwrap_or_else(|_| {
+        Err(LinkError::Resolve { addr: addr.to_owned(), why: "the resolver does not answer".to_owned() })
     })
 }
 
-/// The target's address of this attempt: each of a name's addresses has its turn.
-async fn resolve(target: &Target, attempt: usize) -> Result<SocketAddr, LinkError> {
-    let fail = |why: String| LinkError::Resolve { addr: target.addr.clone(), why };
-    let found = tokio::net::lookup_host(&target.addr).await.map_err(|error| fail(error.to_string()))?;
-    let usable = |addr: &SocketAddr| target.uplink.local.is_none_or(|local| local.is_ipv4() == addr.is_ipv4());
+/// The address of `addr` for this attempt: each of a name's addresses has its turn.
+async fn resolve(addr: &str, local: Option<IpAddr>, attempt: usize) -> Result<SocketAddr, LinkError> {
+    let fail = |why: String| LinkError::Resolve { addr: addr.to_owned(), why };
+    let found = tokio::net::lookup_host(addr).await.map_err(|error| fail(error.to_string()))?;
+    let usable = |addr: &SocketAddr| local.is_none_or(|local| local.is_ipv4() == addr.is_ipv4());
     let addrs: Vec<_> = found.filter(usable).collect();
     let turn = attempt.checked_rem(addrs.len()).and_then(|turn| addrs.get(turn));
     turn.copied().ok_or_else(|| fail("it has no address that can be reached from the local one".to_owned()))

@@ -289,7 +289,7 @@ async fn over(live: &mut Option<Live>) -> String {
 async fn establish(shared: Arc<Shared>, target: Arc<Target>, lane: Lane, attempt: usize) -> Result<Session, LinkError> {
     shared.tally.tcp_dials.add();
     let patience = shared.config.handshake_timeout;
-    let addr = resolve_in_time(&target, attempt, patience).await?;
+    let addr = resolve_in_time(&target.addr, target.uplink.local, attempt, patience).await?;
     let connecting = connect(&shared, &target, lane, addr);
     timeout(patience, connecting).await.map_err(|_| LinkError::NoAnswer(addr))?
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use huxiao_core::limits::NOTE_BYTES;
-use huxiao_core::{Class, Cost, EventId, Lane, Message, PathId, Receipt, Rng, Stage, Text, UplinkId, WallTime};
+use huxiao_core::{
+    Class, Cost, EventId, Lane, Message, PathId, Receipt, Rng, Stage, Standing, Text, UplinkId, WallTime,
+};
 
 use super::harness::*;
 use crate::*;
@@ -23,6 +25,7 @@ fn sized(bytes: usize) -> Message {
         officer: None,
         note: Text::new(&note).unwrap(),
         skew: None,
+        standing: Standing::Settled,
     };
     Message::Receipts(notes.map(receipt).collect())
 }

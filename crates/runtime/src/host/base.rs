@@ -43,7 +43,7 @@ pub struct Base {
     /// Lets event streams in.
     pub gate: SseGate,
     role: Role,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<Result<(), String>>,
     store_check: Check,
 }
 
@@ -96,18 +96,26 @@ impl Base {
         }
     }
 
-    /// Opens the node's link for sessions with nodes of the `accepted` roles.
+    /// Opens the node's link for sessions with the nodes that `config` accepts.
     ///
     /// # Errors
     /// [`StartError::Link`].
-    pub fn link(&self, accepted: &'static [Role]) -> Result<(Link, EventReceiver), StartError> {
+    pub fn link(&self, config: LinkConfig) -> Result<(Link, EventReceiver), StartError> {
         let (events, received) = huxiao_link::events();
-        let link = Link::new(self.credentials.clone(), LinkConfig::accepting(accepted), events)?;
+        let link = Link::new(self.credentials.clone(), config, events)?;
         Ok((link, received))
     }
 
     /// Runs `task` as a part of the node, which stops with an error if it ends before the node is asked to stop.
     pub fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_telling(async {
+            task.await;
+            Ok(())
+        });
+    }
+
+    /// The same for a task that says why it ended.
+    pub fn spawn_telling(&mut self, task: impl Future<Output = Result<(), String>> + Send + 'static) {
         self.tasks.spawn(task);
     }
 
@@ -140,14 +148,14 @@ impl Base {
         };
         let router = http::with_fallbacks(router.merge(self.health.router(exposition.clone(), version)));
         let loop_check = self.health.check("loop", Relevance::Live);
-        self.tasks.spawn(http::serve(listener, router, shutdown.clone()));
-        self.tasks.spawn(heartbeat(handle, loop_check, notifier, shutdown.clone()));
-        self.tasks.spawn(metric::upkeep(exposition, shutdown.clone()));
-        self.tasks.spawn(link_hooks::watch(link.clone(), self.role, shutdown.clone()));
+        self.spawn(http::serve(listener, router, shutdown.clone()));
+        self.spawn(heartbeat(handle, loop_check, notifier, shutdown.clone()));
+        self.spawn(metric::upkeep(exposition, shutdown.clone()));
+        self.spawn(link_hooks::watch(link.clone(), self.role, shutdown.clone()));
         let canary = self.health.check(CANARY, Relevance::Told);
-        let checks = running::StoreChecks { state: self.store_check, canary };
+        let checks = running::StoreChecks { state: self.store_check.clone(), canary };
         let failed = Arc::new(OnceLock::new());
-        self.tasks.spawn(running::watch_store(self.store.clone(), checks, shutdown.clone(), failed.clone()));
+        self.spawn(running::watch_store(self.store.clone(), checks, shutdown.clone(), failed.clone()));
         let machine = tokio::spawn(async move {
             drop(drive(machine, shell, inbox, clock, shutdown).await);
         });

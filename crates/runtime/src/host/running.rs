@@ -47,7 +47,7 @@ pub struct Running {
     dials: Box<dyn Send + Sync>,
     store: Store,
     machine: JoinHandle<()>,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<Result<(), String>>,
     failed: Arc<OnceLock<String>>,
     reload: Reload,
 }
@@ -59,7 +59,7 @@ impl Running {
         link: Link,
         store: Store,
         machine: JoinHandle<()>,
-        tasks: JoinSet<()>,
+        tasks: JoinSet<Result<(), String>>,
         failed: Arc<OnceLock<String>>,
     ) -> Self {
         Self {
@@ -155,10 +155,11 @@ impl Running {
 }
 
 /// Why a task of the node is over, if it should not be.
-fn by_itself(part: Result<(), JoinError>, shutdown: &Shutdown) -> Option<String> {
+fn by_itself(part: Result<Result<(), String>, JoinError>, shutdown: &Shutdown) -> Option<String> {
     match part {
         Err(error) => Some(error.to_string()),
-        Ok(()) => (!shutdown.requested()).then(|| "its work came to an end while the node ran".to_owned()),
+        Ok(Err(why)) => Some(why),
+        Ok(Ok(())) => (!shutdown.requested()).then(|| "its work came to an end while the node ran".to_owned()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use axum::Router;
 use huxiao_core::{Identity, Machine, Now, Role, Span, Timestamp};
+use huxiao_link::LinkConfig;
 use huxiao_pki::{Authority, Period};
 
 use super::*;
@@ -63,7 +64,7 @@ async fn node(dir: &Path, part: impl Future<Output = ()> + Send + 'static) -> (R
         seed: 7,
     };
     let (mut base, _) = Base::open(config, host, Role::Relay).await.unwrap();
-    let (link, _) = base.link(&[Role::Broker]).unwrap();
+    let (link, _) = base.link(LinkConfig::accepting(&[Role::Broker])).unwrap();
     base.spawn(part);
     let running = base.run(link, Idle, Idle, drive::channel(), Router::new()).await.unwrap();
     (running, shutdown)

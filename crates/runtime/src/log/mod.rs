@@ -135,7 +135,10 @@ fn parse(filter: &str) -> Result<EnvFilter, LogError> {
     if let Some(part) = filter.split(',').map(str::trim).find(lone) {
         return Err(wrong(format!("{part:?} is not a level; levels are {}", words.join(", "))));
     }
-    EnvFilter::builder().parse(filter).map_err(|error| wrong(error.to_string()))
+    // The record's engine tells of every vote and every change of its own state; what matters of it the record says itself. A filter that
+    // names the engine is the stronger one, since it comes later.
+    let quiet = "openraft=error,openraft_rt=error,openraft_rt_tokio=error";
+    EnvFilter::builder().parse(format!("{quiet},{filter}")).map_err(|error| wrong(error.to_string()))
 }
 
 /// Local time with its offset, to the millisecond.

@@ -63,12 +63,16 @@ metrics! {
         Refused "huxiao_refused_total" ["reason"] "Events that were not taken; their relays keep them.";
         BadFrames "huxiao_bad_frames_total" ["code"] "Frames that could not be understood; each closed its stream, over TCP perhaps its session.";
         Handshakes "huxiao_handshakes_total" ["outcome"] "Session handshakes that ended, by how.";
+        PeerConnections "huxiao_peer_connections_total" ["outcome"] "Connections between the nodes of a region that came up or went down, and dials that came to nothing.";
+        PeerCalls "huxiao_peer_calls_total" ["outcome"] "Calls of this node to other nodes of its region, by how they ended.";
+        PeerAnswers "huxiao_peer_answers_total" ["outcome"] "Calls of other nodes of the region to this one, by how they ended.";
         StoreLost "huxiao_store_lost_total" [] "Times that a store came back with less than it had promised to hold.";
         UplinkBytes "huxiao_uplink_bytes_total" ["uplink", "direction"] "Bytes that sessions have put on a relay's line (sent) and taken from it (received), packet headers included.";
         CourierTransmissions "huxiao_courier_transmissions_total" ["class"] "Copies of events put on a path, the first ones included.";
         HttpRequests "huxiao_http_requests_total" ["status"] "Answers to HTTP requests, by class of status (2xx, 4xx, 5xx).";
         HttpOverload "huxiao_http_overload_total" ["what"] "HTTP connections or event streams turned away because the node serves as many as it can.";
         Reloads "huxiao_reloads_total" ["outcome"] "Times that the configuration was read again, by outcome.";
+        RecordLeaders "huxiao_record_leader_changes_total" [] "Times that this node saw the region get another leader.";
         MachineViolations "huxiao_machine_violations_total" [] "Steps after which an invariant of the machine did not hold: always a defect.";
     }
 
@@ -80,7 +84,12 @@ metrics! {
         OldestUnstoredAge "huxiao_oldest_unstored_event_age_seconds" [] "Age of the oldest event not yet on stable storage upstream: the health of a node in one figure.";
         RelaysConnected "huxiao_relays_connected" [] "Relays with at least one session to this node.";
         StationsConnected "huxiao_stations_connected" [] "Stations with at least one session to this node.";
+        ProvincePending "huxiao_province_pending" ["class"] "Events of which the province lacks something. Every node of a region counts them; its leader forwards.";
+        ProvinceOldestAge "huxiao_province_oldest_age_seconds" [] "Age of the oldest event of which the province lacks something; 0 if it lacks nothing.";
+        ProvinceConnected "huxiao_province_connected" [] "Nodes of the province that hold a session with this node.";
         Sessions "huxiao_sessions" ["role", "lane", "carrier"] "Open sessions, by the role of the peer, by lane, and by what carries them: quic, or tcp where the line drops UDP.";
+        PeerUp "huxiao_peer_up" ["node", "lane"] "1 while this node's connection to another node of its region is up, 0 otherwise.";
+        PeerRoundTrip "huxiao_peer_rtt_seconds" ["node", "lane"] "Round-trip time of this node's connection to another node of its region; not a number while it is down.";
         PathRoundTrip "huxiao_path_rtt_seconds" ["uplink", "node"] "Round-trip time of the probes over a relay's line to a broker node; not a number while none has come back.";
         PathLoss "huxiao_path_loss_ratio" ["uplink", "node"] "Share of the latest probes over a relay's line to a broker node that did not come back, 0 to 1.";
         PathSilence "huxiao_path_silence_seconds" ["uplink", "node"] "Time since anything was heard over a relay's line from a broker node; not a number without a session.";
@@ -91,6 +100,14 @@ metrics! {
         StoreBytes "huxiao_store_bytes" [] "Bytes that the store takes on disk.";
         StoreFreeBytes "huxiao_store_free_bytes" [] "Bytes free on the store's file system.";
         StoreState "huxiao_store_state" ["state"] "1 for the state that the store is in, 0 for the others.";
+        RecordDegraded "huxiao_record_degraded" [] "1 while the record takes no commands because the region has no quorum, 0 otherwise.";
+        RecordTerm "huxiao_record_term" [] "The term of the region's leader that this node knows of.";
+        RecordLeads "huxiao_record_leads" [] "1 while this node leads its region, 0 otherwise.";
+        RecordLastIndex "huxiao_record_last_index" [] "Index of the last entry in this node's log of the record.";
+        RecordApplied "huxiao_record_applied_index" [] "Index of the last entry of the record that took effect on this node.";
+        RecordLag "huxiao_record_member_lag_entries" ["node"] "Entries that a node of the region lacks, as its leader knows; not a number elsewhere.";
+        RecordWalBytes "huxiao_record_wal_bytes" [] "Bytes that the record's log takes on disk.";
+        RecordWalFree "huxiao_record_wal_free_bytes" [] "Bytes free on the file system of the record's log.";
         SseStreams "huxiao_sse_streams" [] "Event streams being served.";
         HttpConnections "huxiao_http_connections" [] "Open HTTP connections.";
         CertificateExpiry "huxiao_certificate_expiry_timestamp_seconds" [] "When this node's certificate expires, in seconds since 1970.";
@@ -104,6 +121,7 @@ metrics! {
     enum Histogram {
         AlarmStage "huxiao_alarm_stage_duration_seconds" ["stage"] "From the press to each stage of an alarm, on one clock as far as the nodes have compared theirs.";
         StoreFsync "huxiao_store_fsync_duration_seconds" [] "Time of one sync of the store.";
+        RecordSync "huxiao_record_sync_duration_seconds" [] "Time of one sync of the record's log.";
         PathRtt "huxiao_quic_path_rtt_seconds" [] "Round-trip time of the QUIC sessions' paths.";
     }
 }

@@ -6,8 +6,11 @@ mod backlog;
 mod clean;
 mod deaf;
 mod latency;
+mod leader;
 mod mute;
 mod nat;
+mod quorum;
+mod sides;
 
 use std::fmt::Display;
 
@@ -69,6 +72,21 @@ pub const ALL: &[Scenario] = &[
         run: mute::run,
     },
     Scenario { name: "nat", about: "a NAT that forgets its mapping every minute, whatever is sent", run: nat::run },
+    Scenario {
+        name: "quorum-lost",
+        about: "ten minutes in which no broker node hears another: press to screen, and what is stored after",
+        run: quorum::run,
+    },
+    Scenario {
+        name: "two-sides",
+        about: "officers on both sides of a cut take the same alarm: whose it is, and who knows",
+        run: sides::run,
+    },
+    Scenario {
+        name: "leader-lost",
+        about: "the leader loses its power every half minute: press to screen, and to stored",
+        run: leader::run,
+    },
     Scenario {
         name: "clean",
         about: "one alarm on a clean link, acknowledged end to end: bytes on the wire for each path",

@@ -1,6 +1,6 @@
 //! What can go wrong with a client, for each thing that a program asks of it.
 
-use huxiao_core::station::AckError;
+use huxiao_core::station::{AckError, EscalateError};
 use huxiao_link::LinkError;
 use huxiao_pki::CredentialsError;
 use huxiao_runtime::drive::Stopped;
@@ -44,6 +44,26 @@ pub enum AcknowledgeError {
     /// The station's answer.
     #[error(transparent)]
     Refused(#[from] AckError),
+    /// The client is being shut down, or its store failed.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// Why more stations were not made to see an event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotEscalated {
+    /// Give the officer's number in letters, digits and `.`, `_`, `-`.
+    #[error("officer: {0}")]
+    Officer(#[from] huxiao_core::NameError),
+    /// Shorten the note, or take control characters out of it.
+    #[error("note: {0}")]
+    Note(#[from] huxiao_core::EventError),
+    /// Name at least one station, and not more than the limit.
+    #[error("name 1 to {limit} stations, these are {0}", limit = huxiao_core::limits::STATIONS_PER_SCHOOL)]
+    Stations(usize),
+    /// The station's answer.
+    #[error(transparent)]
+    Refused(#[from] EscalateError),
     /// The client is being shut down, or its store failed.
     #[error(transparent)]
     Stopped(#[from] Stopped),

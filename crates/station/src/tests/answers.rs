@@ -1,7 +1,7 @@
 //! What people do at the screens reaches the region, and stays known until the region has it.
 
 use axum::http::StatusCode;
-use huxiao_core::{Class, Kind, Message, Receipt, Stage, Text};
+use huxiao_core::{Class, Kind, Message, Receipt, Stage, Standing, Text};
 use huxiao_runtime::clock::Clock;
 use serde_json::json;
 
@@ -93,6 +93,7 @@ async fn another_seats_acknowledgement_is_shown_and_is_first() {
         officer: Some("099".parse().unwrap()),
         note: Text::default(),
         skew: None,
+        standing: Standing::Settled,
     };
     broker.say(Class::P1, &Message::Receipts(vec![theirs])).await;
     let stage = screen.until("stage").await;

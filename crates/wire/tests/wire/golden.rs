@@ -6,8 +6,8 @@ use std::path::Path;
 
 use huxiao_core::Message;
 use huxiao_wire::{
-    decode_command, decode_frame, decode_inbox_row, decode_relay_row, encode, encode_command, encode_inbox_row,
-    encode_relay_row, seal, unseal,
+    decode_command, decode_entry, decode_frame, decode_inbox_row, decode_relay_row, encode, encode_command,
+    encode_entry, encode_inbox_row, encode_relay_row, seal, unseal,
 };
 
 use crate::samples;
@@ -82,6 +82,9 @@ fn no_message_is_without_a_golden_file() {
         Message::Mark(_) => 8,
         Message::Probe(_) => 9,
         Message::Echo(_) => 10,
+        Message::Condition(_) => 11,
+        Message::Escalate(_) => 12,
+        Message::Escalated(..) => 13,
     };
     let mut seen = std::collections::BTreeSet::new();
     for (name, message) in samples::messages() {
@@ -89,7 +92,7 @@ fn no_message_is_without_a_golden_file() {
         assert_eq!(number, tag(&message), "{name} is not at its number in session.proto");
         seen.insert(number);
     }
-    assert_eq!(seen, (1..=10).collect());
+    assert_eq!(seen, (1..=13).collect());
 }
 
 #[test]
@@ -111,6 +114,17 @@ fn commands_keep_their_bytes() {
     for (name, command) in samples::commands() {
         frozen(name, &encode_command(&command), &mut wrong, |bytes| {
             assert_eq!(decode_command(bytes).as_ref(), Ok(&command), "{name}");
+        });
+    }
+    none(&wrong);
+}
+
+#[test]
+fn entries_of_the_record_keep_their_bytes() {
+    let mut wrong = String::new();
+    for (name, entry) in samples::entries() {
+        frozen(name, &encode_entry(&entry), &mut wrong, |bytes| {
+            assert_eq!(decode_entry(bytes).as_ref(), Ok(&entry), "{name}");
         });
     }
     none(&wrong);

@@ -3,8 +3,8 @@
 
 use huxiao_core::{EventCopy, Message, Receipt, Sealed, limits};
 use huxiao_wire::{
-    HEADER_BYTES, ROW_VERSION, VERSION, WireError, decode_command, decode_frame, decode_inbox_row, decode_relay_row,
-    encode, encode_command, encode_inbox_row, encode_relay_row, frame_len, unseal,
+    HEADER_BYTES, ROW_VERSION, VERSION, WireError, decode_command, decode_entry, decode_frame, decode_inbox_row,
+    decode_relay_row, encode, encode_command, encode_entry, encode_inbox_row, encode_relay_row, frame_len, unseal,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -47,6 +47,14 @@ fn check(message: &Message) {
         Message::Receipts(list) => check_receipts(list, limits::LIST_ITEMS),
         Message::Confirmed(list) => assert!(list.len() <= limits::LIST_ITEMS),
         Message::Inquire(list) | Message::Unknown(list) => assert!(list.len() <= limits::LIST_ITEMS),
+        Message::Condition(degraded) => {
+            assert!(degraded.as_ref().is_none_or(|degraded| degraded.why.as_str().len() <= limits::NOTE_BYTES));
+        }
+        Message::Escalate(escalate) => {
+            assert!((1..=limits::STATIONS_PER_SCHOOL).contains(&escalate.stations.len()));
+            assert!(escalate.note.as_str().len() <= limits::NOTE_BYTES);
+        }
+        Message::Escalated(_, stations) => assert!(stations.len() <= limits::STATIONS_PER_SCHOOL),
         Message::Refused(..) | Message::Mark(_) | Message::Probe(_) | Message::Echo(_) => {}
     }
     assert_eq!(decode_frame(&encode(message), LIMIT).as_ref(), Ok(message), "what was taken must be sendable");
@@ -72,12 +80,18 @@ fn feed(bytes: &[u8]) {
     if let Ok(command) = decode_command(bytes) {
         assert_eq!(decode_command(&encode_command(&command)).as_ref(), Ok(&command));
     }
+    if let Ok(entry) = decode_entry(bytes) {
+        check_receipts(&entry.notes, limits::RECEIPTS_PER_EVENT);
+        assert!(entry.escalations.len() <= limits::ESCALATIONS_PER_EVENT);
+        assert_eq!(decode_entry(&encode_entry(&entry)).as_ref(), Ok(&entry));
+    }
 }
 
 /// Everything valid that there is a sample of.
 fn valid() -> Vec<Vec<u8>> {
     let mut all: Vec<_> = samples::messages().iter().map(|(_, message)| encode(message)).collect();
     all.extend(samples::commands().iter().map(|(_, command)| encode_command(command)));
+    all.extend(samples::entries().iter().map(|(_, entry)| encode_entry(entry)));
     all.push(encode_relay_row(&samples::relay_row()));
     all.push(encode_inbox_row(&samples::inbox_row()));
     all.push(samples::sealed().bytes.to_vec());

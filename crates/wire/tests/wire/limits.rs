@@ -6,7 +6,7 @@ use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
     Class, Event, EventCopy, EventId, Kind, Message, Mode, Name, NodeName, Receipt, RelayId, SchoolId, SeatId, Stage,
-    StationId, Step, Text, Trail, WallTime, limits,
+    Standing, StationId, Step, Text, Trail, WallTime, limits,
 };
 use huxiao_wire::{
     decode_frame, decode_inbox_row, decode_relay_row, encode, encode_inbox_row, encode_relay_row, encode_within, seal,
@@ -47,7 +47,16 @@ fn seat(letter: &str) -> NodeName {
 
 fn receipt(stage: Stage, letter: &str) -> Receipt {
     let officer = Some(name("o"));
-    Receipt { event: event().id, stage, at: LATE, by: seat(letter), officer, note: note(), skew: Some(i64::MIN) }
+    Receipt {
+        event: event().id,
+        stage,
+        at: LATE,
+        by: seat(letter),
+        officer,
+        note: note(),
+        skew: Some(i64::MIN),
+        standing: Standing::Assisting,
+    }
 }
 
 /// As many receipts as an event may have, `extra` more, with every stage among them, late stages last.

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use huxiao_core::record::{Admission, Command};
+use huxiao_core::record::{Admission, Command, Entry, Escalation};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
-    Class, Echo, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Receipt, RecordId, Refusal,
-    RelayId, Resume, SchoolId, SeatId, Stage, StationId, Step, Text, Trail, WallTime, limits,
+    Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Receipt,
+    RecordId, Refusal, RelayId, Resume, SchoolId, SeatId, Stage, Standing, StationId, Step, Text, Trail, WallTime,
+    limits,
 };
 use huxiao_wire::{
-    decode_command, decode_frame, decode_inbox_row, decode_relay_row, encode, encode_command, encode_inbox_row,
-    encode_relay_row, encode_within, frame_len, seal, unseal,
+    decode_command, decode_entry, decode_frame, decode_inbox_row, decode_relay_row, encode, encode_command,
+    encode_entry, encode_inbox_row, encode_relay_row, encode_within, frame_len, seal, unseal,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::option;
@@ -79,8 +80,19 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn receipt() -> impl Strategy<Value = Receipt> {
-    (id(), stage(), wall(), node(), option::of(name()), text(), option::of(any::<i64>()))
-        .prop_map(|(event, stage, at, by, officer, note, skew)| Receipt { event, stage, at, by, officer, note, skew })
+    let standing = select(&Standing::ALL[..]);
+    (id(), stage(), wall(), node(), option::of(name()), text(), option::of(any::<i64>()), standing).prop_map(
+        |(event, stage, at, by, officer, note, skew, standing)| Receipt {
+            event,
+            stage,
+            at,
+            by,
+            officer,
+            note,
+            skew,
+            standing,
+        },
+    )
 }
 
 fn trail() -> impl Strategy<Value = Trail> {
@@ -103,9 +115,21 @@ fn copy() -> impl Strategy<Value = Message> {
         .prop_map(|(event, trail, receipts)| Message::Event(EventCopy { sealed: seal(&event), trail, receipts }))
 }
 
+fn some_stations(least: usize) -> impl Strategy<Value = Vec<StationId>> {
+    vec(name().prop_map(StationId), least..=limits::STATIONS_PER_SCHOOL)
+}
+
+fn escalate() -> impl Strategy<Value = Message> {
+    (id(), some_stations(1), node(), option::of(name()), wall(), text()).prop_map(
+        |(event, stations, by, officer, at, note)| {
+            Message::Escalate(Escalate { event, stations, by, officer, at, note })
+        },
+    )
+}
+
 fn message() -> impl Strategy<Value = Message> {
-    use Refusal::{Expired, NoRoom, Other, OtherRelay, OtherSchool};
-    let refusal = select(&[OtherSchool, OtherRelay, Expired, NoRoom, Other][..]);
+    use Refusal::{Expired, NoRoom, Other, OtherRegion, OtherRelay, OtherSchool};
+    let refusal = select(&[OtherSchool, OtherRelay, Expired, NoRoom, OtherRegion, Other][..]);
     prop_oneof![
         hello(),
         copy(),
@@ -115,6 +139,9 @@ fn message() -> impl Strategy<Value = Message> {
         vec(id(), 0..40).prop_map(Message::Unknown),
         (id(), refusal).prop_map(|(id, refusal)| Message::Refused(id, refusal)),
         resume().prop_map(Message::Mark),
+        option::of((wall(), text()).prop_map(|(since, why)| Degraded { since, why })).prop_map(Message::Condition),
+        escalate(),
+        (id(), some_stations(0)).prop_map(|(id, stations)| Message::Escalated(id, stations)),
         any::<u64>().prop_map(Message::Probe),
         (any::<u64>(), wall(), wall()).prop_map(|(number, received, sent)| Message::Echo(Echo {
             number,
@@ -145,12 +172,44 @@ fn inbox_row() -> impl Strategy<Value = InboxRow> {
 }
 
 fn command() -> impl Strategy<Value = Command> {
-    let stations = || vec(name().prop_map(StationId), 0..5);
-    let admit = (event(), trail(), wall(), node(), stations()).prop_map(|(event, trail, at, by, stations)| {
-        Command::Admit(Admission { sealed: seal(&event), trail, at, by, stations })
-    });
+    let found = any::<[u8; 16]>().prop_map(|record| Command::Found { record: RecordId(record) });
     let route = (id(), stations()).prop_map(|(event, stations)| Command::Route { event, stations });
-    prop_oneof![admit, receipt().prop_map(Command::Note), route]
+    let escalate = (id(), stations(), (node(), option::of(name())), wall(), text()).prop_map(
+        |(event, stations, (by, officer), at, note)| Command::Escalate { event, stations, by, officer, at, note },
+    );
+    let forwarded = (id(), stages()).prop_map(|(event, stages)| Command::Forwarded { event, stages });
+    let admit = admission().prop_map(Command::Admit);
+    prop_oneof![found, admit, receipt().prop_map(Command::Note), route, escalate, forwarded]
+}
+
+fn stations() -> impl Strategy<Value = Vec<StationId>> {
+    vec(name().prop_map(StationId), 0..5)
+}
+
+fn stages() -> impl Strategy<Value = Vec<Stage>> {
+    btree_set(stage(), 0..4).prop_map(|stages| stages.into_iter().collect())
+}
+
+fn admission() -> impl Strategy<Value = Admission> {
+    (event(), trail(), wall(), node(), stations(), any::<bool>()).prop_map(|(event, trail, at, by, stations, owed)| {
+        Admission { sealed: seal(&event), trail, at, by, stations, owed }
+    })
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let escalation = (any::<u64>(), stations(), (node(), option::of(name())), wall(), text())
+        .prop_map(|(index, stations, (by, officer), at, note)| Escalation { index, stations, by, officer, at, note });
+    let indexes = (any::<u64>(), option::of(1..u64::MAX));
+    (indexes, admission(), vec(receipt(), 0..6), vec(escalation, 0..4), stages()).prop_map(
+        |((index, routed), admission, notes, escalations, forwarded)| Entry {
+            index,
+            routed_at: routed.unwrap_or(index),
+            admission,
+            notes,
+            escalations,
+            forwarded,
+        },
+    )
 }
 
 proptest! {
@@ -191,6 +250,11 @@ proptest! {
     #[test]
     fn an_inbox_row_comes_back(row in inbox_row()) {
         prop_assert_eq!(decode_inbox_row(&encode_inbox_row(&row)).unwrap(), row);
+    }
+
+    #[test]
+    fn an_entry_comes_back(entry in entry()) {
+        prop_assert_eq!(decode_entry(&encode_entry(&entry)).unwrap(), entry);
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use huxiao_core::record::{Admission, Command};
+use huxiao_core::record::{Admission, Command, Entry, Escalation};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
-    Class, Echo, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Receipt, RecordId, Refusal,
-    RelayId, Resume, SchoolId, Sealed, Stage, StationId, Step, Text, Trail, WallTime,
+    Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Receipt,
+    RecordId, Refusal, RelayId, Resume, SchoolId, Sealed, Stage, Standing, StationId, Step, Text, Trail, WallTime,
 };
 use huxiao_wire::seal;
 
@@ -82,6 +82,7 @@ pub(crate) fn stored() -> Receipt {
         officer: None,
         note: Text::default(),
         skew: None,
+        standing: Standing::Settled,
     }
 }
 
@@ -94,6 +95,7 @@ pub(crate) fn acknowledged() -> Receipt {
         officer: Some(name("045123")),
         note: Text::new("已派两车").unwrap(),
         skew: None,
+        standing: Standing::Settled,
     }
 }
 
@@ -111,6 +113,17 @@ pub(crate) fn ahead() -> Receipt {
 
 pub(crate) fn resume() -> Resume {
     Resume { record: RecordId(*b"record-of-region"), index: 70_000 }
+}
+
+pub(crate) fn escalate() -> Escalate {
+    Escalate {
+        event: alarm().id,
+        stations: vec![StationId(name("nanning-110")), StationId(name("guangxi-duty"))],
+        by: node("station/xixiangtang/seat-1"),
+        officer: Some(name("045123")),
+        at: after(41),
+        note: Text::new("两人持刀").unwrap(),
+    }
 }
 
 /// Every message, each under the name of its golden file.
@@ -136,6 +149,12 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("mark", Message::Mark(resume())),
         ("probe", Message::Probe(70_000)),
         ("echo", Message::Echo(Echo { number: 70_000, received: after(7), sent: after(8) })),
+        ("condition", Message::Condition(Some(degraded()))),
+        ("condition_well", Message::Condition(None)),
+        ("receipts_standing", Message::Receipts(vec![provisional(), assisting()])),
+        ("escalate", Message::Escalate(escalate())),
+        ("escalated", Message::Escalated(alarm().id, vec![StationId(name("nanning-110"))])),
+        ("refused_other_region", Message::Refused(alarm().id, Refusal::OtherRegion)),
         ("event_skewed", Message::Event(EventCopy { sealed: sealed(), trail: skewed(), receipts: vec![ahead()] })),
     ]
 }
@@ -160,6 +179,54 @@ pub(crate) fn inbox_row() -> InboxRow {
     }
 }
 
+pub(crate) fn degraded() -> Degraded {
+    Degraded { since: after(900), why: Text::new("only 1 of 3 nodes answers: n2, n3 silent").unwrap() }
+}
+
+/// A receipt of a node without a quorum.
+pub(crate) fn provisional() -> Receipt {
+    Receipt { standing: Standing::Provisional, ..acknowledged() }
+}
+
+/// The receipt of the officer who came second.
+pub(crate) fn assisting() -> Receipt {
+    Receipt { standing: Standing::Assisting, by: node("station/nanning-110/seat-1"), ..acknowledged() }
+}
+
+/// An event of the record as it is admitted, and one with all that can become of it; each under the name of its golden file.
+pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
+    let admission = || match commands().swap_remove(0) {
+        (_, Command::Admit(admission)) => admission,
+        (name, _) => panic!("{name} comes first"),
+    };
+    let escalation = Escalation {
+        index: 70_002,
+        stations: vec![StationId(name("province-110"))],
+        by: node("broker/guangxi/p1"),
+        officer: Some(name("450017")),
+        at: after(60_000),
+        note: Text::new("一分钟无人接警").unwrap(),
+    };
+    let plain = Entry {
+        index: 70_000,
+        routed_at: 70_000,
+        admission: admission(),
+        notes: vec![],
+        escalations: vec![],
+        forwarded: vec![],
+    };
+    let mut full = Entry {
+        routed_at: 70_001,
+        notes: vec![acknowledged(), assisting()],
+        forwarded: vec![Stage::Stored, Stage::Acknowledged],
+        ..plain.clone()
+    };
+    full.admission.stations.extend(escalation.stations.iter().cloned());
+    full.admission.owed = true;
+    full.escalations.push(escalation);
+    vec![("entry", plain), ("entry_full", full)]
+}
+
 /// Every command, each under the name of its golden file.
 pub(crate) fn commands() -> Vec<(&'static str, Command)> {
     let stations = vec![StationId(name("xixiangtang")), StationId(name("nanning-110"))];
@@ -169,10 +236,25 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         at: after(21),
         by: node("broker/nanning/n1"),
         stations: stations.clone(),
+        owed: false,
     };
+    let owed = Admission { owed: true, ..admission.clone() };
+    let escalate = Command::Escalate {
+        event: alarm().id,
+        stations: stations.clone(),
+        by: node("broker/guangxi/p1"),
+        officer: Some(name("450017")),
+        at: after(60_000),
+        note: Text::new("一分钟无人接警").unwrap(),
+    };
+    let forwarded = Command::Forwarded { event: alarm().id, stages: vec![Stage::Stored, Stage::Displayed] };
     vec![
         ("command_admit", Command::Admit(admission)),
         ("command_note", Command::Note(acknowledged())),
         ("command_route", Command::Route { event: alarm().id, stations }),
+        ("command_admit_owed", Command::Admit(owed)),
+        ("command_found", Command::Found { record: resume().record }),
+        ("command_escalate", escalate),
+        ("command_forwarded", forwarded),
     ]
 }

@@ -1,0 +1,119 @@
+//! A snapshot is what was written, or nothing.
+
+use huxiao_core::Stage;
+use huxiao_core::record::Command;
+use proptest::prelude::*;
+
+use super::*;
+use crate::record::testing::{admit, found, note};
+use crate::record::types::{Member, Membership, log_id};
+
+const LIMITS: RecordLimits = RecordLimits { finished: 4, events: 100, archived_ids: 8 };
+
+fn commands() -> impl Strategy<Value = Vec<Command>> {
+    let stage = prop::sample::select(vec![Stage::Delivered, Stage::Displayed, Stage::Acknowledged]);
+    let seat = prop::sample::select(vec!["d1", "d2", "d3"]);
+    let note = (0..20_u64, stage, seat).prop_map(|(number, stage, seat)| note(number, stage, seat));
+    let command = prop_oneof![(0..20_u64).prop_map(admit), note.clone(), note, Just(found())];
+    prop::collection::vec(command, 0..60)
+}
+
+fn state(commands: Vec<Command>) -> RecordState {
+    let mut state = RecordState::new(LIMITS);
+    for (index, command) in (1..).zip(commands) {
+        state.apply(index, command);
+    }
+    state
+}
+
+fn meta(index: u64) -> SnapshotMeta {
+    let member = |id: u64| (id, Member { name: format!("b{id}"), addr: format!("10.0.0.{id}:7443") });
+    let members =
+        Membership::new(vec![[1, 2].into(), [2, 3].into()], std::collections::BTreeMap::from([1, 2, 3, 4].map(member)))
+            .unwrap();
+    let last_membership = StoredMembership::new(Some(log_id(0, 0, 0)), members);
+    SnapshotMeta { last_log_id: Some(log_id(3, 2, index)), last_membership }
+}
+
+fn written(meta: &SnapshotMeta, state: &RecordState) -> (tempfile::NamedTempFile, u64, Sha256Bytes) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let (bytes, sha256) = encode(&mut file, meta, state).unwrap();
+    (file, bytes, sha256)
+}
+
+proptest! {
+    #[test]
+    fn a_snapshot_is_read_back_as_it_was(commands in commands(), empty in any::<bool>()) {
+        let state = state(commands);
+        let meta = if empty { SnapshotMeta::default() } else { meta(state.last_index() + 5) };
+        let (file, bytes, sha256) = written(&meta, &state);
+        let found = read(file.path(), LIMITS).unwrap();
+        prop_assert_eq!(&found.meta, &meta);
+        prop_assert_eq!(found.state.image(), state.image());
+        prop_assert_eq!(found.bytes, bytes);
+        prop_assert_eq!(found.sha256, sha256);
+        let content = std::fs::read(file.path()).unwrap();
+        prop_assert_eq!(Sha256Bytes::from(Sha256::digest(&content)), sha256);
+        // The same record makes the same file, on whichever node.
+        let (again, ..) = written(&meta, &found.state);
+        prop_assert_eq!(std::fs::read(again.path()).unwrap(), content);
+    }
+
+    #[test]
+    fn a_snapshot_with_a_changed_or_missing_byte_is_refused(commands in commands(), at in any::<prop::sample::Index>(), flip in 1..=255_u8) {
+        let state = state(commands);
+        let (file, ..) = written(&meta(99), &state);
+        let content = std::fs::read(file.path()).unwrap();
+        let at = at.index(content.len());
+        let mut changed = content.clone();
+        changed[at] ^= flip;
+        std::fs::write(file.path(), &changed).unwrap();
+        prop_assert!(read(file.path(), LIMITS).is_err());
+        std::fs::write(file.path(), &content[..at]).unwrap();
+        prop_assert!(read(file.path(), LIMITS).is_err());
+    }
+}
+
+/// Puts a right digest behind bytes that nobody wrote.
+fn sealed(mut content: Vec<u8>) -> tempfile::NamedTempFile {
+    let digest = Sha256::digest(&content);
+    content.extend_from_slice(&digest);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), content).unwrap();
+    file
+}
+
+#[test]
+fn one_of_another_version_is_no_damage_and_says_so() {
+    let (file, ..) = written(&meta(9), &state(vec![found(), admit(1)]));
+    let mut content = std::fs::read(file.path()).unwrap();
+    content[7] = 2;
+    std::fs::write(file.path(), content).unwrap();
+    let error = read(file.path(), LIMITS).unwrap_err();
+    assert!(!error.is_damage() && error.to_string().contains("start the version that wrote it"), "{error}");
+}
+
+#[test]
+fn counts_and_lengths_from_elsewhere_reserve_no_memory() {
+    let (file, ..) = written(&meta(9), &state(vec![found(), admit(1)]));
+    let content = std::fs::read(file.path()).unwrap();
+    let content = &content[..content.len() - 32];
+    let mut long = content[..8].to_vec();
+    long.extend_from_slice(&u32::MAX.to_be_bytes());
+    assert!(matches!(read(sealed(long).path(), LIMITS), Err(SnapshotError::Nonsense { what: "the head", .. })));
+    let head = u32::from_be_bytes(content[8..12].try_into().unwrap()) as usize;
+    for number in 1..=4 {
+        let mut many = content.to_vec();
+        many[12 + head - 8 * number..][..8].copy_from_slice(&u64::MAX.to_be_bytes());
+        assert!(number > 2 || read(sealed(many).path(), LIMITS).is_err(), "number {number} from the end");
+    }
+}
+
+#[test]
+fn what_follows_the_last_entry_is_refused() {
+    let (file, ..) = written(&meta(9), &state(vec![found(), admit(1)]));
+    let content = std::fs::read(file.path()).unwrap();
+    let mut more = content[..content.len() - 32].to_vec();
+    more.push(0);
+    assert!(matches!(read(sealed(more).path(), LIMITS), Err(SnapshotError::Nonsense { .. })));
+}

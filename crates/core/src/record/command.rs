@@ -1,0 +1,91 @@
+//! What is put into the record's log.
+
+use crate::escalate::Escalate;
+use crate::event::{Sealed, Text};
+use crate::id::{EventId, Name, NodeName, RecordId, StationId};
+use crate::receipt::{Receipt, Stage, Trail};
+use crate::time::WallTime;
+
+/// One entry of the record's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// The record begins: the first command of each. A second one changes nothing.
+    Found {
+        /// Which record it is from now on.
+        record: RecordId,
+    },
+    /// An event came to a node of the region for the first time.
+    Admit(Admission),
+    /// A station says that an event reached a stage.
+    Note(Receipt),
+    /// A plan that came later gives stations to an event that had none.
+    Route {
+        /// The event.
+        event: EventId,
+        /// Its stations from now on.
+        stations: Vec<StationId>,
+    },
+    /// More stations must see an event. None loses it.
+    Escalate {
+        /// The event.
+        event: EventId,
+        /// The stations to add.
+        stations: Vec<StationId>,
+        /// Who wants it.
+        by: NodeName,
+        /// The officer there, if it was one.
+        officer: Option<Name>,
+        /// When, by the clock of `by`.
+        at: WallTime,
+        /// Why; may be empty.
+        note: Text,
+    },
+    /// The province has the event, and knows that it reached these stages.
+    Forwarded {
+        /// The event.
+        event: EventId,
+        /// The stages; [`Stage::Stored`] is the event itself.
+        stages: Vec<Stage>,
+    },
+}
+
+impl Command {
+    /// The event that it is about; `None` for what is about the record itself.
+    #[must_use]
+    pub fn event(&self) -> Option<EventId> {
+        match self {
+            Command::Found { .. } => None,
+            Command::Admit(admission) => Some(admission.sealed.event.id),
+            Command::Note(receipt) => Some(receipt.event),
+            Command::Route { event, .. } | Command::Escalate { event, .. } | Command::Forwarded { event, .. } => {
+                Some(*event)
+            }
+        }
+    }
+}
+
+impl From<Escalate> for Command {
+    fn from(order: Escalate) -> Self {
+        let Escalate { event, stations, by, officer, at, note } = order;
+        Command::Escalate { event, stations, by, officer, at, note }
+    }
+}
+
+/// How an event entered the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// The event.
+    pub sealed: Sealed,
+    /// Where its first copy had been, the admitting node included.
+    pub trail: Trail,
+    /// When it came to that node, by its clock.
+    pub at: WallTime,
+    /// That node.
+    pub by: NodeName,
+    /// Who must see it. A change of the plan never moves an alarm that is under way; only [`Command::Route`] gives an event that has
+    /// none its stations, and [`Command::Escalate`] adds some.
+    pub stations: Vec<StationId>,
+    /// Whether the province must have it before it leaves the record. Frozen at admission like the stations, so that all nodes of the
+    /// region let go of the same events whatever each is configured with.
+    pub owed: bool,
+}

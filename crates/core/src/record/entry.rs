@@ -1,0 +1,171 @@
+//! One event in the record, and what can be said of it.
+
+use crate::event::{Class, Text};
+use crate::id::{Name, NodeName, StationId};
+use crate::limits;
+use crate::receipt::{Receipt, Stage, Standing, add_receipt};
+use crate::record::command::Admission;
+use crate::time::WallTime;
+
+/// One event in the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The index of its admission.
+    pub index: u64,
+    /// The index from which on it is for the stations that it had first: of its admission, or of its route.
+    pub routed_at: u64,
+    /// How it came in. Its stations include those of escalations.
+    pub admission: Admission,
+    /// What stations said of it, in the record's order; the first statement of a kind by a seat counts. The first of each stage
+    /// always has a place, of repeats by other seats as many as [`limits::RECEIPTS_PER_EVENT`] leaves room for.
+    pub notes: Vec<Receipt>,
+    /// How stations were added to it, in the record's order; at most [`limits::ESCALATIONS_PER_EVENT`].
+    pub escalations: Vec<Escalation>,
+    /// The stages that the province knows of, in ascending order; [`Stage::Stored`] is the event itself.
+    pub forwarded: Vec<Stage>,
+}
+
+/// Stations were added to an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Escalation {
+    /// The index from which on it is for them.
+    pub index: u64,
+    /// Those that did not have it before.
+    pub stations: Vec<StationId>,
+    /// Who wanted it.
+    pub by: NodeName,
+    /// The officer there, if it was one.
+    pub officer: Option<Name>,
+    /// When, by the clock of `by`.
+    pub at: WallTime,
+    /// Why; may be empty.
+    pub note: Text,
+}
+
+impl Entry {
+    pub(super) fn new(index: u64, admission: Admission) -> Self {
+        let (notes, escalations, forwarded) = (Vec::new(), Vec::new(), Vec::new());
+        Self { index, routed_at: index, admission, notes, escalations, forwarded }
+    }
+
+    /// The officer who has it: whose acknowledgement came first in the record's order.
+    #[must_use]
+    pub fn owner(&self) -> Option<&Receipt> {
+        self.notes.iter().find(|note| note.stage == Stage::Acknowledged)
+    }
+
+    /// What `by` is on record with for `stage`.
+    #[must_use]
+    pub fn said(&self, stage: Stage, by: &NodeName) -> Option<&Receipt> {
+        self.notes.iter().find(|note| note.stage == stage && note.by == *by)
+    }
+
+    /// Whether `by` is on record with `stage`.
+    #[must_use]
+    pub fn has(&self, stage: Stage, by: &NodeName) -> bool {
+        self.said(stage, by).is_some()
+    }
+
+    /// Whether this statement need not be made again: it is on record, or there is no room for another one of its kind.
+    #[must_use]
+    pub fn needs_no_more(&self, statement: &Receipt) -> bool {
+        self.has(statement.stage, &statement.by) || !add_receipt(&mut self.notes.clone(), statement.clone())
+    }
+
+    /// All that can be said of the event, for those who ask.
+    #[must_use]
+    pub fn receipts(&self) -> Vec<Receipt> {
+        let own = |stage| Receipt {
+            event: self.admission.sealed.event.id,
+            stage,
+            at: self.admission.at,
+            by: self.admission.by.clone(),
+            officer: None,
+            note: Text::default(),
+            skew: None,
+            standing: Standing::Settled,
+        };
+        let mut all = vec![own(Stage::Received), own(Stage::Stored)];
+        all.extend(self.notes.iter().cloned());
+        all
+    }
+
+    /// Whose acknowledgement came before this one, if it is one and somebody's did.
+    #[must_use]
+    pub fn earlier_owner(&self, statement: &Receipt) -> Option<&Receipt> {
+        self.owner().filter(|owner| statement.stage == Stage::Acknowledged && owner.by != statement.by)
+    }
+
+    /// Whether an officer has it or, where none need take it (below P1), a station.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        let class = self.admission.sealed.event.class;
+        let enough = if class <= Class::P1 { Stage::Acknowledged } else { Stage::Delivered };
+        self.notes.iter().any(|note| note.stage >= enough)
+    }
+
+    /// The stages that the province must have and does not know of; the event itself is [`Stage::Stored`].
+    #[must_use]
+    pub fn owed(&self) -> Vec<Stage> {
+        if !self.admission.owed {
+            return Vec::new();
+        }
+        let mut stages: Vec<Stage> = self.notes.iter().map(|note| note.stage).chain([Stage::Stored]).collect();
+        stages.retain(|stage| !self.forwarded.contains(stage));
+        stages.sort_unstable();
+        stages.dedup();
+        stages
+    }
+
+    /// Whether these stations can be added to it, as far as it does not have them.
+    #[must_use]
+    pub fn has_room_for(&self, stations: &[StationId]) -> bool {
+        let new = stations.iter().filter(|station| !self.admission.stations.contains(station)).count();
+        new == 0
+            || self.escalations.len() < limits::ESCALATIONS_PER_EVENT
+                && self.admission.stations.len() + new <= limits::STATIONS_PER_EVENT
+    }
+
+    /// From which index on it is for `station`; `None` if it is not.
+    #[must_use]
+    pub fn since(&self, station: &StationId) -> Option<u64> {
+        let added = self.escalations.iter().find(|escalation| escalation.stations.contains(station));
+        match added {
+            Some(escalation) => Some(escalation.index),
+            None => self.admission.stations.contains(station).then_some(self.routed_at),
+        }
+    }
+
+    /// Takes a statement in, with the standing that its place in the record gives it. `None` if it says nothing new.
+    pub(super) fn note(&mut self, mut receipt: Receipt) -> Option<Receipt> {
+        receipt.standing = if self.earlier_owner(&receipt).is_some() { Standing::Assisting } else { Standing::Settled };
+        add_receipt(&mut self.notes, receipt.clone()).then_some(receipt)
+    }
+
+    /// Adds stations. `None` if it has them all, or has no room for them.
+    pub(super) fn escalate(&mut self, mut escalation: Escalation) -> Option<Vec<StationId>> {
+        let mut new: Vec<StationId> = Vec::new();
+        for station in std::mem::take(&mut escalation.stations) {
+            let room = self.admission.stations.len() + new.len() < limits::STATIONS_PER_EVENT;
+            if room && !self.admission.stations.contains(&station) && !new.contains(&station) {
+                new.push(station);
+            }
+        }
+        if new.is_empty() || self.escalations.len() >= limits::ESCALATIONS_PER_EVENT {
+            return None;
+        }
+        self.admission.stations.extend(new.iter().cloned());
+        escalation.stations.clone_from(&new);
+        self.escalations.push(escalation);
+        Some(new)
+    }
+
+    /// Notes what the province has. False if that was known.
+    pub(super) fn forwarded(&mut self, stages: &[Stage]) -> bool {
+        let before = self.forwarded.len();
+        self.forwarded.extend(stages);
+        self.forwarded.sort_unstable();
+        self.forwarded.dedup();
+        self.forwarded.len() > before
+    }
+}

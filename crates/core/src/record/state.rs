@@ -1,0 +1,370 @@
+//! The state that the log adds up to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::id::{EventId, RecordId, RelayId, StationId};
+use crate::limits;
+use crate::receipt::Receipt;
+use crate::record::archived::ArchivedIds;
+use crate::record::command::{Admission, Command};
+use crate::record::entry::{Entry, Escalation};
+
+/// How much a record holds. The same on all nodes of a region, or their records differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordLimits {
+    /// Finished events; the oldest beyond it leave for the archive.
+    pub finished: usize,
+    /// Events that are neither finished nor in the province, beyond which only P0 is to be taken; and events in all, beyond which finished
+    /// ones leave though the province does not have them.
+    pub events: usize,
+    /// Ids of events that have left.
+    pub archived_ids: usize,
+}
+
+impl Default for RecordLimits {
+    fn default() -> Self {
+        Self { finished: limits::RECORD_FINISHED, events: limits::RECORD_EVENTS, archived_ids: limits::ARCHIVED_IDS }
+    }
+}
+
+/// What applying a command brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// The record has begun.
+    Founded(RecordId),
+    /// The event is in the record now.
+    Admitted(EventId),
+    /// The statement is in the record now, with the standing that its place gives it.
+    Noted(Receipt),
+    /// The event has its first stations now.
+    Routed(EventId, Vec<StationId>),
+    /// The event is for these stations as well now.
+    Escalated(EventId, Vec<StationId>),
+    /// The province has more of the event now.
+    Forwarded(EventId),
+    /// The command changed nothing: a repeat, or about an event that is not here (any more).
+    Nothing,
+}
+
+/// What applying a command brought, and what left the record by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// What it brought.
+    pub effect: Effect,
+    /// The events that left for the archive, in order, each with its archive number: from 1, without gaps.
+    pub archived: Vec<(u64, Arc<Entry>)>,
+}
+
+/// The state that the log adds up to. Copies share their entries.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecordState {
+    pub(super) record: Option<RecordId>,
+    pub(super) last_index: u64,
+    pub(super) archived: u64,
+    pub(super) archived_ids: ArchivedIds,
+    pub(super) entries: BTreeMap<EventId, Arc<Entry>>,
+    pub(super) by_station: BTreeMap<StationId, BTreeMap<u64, EventId>>,
+    pub(super) unrouted: BTreeSet<EventId>,
+    pub(super) finished: BTreeMap<u64, EventId>,
+    /// Those of `finished` of which the province is owed nothing.
+    pub(super) free: BTreeMap<u64, EventId>,
+    pub(super) unfinished: BTreeMap<u64, EventId>,
+    pub(super) unfinished_of: BTreeMap<RelayId, usize>,
+    limits: RecordLimits,
+}
+
+impl RecordState {
+    /// An empty record ([`RecordLimits::default`] in production).
+    #[must_use]
+    pub fn new(limits: RecordLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Applies the command at `index`. Indexes rise; gaps are allowed. One that is not behind the last changes nothing.
+    pub fn apply(&mut self, index: u64, command: Command) -> Applied {
+        if index <= self.last_index {
+            return Applied { effect: Effect::Nothing, archived: Vec::new() };
+        }
+        self.last_index = index;
+        let effect = match command {
+            Command::Found { record } => self.found(record),
+            Command::Admit(admission) => self.admit(index, admission),
+            Command::Note(receipt) => self.note(receipt),
+            Command::Route { event, stations } => self.route(index, event, stations),
+            Command::Escalate { event, stations, by, officer, at, note } => {
+                self.escalate(event, Escalation { index, stations, by, officer, at, note })
+            }
+            Command::Forwarded { event, stages } => {
+                let entry = self.entries.get_mut(&event);
+                if entry.is_some_and(|entry| Arc::make_mut(entry).forwarded(&stages)) {
+                    self.file(event);
+                    Effect::Forwarded(event)
+                } else {
+                    Effect::Nothing
+                }
+            }
+        };
+        Applied { effect, archived: self.evict() }
+    }
+
+    /// Which record it is; `None` before it was founded.
+    #[must_use]
+    pub fn record(&self) -> Option<RecordId> {
+        self.record
+    }
+
+    /// How much it holds.
+    #[must_use]
+    pub fn limits(&self) -> RecordLimits {
+        self.limits
+    }
+
+    /// The index of the last command applied.
+    #[must_use]
+    pub fn last_index(&self) -> u64 {
+        self.last_index
+    }
+
+    /// The event, if the record holds it.
+    #[must_use]
+    pub fn get(&self, event: &EventId) -> Option<&Entry> {
+        self.entries.get(event).map(AsRef::as_ref)
+    }
+
+    /// All events, in the order of their ids.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Arc<Entry>> {
+        self.entries.values()
+    }
+
+    /// Whether the event has left the record for the archive, as far as that is remembered.
+    #[must_use]
+    pub fn is_archived(&self, event: &EventId) -> bool {
+        self.archived_ids.contains(event)
+    }
+
+    /// How many events have left the record for the archive in all: the number of the last.
+    #[must_use]
+    pub fn archived(&self) -> u64 {
+        self.archived
+    }
+
+    /// How many events the record holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The events for `station` admitted (or given to it) after `index`, in order.
+    pub fn for_station(&self, station: &StationId, index: u64) -> impl Iterator<Item = (u64, &Entry)> {
+        let events = self.by_station.get(station);
+        let after = events.map(|events| events.range(index.saturating_add(1)..));
+        after.into_iter().flatten().filter_map(|(index, id)| self.get(id).map(|entry| (*index, entry)))
+    }
+
+    /// The events that no plan has given a station yet.
+    pub fn unrouted(&self) -> impl Iterator<Item = &Entry> {
+        self.unrouted.iter().filter_map(|id| self.get(id))
+    }
+
+    /// The events that no officer has taken or, below P1, no station has: oldest first.
+    pub fn unfinished(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.unfinished.values().filter_map(|id| self.get(id))
+    }
+
+    /// How many of them a relay has raised.
+    #[must_use]
+    pub fn unfinished_of(&self, relay: &RelayId) -> usize {
+        self.unfinished_of.get(relay).copied().unwrap_or(0)
+    }
+
+    /// Whether even the archive would not make room for another event.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.unfinished.len() >= self.limits.events
+    }
+
+    /// Holds the state against its invariants.
+    ///
+    /// # Errors
+    /// The first that does not hold.
+    pub fn check(&self) -> Result<(), String> {
+        for (station, events) in &self.by_station {
+            for (index, id) in events {
+                let Some(entry) = self.entries.get(id) else {
+                    return Err(format!("{station} is listed for {id} at {index}, which is not in the record"));
+                };
+                if entry.since(station) != Some(*index) {
+                    return Err(format!("{station} is listed for {id} at {index}, but not routed to it there"));
+                }
+            }
+        }
+        let listed: usize = self.by_station.values().map(BTreeMap::len).sum();
+        let routed: usize = self.entries.values().map(|entry| entry.admission.stations.len()).sum();
+        if listed != routed {
+            return Err(format!("events are given to stations {routed} times, and listed {listed} times"));
+        }
+        for (id, entry) in &self.entries {
+            if entry.index > self.last_index {
+                return Err(format!("{id} was admitted after the end of the log"));
+            }
+            if self.is_archived(id) {
+                return Err(format!("{id} is in the record, and is said to have left it"));
+            }
+            if entry.admission.stations.is_empty() != self.unrouted.contains(id) {
+                return Err(format!(
+                    "{id} is wrongly listed as {}",
+                    if self.unrouted.contains(id) { "unrouted" } else { "routed" }
+                ));
+            }
+            let (done, open) = (self.finished.get(&entry.index), self.unfinished.get(&entry.index));
+            if [done == Some(id), open == Some(id)] != [entry.is_finished(), !entry.is_finished()] {
+                return Err(format!("{id} is wrongly listed as finished or unfinished"));
+            }
+            if (self.free.get(&entry.index) == Some(id)) != (entry.is_finished() && entry.owed().is_empty()) {
+                return Err(format!("{id} is wrongly listed as free to leave, or not listed"));
+            }
+            if entry.receipts().len() > limits::RECEIPTS_PER_EVENT {
+                return Err(format!("{id} holds {} statements", entry.notes.len()));
+            }
+        }
+        if u64::try_from(self.archived_ids.len()).is_ok_and(|ids| ids > self.archived) {
+            return Err(format!("{} ids are remembered of {} archived events", self.archived_ids.len(), self.archived));
+        }
+        let open: usize = self.unfinished_of.values().sum();
+        if open != self.unfinished.len() || self.entries.len() != open + self.finished.len() {
+            return Err(format!("{open} events counted as unfinished, {} listed", self.unfinished.len()));
+        }
+        if self.entries.len() > self.limits.events.max(self.unfinished.len()) {
+            return Err(format!("{} events are held, {} may be", self.entries.len(), self.limits.events));
+        }
+        if self.finished.len() > self.limits.finished && !self.free.is_empty() {
+            return Err(format!("{} finished events are held, {} may be", self.finished.len(), self.limits.finished));
+        }
+        Ok(())
+    }
+
+    fn found(&mut self, record: RecordId) -> Effect {
+        if self.record.is_some() {
+            return Effect::Nothing;
+        }
+        self.record = Some(record);
+        Effect::Founded(record)
+    }
+
+    fn admit(&mut self, index: u64, mut admission: Admission) -> Effect {
+        let id = admission.sealed.event.id;
+        if self.entries.contains_key(&id) || self.is_archived(&id) {
+            return Effect::Nothing;
+        }
+        let mut seen = BTreeSet::new();
+        admission.stations.retain(|station| seen.insert(station.clone()));
+        admission.stations.truncate(limits::STATIONS_PER_EVENT);
+        if admission.stations.is_empty() {
+            self.unrouted.insert(id);
+        }
+        for station in &admission.stations {
+            self.by_station.entry(station.clone()).or_default().insert(index, id);
+        }
+        *self.unfinished_of.entry(admission.sealed.event.relay.clone()).or_default() += 1;
+        self.unfinished.insert(index, id);
+        self.entries.insert(id, Arc::new(Entry::new(index, admission)));
+        Effect::Admitted(id)
+    }
+
+    fn note(&mut self, receipt: Receipt) -> Effect {
+        let id = receipt.event;
+        let Some(noted) = self.entries.get_mut(&id).and_then(|entry| Arc::make_mut(entry).note(receipt)) else {
+            return Effect::Nothing;
+        };
+        self.file(id);
+        Effect::Noted(noted)
+    }
+
+    fn route(&mut self, index: u64, event: EventId, mut stations: Vec<StationId>) -> Effect {
+        let mut seen = BTreeSet::new();
+        stations.retain(|station| seen.insert(station.clone()));
+        stations.truncate(limits::STATIONS_PER_EVENT);
+        if stations.is_empty() || !self.unrouted.contains(&event) {
+            return Effect::Nothing;
+        }
+        if let Some(entry) = self.entries.get_mut(&event).map(Arc::make_mut) {
+            entry.routed_at = index;
+            entry.admission.stations.clone_from(&stations);
+        }
+        self.list_for(index, event, &stations);
+        Effect::Routed(event, stations)
+    }
+
+    fn escalate(&mut self, event: EventId, escalation: Escalation) -> Effect {
+        let index = escalation.index;
+        let new = self.entries.get_mut(&event).and_then(|entry| Arc::make_mut(entry).escalate(escalation));
+        let Some(stations) = new else { return Effect::Nothing };
+        self.list_for(index, event, &stations);
+        Effect::Escalated(event, stations)
+    }
+
+    /// Lists an event for the stations that it was given at `index`.
+    fn list_for(&mut self, index: u64, event: EventId, stations: &[StationId]) {
+        self.unrouted.remove(&event);
+        for station in stations {
+            self.by_station.entry(station.clone()).or_default().insert(index, event);
+        }
+    }
+
+    /// Files an event under finished or unfinished, and under what may leave.
+    fn file(&mut self, id: EventId) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let (index, relay) = (entry.index, &entry.admission.sealed.event.relay);
+        if !entry.is_finished() {
+            return;
+        }
+        if self.unfinished.remove(&index).is_some()
+            && let Some(open) = self.unfinished_of.get_mut(relay)
+        {
+            *open -= 1;
+            if *open == 0 {
+                self.unfinished_of.remove(relay);
+            }
+        }
+        self.finished.insert(index, id);
+        if entry.owed().is_empty() {
+            self.free.insert(index, id);
+        } else {
+            self.free.remove(&index);
+        }
+    }
+
+    /// What leaves now: the oldest finished events beyond the limit, of those that the province has; and, should there be too many events in
+    /// all, of the others too.
+    fn evict(&mut self) -> Vec<(u64, Arc<Entry>)> {
+        let mut left = Vec::new();
+        loop {
+            let next = if self.finished.len() > self.limits.finished { self.free.first_key_value() } else { None };
+            let too_many = self.entries.len() > self.limits.events;
+            let next = next.or_else(|| self.finished.first_key_value().filter(|_| too_many));
+            let Some((index, id)) = next.map(|(index, id)| (*index, *id)) else { return left };
+            self.finished.remove(&index);
+            self.free.remove(&index);
+            self.unrouted.remove(&id);
+            let Some(entry) = self.entries.remove(&id) else { continue };
+            for station in &entry.admission.stations {
+                if let (Some(events), Some(since)) = (self.by_station.get_mut(station), entry.since(station)) {
+                    events.remove(&since);
+                    if events.is_empty() {
+                        self.by_station.remove(station);
+                    }
+                }
+            }
+            self.archived += 1;
+            self.archived_ids.insert(id, self.limits.archived_ids);
+            left.push((self.archived, entry));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What a reader of an older minor knows: the fields of each message, by their numbers.
+
+/// A message's name, and its fields with the message in each (empty for what is none).
+type Known = &'static [(&'static str, &'static [(u64, &'static str)])];
+
+/// `huxiao/v1/session.proto` as of minor 2.
+pub(super) const MINOR_2: Known = &[
+    (
+        "Frame",
+        &[
+            (1, "Hello"),
+            (2, "EventCopy"),
+            (3, "ReceiptList"),
+            (4, "ConfirmedList"),
+            (5, "Ids"),
+            (6, "Ids"),
+            (7, "Refused"),
+            (8, "Resume"),
+            (9, "Probe"),
+            (10, "Echo"),
+        ],
+    ),
+    ("Hello", &[(1, ""), (2, ""), (3, "Resume")]),
+    ("Resume", &[(1, ""), (2, "")]),
+    ("EventCopy", &[(1, "Event"), (2, "Step"), (3, "Receipt")]),
+    (
+        "Event",
+        &[
+            (1, ""),
+            (2, ""),
+            (3, ""),
+            (4, ""),
+            (5, ""),
+            (6, ""),
+            (7, ""),
+            (8, ""),
+            (9, ""),
+            (10, ""),
+            (11, ""),
+            (12, ""),
+            (13, ""),
+        ],
+    ),
+    ("Step", &[(1, ""), (2, ""), (3, ""), (4, "")]),
+    ("Receipt", &[(1, ""), (2, ""), (3, ""), (4, ""), (5, ""), (6, ""), (7, "")]),
+    ("ReceiptList", &[(1, "Receipt")]),
+    ("ConfirmedList", &[(1, "EventStage")]),
+    ("EventStage", &[(1, ""), (2, "")]),
+    ("Ids", &[(1, "")]),
+    ("Refused", &[(1, ""), (2, "")]),
+    ("Probe", &[(1, "")]),
+    ("Echo", &[(1, ""), (2, ""), (3, "")]),
+];
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (first, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(first & 0x7f) << shift;
+        if first & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// The first field of `message` in `bytes` that `known` does not know.
+pub(super) fn unknown(known: Known, message: &str, mut bytes: &[u8]) -> Option<String> {
+    let (_, fields) = known.iter().find(|(name, _)| *name == message)?;
+    while !bytes.is_empty() {
+        let tag = varint(&mut bytes).unwrap();
+        let Some((_, inner)) = fields.iter().find(|(number, _)| *number == tag >> 3) else {
+            return Some(format!("{message}.{}", tag >> 3));
+        };
+        match tag & 7 {
+            0 => drop(varint(&mut bytes).unwrap()),
+            2 => {
+                let length = usize::try_from(varint(&mut bytes).unwrap()).unwrap();
+                let (value, rest) = bytes.split_at(length);
+                bytes = rest;
+                if let Some(field) =
+                    Some(inner).filter(|inner| !inner.is_empty()).and_then(|m| unknown(known, m, value))
+                {
+                    return Some(format!("{message} > {field}"));
+                }
+            }
+            wire_type => panic!("{message} has a field of wire type {wire_type}"),
+        }
+    }
+    None
+}
+
+#[test]
+fn what_began_later_is_found_out() {
+    use crate::samples;
+    use huxiao_wire::{HEADER_BYTES, encode};
+    let later = samples::messages().into_iter().filter(|(_, message)| {
+        let bytes = encode(message);
+        unknown(MINOR_2, "Frame", &bytes[HEADER_BYTES..]).is_some()
+    });
+    let later: Vec<&str> = later.map(|(name, _)| name).collect();
+    assert_eq!(later, ["condition", "condition_well", "receipts_standing", "escalate", "escalated"]);
+}

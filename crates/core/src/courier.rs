@@ -141,7 +141,7 @@ pub struct Courier<K> {
     others: bool,
     /// When nothing heard counts as desertion; `None` once it does, while nothing is under way, and where no round trip is known.
     deserted_at: Option<Timestamp>,
-    /// Nothing was heard by then, and nothing since.
+    /// Nothing was heard by then and nothing since, and no handshake with anybody else has come back.
     deserted: bool,
     /// It has yet to be said.
     deserted_news: bool,
@@ -258,9 +258,11 @@ impl<K: Ord + Copy> Courier<K> {
         let (rtt, rate) = ((!info.rtt.is_zero()).then_some(info.rtt), self.rate);
         self.lines.entry(info.uplink).or_insert_with(|| Line::new(now, rate)).refill(now);
         self.set_probed(path, Losses::Unknown, rtt);
-        // A handshake that came back is a sign of life of its line, if not of those who are silent on it.
-        let proven = self.deserted && !info.rtt.is_zero();
+        // A handshake that came back is a sign of life of its line, if not of those who are silent on it. Once: somebody who takes sessions in
+        // and says nothing must not have the budget filled again and again.
+        let proven = self.deserted && info.lane == Lane::Express && !info.rtt.is_zero();
         if proven {
+            self.deserted = false;
             self.lines.get_mut(&info.uplink).map(Line::replenish);
         }
         if info.lane == Lane::Express && revives {

@@ -110,14 +110,9 @@ pub(crate) async fn order(node: &Node, change: Change) -> Result<String, ChangeE
 /// # Errors
 /// [`ChangeError`]
 pub(crate) async fn change(node: &Node, change: Change) -> Result<String, ChangeError> {
-    if change == Change::Init {
-        return founding::init(node).await;
-    }
-    if !node.leads() {
-        return Err(ChangeError::NotLeader);
-    }
     match change {
         Change::Init => founding::init(node).await,
+        _ if !node.leads() => Err(ChangeError::NotLeader),
         Change::Add(member) => add(node, member).await,
         Change::Remove(name) => remove(node, &name).await,
         Change::Replace(member) => replace(node, member).await,

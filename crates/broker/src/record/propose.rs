@@ -119,10 +119,7 @@ impl Proposals {
 /// Brings one batch to the leader. What this node orders itself is waited for beside the next batches; what another node orders is
 /// waited for here, since calls to it might overtake each other.
 async fn bring(node: &Arc<Node>, handle: &WeakHandle<Broker>, batch: Vec<Waiting>, under_way: &mut JoinSet<()>) {
-    let (kept, shed): (Vec<_>, Vec<_>) =
-        batch.into_iter().partition(|waiting| !node.sheds() || !sheddable(&waiting.command));
-    shed.into_iter().for_each(|waiting| say(handle, waiting, &NotCommitted::Shed));
-    let mut batch = kept;
+    let mut batch = shed(node, handle, batch);
     loop {
         let now = Instant::now();
         let (on_time, late): (Vec<_>, Vec<_>) = batch.into_iter().partition(|waiting| waiting.until > now);
@@ -133,11 +130,11 @@ async fn bring(node: &Arc<Node>, handle: &WeakHandle<Broker>, batch: Vec<Waiting
         batch = on_time;
         let Some(until) = batch.iter().map(|waiting| waiting.until).min() else { return };
         if let Some(why) = node.stopped() {
-            batch.into_iter().for_each(|waiting| say(handle, waiting, &NotCommitted::Failed(why.clone())));
+            say_all(handle, batch, &NotCommitted::Failed(why));
             return;
         }
         if node.is_degraded() {
-            batch.into_iter().for_each(|waiting| say(handle, waiting, &NotCommitted::NoQuorum));
+            say_all(handle, batch, &NotCommitted::NoQuorum);
             return;
         }
         if node.leads() {
@@ -149,7 +146,7 @@ async fn bring(node: &Arc<Node>, handle: &WeakHandle<Broker>, batch: Vec<Waiting
                     return;
                 }
                 Err(why) => {
-                    batch.into_iter().for_each(|waiting| say(handle, waiting, &NotCommitted::Failed(why.clone())));
+                    say_all(handle, batch, &NotCommitted::Failed(why));
                     return;
                 }
             }
@@ -158,7 +155,13 @@ async fn bring(node: &Arc<Node>, handle: &WeakHandle<Broker>, batch: Vec<Waiting
             sleep(LOOK_AGAIN).await;
             continue;
         };
-        let Ok(member) = member_out(&member) else { return };
+        let member = match member_out(&member) {
+            Ok(member) => member,
+            Err(why) => {
+                say_all(handle, batch, &NotCommitted::Failed(why.to_string()));
+                return;
+            }
+        };
         let way = node.peers().to(&member, Some(StoreId(leader)), PeerLane::Quick);
         let body = RequestBody::Propose(batch.iter().map(|waiting| waiting.bytes.clone()).collect());
         let asked = way.ask(body, until.saturating_duration_since(now), Urgency::Record);
@@ -244,7 +247,10 @@ async fn settle(node: Arc<Node>, handle: WeakHandle<Broker>, batch: Vec<Waiting>
         match outcome(&mut answer, waiting.until).await {
             // The machine hears of it from the record itself.
             Ok(_) => {}
-            Err(Lost::NotLeader) => again.push(waiting),
+            Err(Lost::NotLeader) => {
+                node.repeats().forget(&waiting.command);
+                again.push(waiting);
+            }
             Err(Lost::Unknown) => {
                 waiting.handed = true;
                 say(&handle, waiting, &NotCommitted::Unknown);
@@ -284,14 +290,16 @@ pub(crate) async fn order_for_peer(node: &Node, commands: Vec<Bytes>) -> Result<
     let now = Instant::now();
     read.retain(|(command, _)| !node.repeats().is_one(command, now));
     let until = now + PATIENCE;
-    let ordered = order(node, read.into_iter().map(|(_, bytes)| bytes)).await.map_err(Lost::Failed)?;
+    let ordered = order(node, read.iter().map(|(_, bytes)| bytes.clone())).await.map_err(Lost::Failed)?;
     let (mut last, mut lost) = (None, None);
-    for mut answer in ordered {
+    for ((command, _), mut answer) in read.iter().zip(ordered) {
         match outcome(&mut answer, until).await {
             Ok(id) => last = Some(id),
             Err(why) => {
-                if matches!(why, Lost::Unknown) {
-                    tokio::spawn(answer);
+                match why {
+                    Lost::Unknown => drop(tokio::spawn(answer)),
+                    Lost::NotLeader => node.repeats().forget(command),
+                    Lost::Failed(_) => {}
                 }
                 lost.get_or_insert(why);
             }
@@ -308,6 +316,18 @@ pub(crate) fn place(id: Option<LogId>) -> huxiao_wire::cluster::RaftLogId {
 /// Whether a nearly full disk keeps it out.
 fn sheddable(command: &Command) -> bool {
     matches!(command, Command::Admit(admission) if admission.sealed.event.class > Class::P0)
+}
+
+/// What a nearly full disk leaves of a batch; the rest is said to be kept out.
+fn shed(node: &Node, handle: &WeakHandle<Broker>, batch: Vec<Waiting>) -> Vec<Waiting> {
+    let sheds = node.sheds();
+    let (kept, shed): (Vec<_>, Vec<_>) = batch.into_iter().partition(|waiting| !sheds || !sheddable(&waiting.command));
+    say_all(handle, shed, &NotCommitted::Shed);
+    kept
+}
+
+fn say_all(handle: &WeakHandle<Broker>, batch: Vec<Waiting>, why: &NotCommitted) {
+    batch.into_iter().for_each(|waiting| say(handle, waiting, why));
 }
 
 fn say(handle: &WeakHandle<Broker>, waiting: Waiting, why: &NotCommitted) {

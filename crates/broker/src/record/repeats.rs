@@ -1,8 +1,8 @@
 //! What was put into the log a moment ago: every node of a region hears of the same alarm and of the same statement, and each of them
 //! proposes it. The log needs it once.
 //!
-//! Invariant: a repeat is left out only within [`WINDOW`], which is shorter than the time after which a machine proposes again what it still
-//! waits for. So whatever the first proposal came to, a later one goes through.
+//! Invariant: a repeat is left out only within [`WINDOW`] after the first, and not once it is known that the first did not come into the log.
+//! A machine proposes what it waits for again until the record has it, so a later proposal goes through.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -20,6 +20,15 @@ const CLAIMS: usize = 65_536;
 /// What a command wants to be true: the event is in the record, or somebody's statement about it is.
 type Claim = (EventId, Option<(Stage, NodeName)>);
 
+fn claim(command: &Command) -> Option<Claim> {
+    match command {
+        Command::Admit(admission) => Some((admission.sealed.event.id, None)),
+        Command::Note(receipt) => Some((receipt.event, Some((receipt.stage, receipt.by.clone())))),
+        // These are rare, and what they say may differ.
+        Command::Found { .. } | Command::Route { .. } | Command::Escalate { .. } | Command::Forwarded { .. } => None,
+    }
+}
+
 #[derive(Default)]
 struct Lately {
     claims: BTreeSet<Claim>,
@@ -31,16 +40,17 @@ struct Lately {
 pub(crate) struct Repeats(Mutex<Lately>);
 
 impl Repeats {
+    /// It did not come into the log after all: the next one is no repeat.
+    pub(crate) fn forget(&self, command: &Command) {
+        if let Some(claim) = claim(command) {
+            // Its place in the order stays, and at worst ends the window of a later one early, which does no harm.
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).claims.remove(&claim);
+        }
+    }
+
     /// Whether the same was put into the log within [`WINDOW`] before `now`. If not, it counts as put there now.
     pub(crate) fn is_one(&self, command: &Command, now: Instant) -> bool {
-        let claim = match command {
-            Command::Admit(admission) => (admission.sealed.event.id, None),
-            Command::Note(receipt) => (receipt.event, Some((receipt.stage, receipt.by.clone()))),
-            // These are rare, and what they say may differ.
-            Command::Found { .. } | Command::Route { .. } | Command::Escalate { .. } | Command::Forwarded { .. } => {
-                return false;
-            }
-        };
+        let Some(claim) = claim(command) else { return false };
         let mut lately = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let old = |lately: &Lately| lately.order.front().is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW);
         while old(&lately) || lately.order.len() >= CLAIMS {
@@ -77,5 +87,14 @@ mod tests {
         assert!(repeats.is_one(&shown, now + WINDOW / 2));
         assert!(!repeats.is_one(&shown, now + WINDOW), "a lost proposal must get through at last");
         assert!(repeats.is_one(&shown, now + WINDOW * 3 / 2));
+    }
+
+    #[test]
+    fn what_did_not_come_into_the_log_is_no_repeat_the_next_time() {
+        let (repeats, now) = (Repeats::default(), Instant::now());
+        let taken = note(Stage::Acknowledged, "station/s/a");
+        assert!(!repeats.is_one(&taken, now));
+        repeats.forget(&taken);
+        assert!(!repeats.is_one(&taken, now) && repeats.is_one(&taken, now));
     }
 }

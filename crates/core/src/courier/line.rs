@@ -7,7 +7,7 @@
 //! gets a smaller one, and grows back while answers come quickly: on 32 kbit/s the schedule stretches instead of choking the line.
 //!
 //! Invariant: over any span, copies and flushes together are at most the burst, a third of it for those that are overdue, and the rate
-//! times the span.
+//! times the span; and the burst once more for each time that everybody had fallen silent and somebody else was found.
 
 use crate::limits;
 use crate::time::{Span, Timestamp};

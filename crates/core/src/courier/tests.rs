@@ -327,6 +327,9 @@ fn whoever_else_there_is_is_dialled_before_a_silence_is_long_and_gets_all_that_i
         let sent: BTreeSet<u32> = copies(&mut courier).iter().filter(|s| s.path == SECOND).map(|s| s.key).collect();
         let bears = u32::try_from(limits::COPY_BURST_BYTES as usize / BYTES / 2).unwrap();
         assert_eq!(sent.len() >= bears as usize, others, "{sent:?}");
+        // One who takes sessions in and says nothing gets it once.
+        courier.path_up(millis(1_127), BULK, known);
+        assert!(copies(&mut courier).iter().filter(|sent| sent.path == BULK).count() <= SCOUTS);
         // Whoever answers ends it.
         courier.heard(millis(1_130), SECOND);
         run(&mut courier, millis(1_240));

@@ -51,7 +51,7 @@ pub async fn run(args: AckArgs, global: &Global) -> Outcome {
             let (zh, en) = Lamp::Acknowledged.words();
             let owner = if answer["owner"].is_object() { &answer["owner"] } else { &answer };
             let mut words = format!("{zh}  {en}: {}\n", officer(owner));
-            if owner["officer"] != answer["officer"] {
+            if answer["standing"] == Standing::Assisting.as_str() || owner["officer"] != answer["officer"] {
                 let (zh, en) = Standing::Assisting.words();
                 words.push_str(&format!("{zh}  {en}: taken by {}; you assist\n", officer(owner)));
             }

@@ -138,3 +138,47 @@ pub const PEER_KEEP_ALIVE: Span = Span::from_millis(500);
 pub const PEER_IDLE_TIMEOUT: Span = Span::from_secs(3);
 /// Bytes of the body that may follow a request to a peer: a snapshot of a region's record is a few hundred megabytes.
 pub const PEER_BODY_BYTES: u64 = 4 * 1_024 * 1_024 * 1_024;
+
+/// Areas of a plan: a province has some 110 by the codes of GB/T 2260, and the whole country some 3,200.
+pub const PLAN_AREAS: usize = 4_096;
+/// Stations that a plan lists, duty desks among them.
+pub const PLAN_STATIONS: usize = 8_192;
+/// Schools of a plan: every node of the region holds all of them in memory.
+pub const PLAN_SCHOOLS: usize = 65_536;
+/// Regions of a plan.
+pub const PLAN_REGIONS: usize = 256;
+/// Bytes of a name, an address or a place in a plan (64 Chinese characters).
+pub const PLAN_LABEL_BYTES: usize = 192;
+/// Bytes of a phone number.
+pub const PLAN_PHONE_BYTES: usize = 32;
+/// Neighbours of one school.
+pub const PLAN_NEIGHBOURS: usize = 8;
+/// Zones of one school.
+pub const PLAN_ZONES: usize = 16;
+/// Devices of one school.
+pub const PLAN_DEVICES: usize = 64;
+/// People of one school whom others call.
+pub const PLAN_CONTACTS: usize = 16;
+/// Duty hours of one school.
+pub const PLAN_DUTY_HOURS: usize = 16;
+/// Registered drills of one school.
+pub const PLAN_DRILLS: usize = 32;
+/// Minutes of one drill.
+pub const PLAN_DRILL_MINUTES: u16 = 30;
+/// The least and the most seconds after which an empty guard post is told.
+pub const PLAN_ABSENT_SECS: (u16, u16) = (10, 900);
+/// The most days between two tests of a school.
+pub const PLAN_TEST_DAYS: u16 = 92;
+/// Bytes of one part of a plan's change on its way into the record: a command's frame, with room for what stands around it. The largest
+/// school fits.
+pub const PLAN_PART_BYTES: usize = 56 * 1_024;
+/// Parts of one change of the plan.
+pub const PLAN_PARTS: u32 = 4_096;
+/// Changes of the plan that the record remembers; beyond it the oldest are forgotten.
+pub const PLAN_HISTORY: usize = 256;
+/// Ends of changes that the record remembers, for whoever asks what became of one.
+pub const PLAN_OUTCOMES: usize = 32;
+/// Mistakes that the record tells of a change that is no plan. A change that was checked before has none.
+pub const PLAN_MISTAKES: usize = 16;
+/// Bytes of one answer to whoever reads the plan, about.
+pub const PLAN_PAGE_BYTES: usize = 1_024 * 1_024;

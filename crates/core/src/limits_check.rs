@@ -39,3 +39,17 @@ const _: () = assert!(STUCK_WINDOW.as_millis() < STUCK_COUNT_RARELY.as_millis())
 const _: () = assert!(SHOW_WITHOUT_DISK_AFTER.as_millis() * 10 < DIAL_110_AFTER.as_millis());
 const _: () =
     assert!(STATION_KEEP_ALIVE.as_millis() < KEEP_ALIVE.as_millis(), "a station finds out sooner than a relay");
+const _: () = assert!(
+    PLAN_DEVICES * (2 * NAME_BYTES + 2 * PLAN_LABEL_BYTES + 24)
+        + PLAN_ZONES * (NAME_BYTES + PLAN_LABEL_BYTES + 16)
+        + PLAN_CONTACTS * (2 * PLAN_LABEL_BYTES + PLAN_PHONE_BYTES + 16)
+        + (STATIONS_PER_SCHOOL + PLAN_NEIGHBOURS) * (NAME_BYTES + 4)
+        + (PLAN_DUTY_HOURS + PLAN_DRILLS) * 24
+        + 2 * PLAN_LABEL_BYTES
+        + 256
+        < PLAN_PART_BYTES,
+    "the largest school fits one part"
+);
+const _: () = assert!(PLAN_PART_BYTES + 1_024 < EXPRESS_FRAME_BYTES, "a part of a plan fits one command");
+const _: () = assert!(STATIONS_PER_SCHOOL + 2 <= STATIONS_PER_EVENT, "an alarm has room for its desks");
+const _: () = assert!(PLAN_MISTAKES * NOTE_BYTES < PLAN_PART_BYTES);

@@ -6,8 +6,13 @@ use std::path::Path;
 /// Where the contract is, seen from this crate.
 const ROOT: &str = "../../proto";
 /// Its files.
-const FILES: [&str; 4] =
-    ["huxiao/v1/event.proto", "huxiao/v1/session.proto", "huxiao/v1/record.proto", "huxiao/v1/cluster.proto"];
+const FILES: [&str; 5] = [
+    "huxiao/v1/event.proto",
+    "huxiao/v1/session.proto",
+    "huxiao/v1/plan.proto",
+    "huxiao/v1/record.proto",
+    "huxiao/v1/cluster.proto",
+];
 /// Fields whose bytes are shared and not copied: a request to a peer may hold thousands of commands.
 const SHARED: [&str; 3] =
     [".huxiao.v1.RaftEntry.command", ".huxiao.v1.Propose.commands", ".huxiao.v1.ArchiveRow.entry"];

@@ -191,5 +191,7 @@ fn tell(report: Report) {
         Report::Journalled(id) => tracing::info!(alarm_id = %id, "kept in the journal until the record takes it"),
         // The region's watch has said it.
         Report::Condition(_) => {}
+        Report::PlanInForce(version) => tracing::info!(version, "another plan is in force"),
+        Report::PlanRefused(why) => tracing::warn!(%why, "a change of the plan was not taken over"),
     }
 }

@@ -178,7 +178,7 @@ pub const PLAN_TEST_DAYS: u16 = 92;
 /// school fits.
 pub const PLAN_PART_BYTES: usize = 56 * 1_024;
 /// Parts of one change of the plan.
-pub const PLAN_PARTS: u32 = 4_096;
+pub const PLAN_PARTS: u32 = 2_048;
 /// Changes of the plan that the record remembers; beyond it the oldest are forgotten.
 pub const PLAN_HISTORY: usize = 256;
 /// Ends of changes that the record remembers, for whoever asks what became of one.

@@ -22,11 +22,15 @@ mod archived;
 mod command;
 mod entry;
 mod image;
+mod plan;
 mod state;
 
 pub use command::{Admission, Command};
 pub use entry::{Entry, Escalation};
 pub use image::{Image, ImageError};
+pub use plan::{
+    ApplyPlan, PlanDigest, PlanImage, PlanOutcome, PlanRefusal, PlanState, PlanVersion, StageId, StagePlan, Staged,
+};
 pub use state::{Applied, Effect, RecordLimits, RecordState};
 
 #[cfg(test)]

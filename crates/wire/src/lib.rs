@@ -18,12 +18,17 @@ mod event;
 mod field;
 mod frame;
 mod message;
+mod plan;
 mod proto;
 mod row;
 
 pub use error::WireError;
 pub use event::{seal, unseal};
 pub use frame::{HEADER_BYTES, VERSION, decode_frame, encode, encode_within, frame_len};
+pub use plan::{
+    PlanPage, PlanRows, cut_plan_changes, decode_plan_page, decode_stage_plan, encode_plan_change, encode_plan_page,
+    encode_plan_rows, encode_stage_plan,
+};
 pub use row::{
     ROW_VERSION, decode_command, decode_entry, decode_inbox_row, decode_relay_row, encode_command, encode_entry,
     encode_inbox_row, encode_relay_row,

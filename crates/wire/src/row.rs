@@ -14,6 +14,7 @@ use prost::Message;
 use crate::error::WireError;
 use crate::field;
 use crate::message;
+use crate::plan;
 use crate::proto;
 use crate::proto::record_command::Body;
 
@@ -110,6 +111,8 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         Command::Forwarded { event, stages } => {
             Body::Forwarded(proto::Forwarded { event: event.as_bytes().to_vec(), stages: raw_stages(stages) })
         }
+        Command::StagePlan(part) => Body::StagePlan(plan::raw_stage(part)),
+        Command::ApplyPlan(order) => Body::ApplyPlan(plan::raw_apply(order)),
     };
     versioned(&proto::RecordCommand { body: Some(body) })
 }
@@ -140,6 +143,8 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
             event: field::event_id("forwarded.event", &raw.event)?,
             stages: stages("forwarded.stages", &raw.stages)?,
         },
+        Some(Body::StagePlan(raw)) => Command::StagePlan(plan::stage(&raw)?),
+        Some(Body::ApplyPlan(raw)) => Command::ApplyPlan(plan::apply(&raw)?),
         None if bytes.len() == 1 => return Err(WireError::Missing("command")),
         None => return Err(field::bad("command", "a newer version of huxiao wrote it; start that version")),
     })

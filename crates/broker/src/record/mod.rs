@@ -56,6 +56,7 @@ use huxiao_wire::cluster::{AnswerBody, Change, RequestBody, StoreId};
 pub use backup::{RestoreError, Restored, restore};
 pub(crate) use desk::SnapshotDesk;
 pub(crate) use open::{RegionConfig, Surroundings};
+pub(crate) use status::hex;
 pub use status::{DegradedJson, RegionStatus};
 
 use self::convert::member_out;

@@ -78,6 +78,8 @@ impl Proposer {
 fn is_urgent(command: &Command) -> bool {
     match command {
         Command::Admit(admission) => admission.sealed.event.class <= Class::P1,
+        // A whole province is a thousand of them.
+        Command::StagePlan(_) => false,
         // What officers and the region itself decide.
         _ => true,
     }
@@ -315,7 +317,11 @@ pub(crate) fn place(id: Option<LogId>) -> huxiao_wire::cluster::RaftLogId {
 
 /// Whether a nearly full disk keeps it out.
 fn sheddable(command: &Command) -> bool {
-    matches!(command, Command::Admit(admission) if admission.sealed.event.class > Class::P0)
+    match command {
+        Command::Admit(admission) => admission.sealed.event.class > Class::P0,
+        Command::StagePlan(_) => true,
+        _ => false,
+    }
 }
 
 /// What a nearly full disk leaves of a batch; the rest is said to be kept out.

@@ -2,8 +2,12 @@
 //!
 //! ```text
 //! magic 8 | head: bytes 4, then: record | last | membership's own | membership | last index 8 | archived 8 | ids 8 | entries 8
-//! ids: 16 each, rising | entries: bytes 4, a row of `huxiao_wire::encode_entry`, rising by id | SHA-256 of all before 32
+//! ids: 16 each, rising | entries: bytes 4, a row of `huxiao_wire::encode_entry`, rising by id
+//! format 2: rows of the plan 8 | rows: bytes 4, one of `huxiao_wire::encode_plan_rows`
+//! SHA-256 of all before 32
 //! ```
+//!
+//! A record without a plan is written in format 1, so that a version that knows of none reads it.
 //!
 //! Numbers are big-endian; the first four of the head are bytes behind their number (4), none where there is nothing.
 //!
@@ -16,16 +20,19 @@ use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use huxiao_core::record::{Image, ImageError, RecordLimits, RecordState};
+use huxiao_core::record::{Image, ImageError, PlanImage, RecordLimits, RecordState};
 use huxiao_core::{EventId, RecordId, limits};
+use huxiao_wire::PlanRows;
 use huxiao_wire::cluster::{decode_membership, encode_membership};
 use sha2::{Digest, Sha256};
 
 use super::convert::{membership_in, membership_out};
 use super::types::{LogId, SnapshotMeta, StoredMembership, log_id};
 
-/// The first bytes of every snapshot; the last one is the version.
+/// The first bytes of every snapshot; the last one is the format.
 const MAGIC: [u8; 8] = *b"Huxiao\xF5\x01";
+/// The format of a record that has a plan.
+const WITH_PLAN: u8 = 2;
 /// Bytes of the digest at the end.
 const DIGEST_BYTES: u64 = 32;
 /// Bytes of a head at most: a membership of 64 nodes takes some 24 KiB.
@@ -103,14 +110,23 @@ fn nonsense(what: &'static str, why: impl Display) -> SnapshotError {
 /// What `out` says; or that something in it is larger than what a reader takes, which no record comes to.
 pub(crate) fn encode(out: &mut dyn Write, meta: &SnapshotMeta, state: &RecordState) -> io::Result<(u64, Sha256Bytes)> {
     let mut out = Hashing { inner: out, digest: Sha256::new(), bytes: 0 };
-    let image = state.image();
-    out.write_all(&MAGIC)?;
+    let mut image = state.image();
+    let plan = huxiao_wire::encode_plan_rows(std::mem::take(&mut image.plan));
+    let mut magic = MAGIC;
+    if !plan.is_empty() {
+        magic[MAGIC.len() - 1] = WITH_PLAN;
+    }
+    out.write_all(&magic)?;
     write_part(&mut out, &head(meta, &image).map_err(io::Error::other)?, HEAD_BYTES)?;
     for id in &image.archived_ids {
         out.write_all(id.as_bytes())?;
     }
     for entry in &image.entries {
         write_part(&mut out, &huxiao_wire::encode_entry(entry), ENTRY_BYTES)?;
+    }
+    if !plan.is_empty() {
+        out.write_all(&(plan.len() as u64).to_be_bytes())?;
+        plan.iter().try_for_each(|row| write_part(&mut out, row, limits::EXPRESS_FRAME_BYTES))?;
     }
     let digest = out.digest.clone().finalize();
     out.write_all(&digest)?;
@@ -172,7 +188,7 @@ pub(crate) fn read(path: &Path, limits: RecordLimits) -> Result<Snapshot, Snapsh
 }
 
 fn decode(file: &mut impl Read) -> Result<(SnapshotMeta, Image), SnapshotError> {
-    read_magic(file)?;
+    let format = read_magic(file)?;
     let head = read_part(file, "the head", HEAD_BYTES)?;
     let mut head = &head[..];
     let record = match &read_part(&mut head, "the record's id", 16)?[..] {
@@ -186,7 +202,7 @@ fn decode(file: &mut impl Read) -> Result<(SnapshotMeta, Image), SnapshotError> 
     let membership = membership_in(membership).map_err(|why| nonsense("the membership", why))?;
     let [last_index, archived, ids, entries] =
         [number(&mut head)?, number(&mut head)?, number(&mut head)?, number(&mut head)?];
-    let mut image = Image { record, last_index, archived, archived_ids: Vec::new(), entries: Vec::new() };
+    let mut image = Image { record, last_index, archived, ..Image::default() };
     for _ in 0..ids {
         let mut id = [0; 16];
         file.read_exact(&mut id)?;
@@ -197,20 +213,35 @@ fn decode(file: &mut impl Read) -> Result<(SnapshotMeta, Image), SnapshotError> 
         let entry = huxiao_wire::decode_entry(&bytes).map_err(|why| nonsense("an entry", why))?;
         image.entries.push(Arc::new(entry));
     }
+    if format == WITH_PLAN {
+        image.plan = read_plan(file)?;
+    }
     if file.read(&mut [0])? > 0 {
-        return Err(nonsense("what follows the last entry", "nothing should"));
+        return Err(nonsense("what follows its last part", "nothing should"));
     }
     let last_membership = StoredMembership::new(membership_id, membership);
     Ok((SnapshotMeta { last_log_id: last, last_membership }, image))
 }
 
-fn read_magic(file: &mut impl Read) -> Result<(), SnapshotError> {
+fn read_plan(file: &mut impl Read) -> Result<PlanImage, SnapshotError> {
+    let mut rows = PlanRows::default();
+    for _ in 0..number(file)? {
+        let row = read_part(file, "a row of the plan", limits::EXPRESS_FRAME_BYTES)?;
+        rows.take(&row).map_err(|why| nonsense("a row of the plan", why))?;
+    }
+    Ok(rows.finish())
+}
+
+/// The format of the file.
+fn read_magic(file: &mut impl Read) -> Result<u8, SnapshotError> {
     let mut magic = [0; MAGIC.len()];
     file.read_exact(&mut magic).map_err(|_| SnapshotError::NoSnapshot)?;
-    match (magic == MAGIC, magic.split_last()) {
-        (true, _) => Ok(()),
-        (false, Some((version, name))) if *name == MAGIC[..7] => Err(SnapshotError::Version(*version)),
-        (false, _) => Err(SnapshotError::NoSnapshot),
+    match magic.split_last() {
+        Some((format, name)) if *name == MAGIC[..7] => match *format {
+            1 | WITH_PLAN => Ok(*format),
+            other => Err(SnapshotError::Version(other)),
+        },
+        _ => Err(SnapshotError::NoSnapshot),
     }
 }
 

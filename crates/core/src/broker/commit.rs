@@ -1,5 +1,7 @@
 //! The record's side: what its engine has made durable takes effect, and those whom it concerns are told.
 
+use std::sync::Arc;
+
 use crate::broker::machine::{Broker, seats_of};
 use crate::broker::port::{Output, Report};
 use crate::broker::recall;
@@ -42,7 +44,18 @@ impl Broker {
             }
             Effect::Routed(id, stations) => self.routed(now, index, id, &stations),
             Effect::Forwarded(id) => self.track(now, id),
-            Effect::Founded(_) | Effect::Nothing => {}
+            Effect::PlanApplied(version) => {
+                self.plan_changed(now);
+                if !replayed {
+                    self.report(Report::PlanInForce(version));
+                }
+            }
+            Effect::PlanRefused(stage) if !replayed => {
+                if let Some(Err(why)) = self.record.plan().outcome(&stage).cloned() {
+                    self.report(Report::PlanRefused(why));
+                }
+            }
+            Effect::PlanRefused(_) | Effect::PlanStaged(_) | Effect::Founded(_) | Effect::Nothing => {}
         }
         applied.archived.iter().for_each(|(_, entry)| self.left_record(now, entry));
         self.archive(applied.archived);
@@ -156,9 +169,14 @@ impl Broker {
         reached.iter().for_each(|seat| self.drain_desk(now, seat));
     }
 
-    /// A plan comes into force. What has a station keeps it; what has none gets one, if the plan knows any.
+    /// The node's own file says something else now. In force only as long as the record has no plan.
     pub(super) fn take_plan(&mut self, now: Now, plan: Plan) {
-        self.plan = plan;
+        self.file_plan = Arc::new(plan);
+        self.plan_changed(now);
+    }
+
+    /// A plan comes into force. What has a station keeps it; what has none gets one, if the plan knows any.
+    pub(super) fn plan_changed(&mut self, now: Now) {
         self.propose_routes();
         let unrouted = self.pending.iter().filter(|(_, pending)| pending.admission.stations.is_empty());
         let found = unrouted.map(|(id, pending)| (*id, self.stations_for(&pending.admission)));

@@ -175,7 +175,11 @@ impl Broker {
                     let order = Escalate { event, stations, by, officer, at, note };
                     self.waiting.insert_order(order, wait);
                 }
-                Command::Found { .. } | Command::Route { .. } | Command::Forwarded { .. } => {}
+                Command::Found { .. }
+                | Command::Route { .. }
+                | Command::Forwarded { .. }
+                | Command::StagePlan(_)
+                | Command::ApplyPlan(_) => {}
             }
         }
         if !stale.is_empty() {

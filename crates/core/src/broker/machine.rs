@@ -1,6 +1,7 @@
 //! The machine itself: its state, its sessions, and who may say what.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use crate::Machine;
 use crate::broker::desk::{Desk, DeskView};
@@ -45,7 +46,8 @@ pub(super) struct Session {
 pub struct Broker {
     pub(super) config: BrokerConfig,
     pub(super) me: NodeName,
-    pub(super) plan: Plan,
+    /// What the node's own file says: in force until the record has a plan.
+    pub(super) file_plan: Arc<Plan>,
     pub(super) record: RecordState,
     pub(super) pending: BTreeMap<EventId, Pending>,
     pub(super) pending_of: BTreeMap<RelayId, usize>,
@@ -77,7 +79,7 @@ impl Broker {
         let mut broker = Self {
             me,
             rng: Rng::new(config.seed),
-            plan,
+            file_plan: Arc::new(plan),
             record,
             pending: BTreeMap::new(),
             pending_of: BTreeMap::new(),
@@ -137,10 +139,11 @@ impl Broker {
         self.pending.len() + self.waiting.len()
     }
 
-    /// The plan in force.
+    /// The plan in force: the record's or, as long as that has none, what the node's own file says.
     #[must_use]
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    pub fn plan(&self) -> &Arc<Plan> {
+        let recorded = self.record.plan();
+        if recorded.version() > 0 { recorded.plan() } else { &self.file_plan }
     }
 
     /// Relays that hold a session.

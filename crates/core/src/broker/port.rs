@@ -6,7 +6,7 @@ use crate::message::{Degraded, Message, Refusal};
 use crate::path::{Form, PathInfo};
 use crate::plan::Plan;
 use crate::receipt::Receipt;
-use crate::record::{Command, Entry, RecordState};
+use crate::record::{Command, Entry, PlanRefusal, RecordState};
 
 /// The level above a region.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +109,7 @@ pub enum Input {
     JournalFailed(JournalId, String),
     /// What the archive holds of the events that were asked for.
     Recalled(RecallTicket, Vec<Entry>),
-    /// A new plan is in force.
+    /// The node's own file says another plan. It counts as long as the record has none.
     Plan(Plan),
 }
 
@@ -165,4 +165,8 @@ pub enum Report {
     Journalled(EventId),
     /// The node lost its quorum, or has it again (`None`).
     Condition(Option<Degraded>),
+    /// The record's plan is of this version now.
+    PlanInForce(u64),
+    /// A change of the record's plan was not taken over.
+    PlanRefused(PlanRefusal),
 }

@@ -51,13 +51,22 @@ impl Broker {
         self.regions.iter().map(|(region, gate)| (region, gate.paths.len()))
     }
 
-    /// The stations that the plan gives an event.
+    /// The stations that the plan gives an event: the school's and, of what is about life and limb, the desks of its county and its city.
+    /// What escalates later is who owns it, not who may see it.
     pub(super) fn stations_for(&self, admission: &Admission) -> Vec<StationId> {
-        let school = admission.sealed.event.school();
-        match admission.forwarded_by() {
-            Some(region) => self.plan.route_from(region, school).to_vec(),
-            None => self.plan.route(school).to_vec(),
+        let (plan, event) = (self.plan(), &admission.sealed.event);
+        let mut stations = match admission.forwarded_by() {
+            Some(region) => plan.route_from(region, event.school()).to_vec(),
+            None => plan.route(event.school()).to_vec(),
+        };
+        if event.class == Class::P0 {
+            for desk in plan.desks(event.school()) {
+                if !stations.contains(desk) {
+                    stations.push(desk.clone());
+                }
+            }
         }
+        stations
     }
 
     pub(super) fn region_up(&mut self, now: Now, path: PathId, region: &Name, info: PathInfo) {

@@ -37,7 +37,7 @@ impl Broker {
         }
         let seats: Vec<_> = self.desks.keys().cloned().collect();
         seats.iter().for_each(|seat| self.drain_desk(now, seat));
-        self.propose_routes();
+        self.plan_changed(now);
         self.propose_next(now);
     }
 

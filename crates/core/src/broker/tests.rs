@@ -1,6 +1,7 @@
 //! A broker node among relays and stations that come, go, and do what they may not.
 
 mod degraded;
+mod plan;
 
 use super::*;
 use crate::event::{Class, Kind, Text};

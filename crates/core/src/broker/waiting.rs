@@ -42,7 +42,11 @@ impl Claim {
             Command::Admit(admission) => Some(Claim::Admit(admission.sealed.event.id)),
             Command::Note(receipt) => Some(Claim::of_statement(receipt)),
             Command::Escalate { event, stations, .. } => Some(Claim::Escalate(*event, stations.clone())),
-            Command::Found { .. } | Command::Route { .. } | Command::Forwarded { .. } => None,
+            Command::Found { .. }
+            | Command::Route { .. }
+            | Command::Forwarded { .. }
+            | Command::StagePlan(_)
+            | Command::ApplyPlan(_) => None,
         }
     }
 

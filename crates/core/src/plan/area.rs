@@ -129,9 +129,10 @@ mod tests {
     #[test]
     fn the_digits_say_where_an_area_belongs() {
         let code = |text: &str| text.parse::<AreaCode>().unwrap();
-        assert_eq!(code("361102").upwards().map(|code| code.to_string()).collect::<Vec<_>>(), [
-            "361102", "361100", "360000"
-        ]);
+        assert_eq!(
+            code("361102").upwards().map(|code| code.to_string()).collect::<Vec<_>>(),
+            ["361102", "361100", "360000"]
+        );
         assert_eq!(
             ["360000", "361100", "361102"].map(|text| code(text).level()),
             [AreaLevel::Province, AreaLevel::City, AreaLevel::County]

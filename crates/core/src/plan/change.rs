@@ -87,10 +87,7 @@ impl Plan {
     ///
     /// # Errors
     /// Every [`PlanError`]: at least one.
-    pub fn changed<'a>(
-        &self,
-        changes: impl IntoIterator<Item = &'a Change>,
-    ) -> Result<(Plan, Counts), Vec<PlanError>> {
+    pub fn changed<'a>(&self, changes: impl IntoIterator<Item = &'a Change>) -> Result<(Plan, Counts), Vec<PlanError>> {
         let mut next = self.clone();
         let mut counts = Counts::default();
         let (mut found, mut puts, mut spreads) = (Found::new(), Vec::new(), false);

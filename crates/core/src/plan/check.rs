@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use crate::id::StationId;
 use crate::limits;
+use crate::plan::Plan;
 use crate::plan::area::{Area, Station, Watch};
 use crate::plan::error::{PlanError, Subject};
 use crate::plan::school::{DeviceKind, School};
 use crate::plan::times::{Rung, Times};
-use crate::plan::Plan;
 
 /// Mistakes as they are found.
 pub(super) type Found = Vec<PlanError>;

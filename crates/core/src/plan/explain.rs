@@ -95,7 +95,8 @@ impl Plan {
             return Explanation { known: false, silent: false, area: None, reaches, times, drill, duty };
         };
         let (day, weekday, minute) = on_the_wall(at);
-        let drill = known.drills.iter().find(|drill| i64::from(drill.day.number()) == day && drill.hours.contains(minute));
+        let drill =
+            known.drills.iter().find(|drill| i64::from(drill.day.number()) == day && drill.hours.contains(minute));
         let duty = known.duty.iter().find(|duty| duty.days.contains(weekday) && duty.hours.contains(minute));
         Explanation {
             known: true,

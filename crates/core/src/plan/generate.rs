@@ -5,16 +5,14 @@
 use std::sync::Arc;
 
 use crate::id::{Name, SchoolId, StationId};
+use crate::plan::Plan;
 use crate::plan::area::{Area, AreaCode, Station};
 use crate::plan::change::Change;
 use crate::plan::error::PlanError;
 use crate::plan::hours::{Hours, Minute, Weekday, Weekdays};
-use crate::plan::school::{
-    Contact, Device, DeviceKind, Duty, GbCode, Line, Picture, Position, School, Zone,
-};
+use crate::plan::school::{Contact, Device, DeviceKind, Duty, GbCode, Line, Picture, Position, School, Zone};
 use crate::plan::times::Times;
 use crate::plan::words::{Label, Phone};
-use crate::plan::Plan;
 use crate::rng::Rng;
 
 /// The cities of Jiangxi, and how many counties each has.
@@ -94,7 +92,7 @@ impl Maker {
         self.parts.push(Change::Area(Arc::new(Area { code, name: area_name, desk: Some(desk.clone()), times })));
         let station = Station { id: desk, name: desk_name, area: Some(code), phone: phone("110") };
         self.parts.push(Change::Station(Arc::new(station)));
-        if number % 100 != 0 {
+        if !number.is_multiple_of(100) {
             self.posts.push((code, None));
         }
     }
@@ -106,7 +104,12 @@ impl Maker {
             let Some(id) = name_of(&format!("station-{:05}", number + 1)).map(StationId) else { continue };
             let name = label(&format!("第{}派出所", number + 1));
             let number = phone(&format!("07{:02}-8{:06}", 91 + number % 9, number));
-            self.parts.push(Change::Station(Arc::new(Station { id: id.clone(), name, area: Some(code), phone: number })));
+            self.parts.push(Change::Station(Arc::new(Station {
+                id: id.clone(),
+                name,
+                area: Some(code),
+                phone: number,
+            })));
             self.posts.push((code, Some(id)));
         }
     }
@@ -146,7 +149,8 @@ impl Maker {
     }
 
     fn fill(&mut self, school: &mut School, area: AreaCode, number: usize) {
-        let zones = [("far", "校门外道路", Line::Far), ("gate", "校门口", Line::Gate), ("inner", "教学楼", Line::Inner)];
+        let zones =
+            [("far", "校门外道路", Line::Far), ("gate", "校门口", Line::Gate), ("inner", "教学楼", Line::Inner)];
         for (id, name, line) in zones {
             school.zones.extend(name_of(id).map(|id| Zone { id, name: label(name), line }));
         }

@@ -176,7 +176,7 @@ impl Day {
     /// [`HoursError::Day`]
     pub fn new(year: u16, month: u8, day: u8) -> Result<Self, HoursError> {
         let date = || format!("{year:04}-{month:02}-{day:02}");
-        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
         let last = match month {
             2 if leap => 29,
             2 => 28,
@@ -200,7 +200,11 @@ impl Day {
     /// [`HoursError::Day`]
     pub fn from_number(number: i32) -> Result<Self, HoursError> {
         // 2000-01-01 and 2200-01-01.
-        if (10_957..84_006).contains(&number) { Ok(Self(number)) } else { Err(HoursError::Day(format!("day {number}"))) }
+        if (10_957..84_006).contains(&number) {
+            Ok(Self(number))
+        } else {
+            Err(HoursError::Day(format!("day {number}")))
+        }
     }
 
     /// Days since 1970-01-01.
@@ -288,12 +292,16 @@ mod tests {
 
     #[test]
     fn days_are_those_of_the_calendar() {
-        for (text, number) in [("2000-01-01", 10_957), ("2026-11-30", 20_787), ("2024-02-29", 19_782), ("2199-12-31", 84_005)] {
+        for (text, number) in
+            [("2000-01-01", 10_957), ("2026-11-30", 20_787), ("2024-02-29", 19_782), ("2199-12-31", 84_005)]
+        {
             let day: Day = text.parse().unwrap();
             assert_eq!((day.number(), day.to_string().as_str()), (number, text));
             assert_eq!(Day::from_number(number), Ok(day));
         }
-        for wrong in ["2026-02-29", "2026-13-01", "1999-12-31", "2200-01-01", "2026-1-1", "2026-00-10", "2026-01-00", "soon"] {
+        for wrong in
+            ["2026-02-29", "2026-13-01", "1999-12-31", "2200-01-01", "2026-1-1", "2026-00-10", "2026-01-00", "soon"]
+        {
             assert!(wrong.parse::<Day>().is_err(), "{wrong}");
         }
         for number in 10_957..84_006 {

@@ -217,8 +217,8 @@ impl Plan {
             if let Some(set) = own.and_then(|times| times.get(rung)) {
                 return RungTime { rung, after: secs(set), from: TimeFrom::School };
             }
-            let around = area.into_iter().flat_map(AreaCode::upwards);
-            let set = around.filter_map(|code| Some((code, self.areas.get(&code)?.times.get(rung)?))).next();
+            let mut around = area.into_iter().flat_map(AreaCode::upwards);
+            let set = around.find_map(|code| Some((code, self.areas.get(&code)?.times.get(rung)?)));
             match set {
                 Some((code, set)) => RungTime { rung, after: secs(set), from: TimeFrom::Area(code) },
                 None => RungTime { rung, after: secs(rung.default_secs()), from: TimeFrom::Default },

@@ -129,13 +129,17 @@ pub struct WordError {
 }
 
 worded!(Line, "line", [Far = "far", Gate = "gate", Inner = "inner"]);
-worded!(DeviceKind, "kind of device", [
-    Button = "button",
-    GuardPost = "guard_post",
-    Camera = "camera",
-    Speaker = "speaker",
-    SecurityGate = "security_gate",
-]);
+worded!(
+    DeviceKind,
+    "kind of device",
+    [
+        Button = "button",
+        GuardPost = "guard_post",
+        Camera = "camera",
+        Speaker = "speaker",
+        SecurityGate = "security_gate",
+    ]
+);
 
 /// A part of a school's grounds or of the streets around it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -246,7 +246,8 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
             put(school)
         }),
         (areas.clone(), desk, times).prop_map(|(text, desk, times)| area(text, desk, times)),
-        (prop::sample::select(vec!["p1", "p2"]), prop::option::of(areas.clone())).prop_map(|(id, area)| listed(id, area)),
+        (prop::sample::select(vec!["p1", "p2"]), prop::option::of(areas.clone()))
+            .prop_map(|(id, area)| listed(id, area)),
         (0..4_u8).prop_map(|id| Change::Remove(Subject::School(school(&format!("s{id}"))))),
         areas.prop_map(|text| Change::Remove(Subject::Area(code(text)))),
         prop::sample::select(vec!["p1", "p2"]).prop_map(|id| Change::Remove(Subject::Station(station(id)))),
@@ -262,7 +263,8 @@ proptest! {
             let Ok((next, _)) = plan.changed(&changes) else { continue };
             // What was checked in part is right as a whole.
             let parts: Vec<Change> = next.parts().collect();
-            prop_assert_eq!(Plan::of_parts(&parts).as_ref(), Ok(&next));
+            let whole = Plan::of_parts(&parts);
+            prop_assert_eq!(whole.as_ref(), Ok(&next));
             prop_assert!(next.school_ids().all(|id| !next.route(id).is_empty()));
             // The difference is the way from the one to the other, and there is none between equals.
             let way = plan.difference(&next);

@@ -4,6 +4,7 @@ use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
 use crate::id::{EventId, Name, NodeName, RecordId, StationId};
 use crate::receipt::{Receipt, Stage, Trail};
+use crate::record::plan::{ApplyPlan, StagePlan};
 use crate::time::WallTime;
 
 /// One entry of the record's log.
@@ -47,6 +48,10 @@ pub enum Command {
         /// The stages; [`Stage::Stored`] is the event itself.
         stages: Vec<Stage>,
     },
+    /// One part of a change of the plan: nothing is otherwise yet.
+    StagePlan(StagePlan),
+    /// The parts together are taken over.
+    ApplyPlan(ApplyPlan),
 }
 
 impl Command {
@@ -54,7 +59,7 @@ impl Command {
     #[must_use]
     pub fn event(&self) -> Option<EventId> {
         match self {
-            Command::Found { .. } => None,
+            Command::Found { .. } | Command::StagePlan(_) | Command::ApplyPlan(_) => None,
             Command::Admit(admission) => Some(admission.sealed.event.id),
             Command::Note(receipt) => Some(receipt.event),
             Command::Route { event, .. } | Command::Escalate { event, .. } | Command::Forwarded { event, .. } => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::id::{EventId, RecordId, StationId};
 use crate::record::archived::ArchivedIds;
 use crate::record::entry::Entry;
+use crate::record::plan::{PlanImage, PlanState};
 use crate::record::state::{RecordLimits, RecordState};
 
 /// The whole record in plain parts. Entries are shared with the state that they were taken from, so making one is cheap.
@@ -20,6 +21,8 @@ pub struct Image {
     pub archived_ids: Vec<EventId>,
     /// The events, in ascending order of their ids.
     pub entries: Vec<Arc<Entry>>,
+    /// The plan.
+    pub plan: PlanImage,
 }
 
 /// Why parts do not make a record.
@@ -49,6 +52,9 @@ pub enum ImageError {
         /// How many left.
         archived: u64,
     },
+    /// What stands there for the plan makes none.
+    #[error("the plan in it is none: {0}")]
+    Plan(String),
     /// A defect of whoever made the parts.
     #[error("the parts contradict each other: {0}")]
     Broken(String),
@@ -64,6 +70,7 @@ impl RecordState {
             archived: self.archived,
             archived_ids: self.archived_ids.iter().collect(),
             entries: self.entries.values().cloned().collect(),
+            plan: self.plan.image(),
         }
     }
 
@@ -74,6 +81,7 @@ impl RecordState {
     pub fn from_image(image: Image, limits: RecordLimits) -> Result<Self, ImageError> {
         let mut state = RecordState::new(limits);
         (state.record, state.last_index, state.archived) = (image.record, image.last_index, image.archived);
+        state.plan = PlanState::from_image(image.plan).map_err(ImageError::Plan)?;
         let (ids, archived) = (image.archived_ids.len(), image.archived);
         if u64::try_from(ids).is_ok_and(|ids| ids > archived) {
             return Err(ImageError::TooManyArchived { ids, archived });

@@ -9,6 +9,7 @@ use crate::receipt::Receipt;
 use crate::record::archived::ArchivedIds;
 use crate::record::command::{Admission, Command};
 use crate::record::entry::{Entry, Escalation};
+use crate::record::plan::{PlanState, StageId};
 
 /// How much a record holds. The same on all nodes of a region, or their records differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,12 @@ pub enum Effect {
     Escalated(EventId, Vec<StationId>),
     /// The province has more of the event now.
     Forwarded(EventId),
+    /// One more part of a change of the plan is there.
+    PlanStaged(StageId),
+    /// The plan is of this version now.
+    PlanApplied(u64),
+    /// The plan is what it was.
+    PlanRefused(StageId),
     /// The command changed nothing: a repeat, or about an event that is not here (any more).
     Nothing,
 }
@@ -71,6 +78,7 @@ pub struct RecordState {
     pub(super) free: BTreeMap<u64, EventId>,
     pub(super) unfinished: BTreeMap<u64, EventId>,
     pub(super) unfinished_of: BTreeMap<RelayId, usize>,
+    pub(super) plan: PlanState,
     limits: RecordLimits,
 }
 
@@ -104,6 +112,8 @@ impl RecordState {
                     Effect::Nothing
                 }
             }
+            Command::StagePlan(part) => self.plan.stage(part),
+            Command::ApplyPlan(order) => self.plan.apply(index, order),
         };
         Applied { effect, archived: self.evict() }
     }
@@ -112,6 +122,12 @@ impl RecordState {
     #[must_use]
     pub fn record(&self) -> Option<RecordId> {
         self.record
+    }
+
+    /// The plan of the record.
+    #[must_use]
+    pub fn plan(&self) -> &PlanState {
+        &self.plan
     }
 
     /// How much it holds.
@@ -195,6 +211,7 @@ impl RecordState {
     /// # Errors
     /// The first that does not hold.
     pub fn check(&self) -> Result<(), String> {
+        self.plan.check()?;
         for (station, events) in &self.by_station {
             for (index, id) in events {
                 let Some(entry) = self.entries.get(id) else {

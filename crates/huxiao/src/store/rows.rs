@@ -92,6 +92,14 @@ fn record(command: &Command) -> Value {
             "what": "forwarded", "id": event.to_string(),
             "stages": stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>(),
         }),
+        Command::StagePlan(part) => json!({
+            "what": "stage_plan", "stage": hex(&part.stage.0), "part": part.part, "parts": part.parts,
+            "changes": part.changes.iter().map(|change| change.of().to_string()).collect::<Vec<_>>(),
+        }),
+        Command::ApplyPlan(order) => json!({
+            "what": "apply_plan", "stage": hex(&order.stage.0), "base": order.base, "digest": hex(&order.digest),
+            "by": order.by.to_string(), "who": order.who.as_str(), "at": rfc3339(order.at), "note": order.note.as_str(),
+        }),
     }
 }
 

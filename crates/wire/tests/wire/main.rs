@@ -12,6 +12,7 @@ mod golden;
 mod hostile;
 mod limits;
 mod measured;
+mod plan;
 mod recorded;
 mod roundtrip;
 mod samples;

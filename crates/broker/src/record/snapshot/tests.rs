@@ -1,7 +1,8 @@
 //! A snapshot is what was written, or nothing.
 
-use huxiao_core::Stage;
-use huxiao_core::record::Command;
+use huxiao_core::plan::{Change, Label, School};
+use huxiao_core::record::{ApplyPlan, Command, StageId, StagePlan};
+use huxiao_core::{Stage, Text, WallTime};
 use proptest::prelude::*;
 
 use super::*;
@@ -14,8 +15,28 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
     let stage = prop::sample::select(vec![Stage::Delivered, Stage::Displayed, Stage::Acknowledged]);
     let seat = prop::sample::select(vec!["d1", "d2", "d3"]);
     let note = (0..20_u64, stage, seat).prop_map(|(number, stage, seat)| note(number, stage, seat));
-    let command = prop_oneof![(0..20_u64).prop_map(admit), note.clone(), note, Just(found())];
+    let plan = (1..4_u8, 0..2_u32, 0..4_u64, any::<bool>())
+        .prop_map(|(stage, part, base, ordered)| if ordered { order(stage, base) } else { staged(stage, part) });
+    let command = prop_oneof![(0..20_u64).prop_map(admit), note.clone(), note, Just(found()), plan];
     prop::collection::vec(command, 0..60)
+}
+
+fn staged(stage: u8, part: u32) -> Command {
+    let school = School::bare(format!("s{part}").parse().unwrap(), vec!["p1".parse().unwrap()]);
+    let changes = vec![Change::School(school.into())].into();
+    Command::StagePlan(StagePlan { stage: StageId([stage; 16]), part, parts: 2, changes })
+}
+
+fn order(stage: u8, base: u64) -> Command {
+    Command::ApplyPlan(ApplyPlan {
+        stage: StageId([stage; 16]),
+        base,
+        digest: [stage; 32],
+        by: "broker/r1/b1".parse().unwrap(),
+        who: Label::new("王").unwrap(),
+        at: WallTime(7),
+        note: Text::default(),
+    })
 }
 
 fn state(commands: Vec<Command>) -> RecordState {
@@ -87,7 +108,7 @@ fn sealed(mut content: Vec<u8>) -> tempfile::NamedTempFile {
 fn one_of_another_version_is_no_damage_and_says_so() {
     let (file, ..) = written(&meta(9), &state(vec![found(), admit(1)]));
     let mut content = std::fs::read(file.path()).unwrap();
-    content[7] = 2;
+    content[7] = 3;
     std::fs::write(file.path(), content).unwrap();
     let error = read(file.path(), LIMITS).unwrap_err();
     assert!(!error.is_damage() && error.to_string().contains("start the version that wrote it"), "{error}");
@@ -116,4 +137,26 @@ fn what_follows_the_last_entry_is_refused() {
     let mut more = content[..content.len() - 32].to_vec();
     more.push(0);
     assert!(matches!(read(sealed(more).path(), LIMITS), Err(SnapshotError::Nonsense { .. })));
+}
+
+#[test]
+fn a_record_without_a_plan_is_written_as_before_there_were_plans() {
+    let format = |commands: Vec<Command>| {
+        let (file, ..) = written(&meta(9), &state(commands));
+        std::fs::read(file.path()).unwrap()[7]
+    };
+    assert_eq!(format(vec![found(), admit(1)]), 1);
+    assert_eq!(format(vec![found(), staged(1, 0)]), 2);
+}
+
+#[test]
+fn a_plan_is_in_the_snapshot_with_its_history_and_what_waits() {
+    let commands = vec![found(), staged(1, 0), staged(1, 1), order(1, 0), order(9, 0), staged(2, 0)];
+    let state = state(commands);
+    let (file, ..) = written(&meta(9), &state);
+    let found = read(file.path(), LIMITS).unwrap().state;
+    let plan = found.plan();
+    assert_eq!((plan.version(), plan.plan().schools(), plan.history().count()), (1, 2, 1));
+    assert_eq!(plan.staged().map(|staged| staged.had.len()), Some(1));
+    assert!(plan.outcome(&StageId([9; 16])).is_some_and(Result::is_err));
 }

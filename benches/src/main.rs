@@ -12,6 +12,7 @@ mod lab;
 mod machine;
 mod mqtt;
 mod place;
+mod plan;
 mod process;
 mod region;
 mod report;
@@ -40,6 +41,8 @@ enum Bench {
     Region(region::Args),
     /// The way of one alarm over emulated lines, good and bad, beside Mosquitto, NATS and plain QUIC
     Sla(sla::Args),
+    /// The plan of a whole province: a route looked up, a change taken over
+    Plan(plan::Args),
     /// A link as bad as asked between two network namespaces, to try any program on (needs root)
     Emulate(emulate::Args),
 }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Bench::Foundation(args) => foundation::run(&args),
         Bench::Region(args) => region::run(&args),
         Bench::Sla(args) => sla::run(&args),
+        Bench::Plan(args) => plan::run(&args),
         Bench::Emulate(args) => emulate::run(&args),
     });
     match outcome {

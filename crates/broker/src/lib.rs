@@ -12,7 +12,9 @@ mod fill;
 mod journal;
 mod levels;
 mod peers_config;
+mod plan_api;
 mod plan_file;
+mod plan_json;
 mod record;
 mod shell;
 mod status;
@@ -27,7 +29,7 @@ use huxiao_core::{NodeName, Role};
 use huxiao_link::{DialHandle, LinkConfig, LinkEvent};
 use huxiao_pki::Validity;
 use huxiao_runtime::config::{Address, Config, Key, Kind};
-use huxiao_runtime::drive::{self, Handle};
+use huxiao_runtime::drive::{self, Handle, WeakHandle};
 use huxiao_runtime::health::Relevance;
 use huxiao_runtime::host::{Base, COMMON_KEYS, Feed, Host, Running, StartError, join_keys};
 
@@ -38,7 +40,9 @@ use record::{Region, RegionConfig, SnapshotDesk, Surroundings};
 
 pub use levels::level_mistakes;
 pub use peers_config::peer_mistakes;
-pub use plan_file::{PlanErrors, read as read_plan};
+pub use plan_api::plan_digest;
+pub use plan_file::{PlanErrors, PlanFiles, read as read_plan, write_plan};
+pub use plan_json::{counts as counts_json, route as route_json, school as school_json};
 pub use record::{RestoreError, Restored, bare};
 
 const OWN_KEYS: [Key; 7] = [
@@ -68,7 +72,7 @@ const OWN_KEYS: [Key; 7] = [
         kind: Kind::Path,
         default: None,
         reloadable: true,
-        help: "The plan: which stations answer for which school (TOML); read again on SIGHUP.",
+        help: "The plan: which stations answer for which school (TOML, a file or a folder); read again on SIGHUP. In force until one is applied by huxiao plan apply.",
     },
     Key {
         path: "record.dir",
@@ -158,7 +162,9 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     };
     let shell = shell::BrokerShell::new(tools);
     let context = status::Context::new(&base, link.clone(), region.clone(), opened.losses);
-    let router = api::router(handle.clone(), archive.clone(), context).merge(cluster_api::router(region.clone()));
+    let router = api::router(handle.clone(), archive.clone(), context)
+        .merge(cluster_api::router(region.clone()))
+        .merge(plan_api::router(plan_api::Plans::new(&base, handle.clone(), region.clone())));
     let inbox = inbox.fed_by(Feed::new(events, translate));
     watch(&mut base, &handle, levels.province.as_ref().map(|_| province.clone()));
     let shutdown = base.host.shutdown.clone();
@@ -168,18 +174,20 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let (parts, end) = record.start(check, &shutdown);
     parts.into_iter().for_each(|part| base.spawn(part));
     base.spawn_telling(end);
-    let reload = {
-        let handle = handle.downgrade();
-        move |config: &Config| {
-            let plan = read_plan(&config.path("broker.plan")).map_err(|why| why.to_string())?;
-            match handle.upgrade() {
-                Some(handle) => handle.urgent(Input::Plan(plan)).map_err(|stopped| stopped.to_string()),
-                None => Err(drive::Stopped.to_string()),
-            }
-        }
-    };
+    let reload = reloading(handle.downgrade());
     let running = base.run(link, machine, shell, (handle, inbox), router).await?;
     Ok(running.listening(quic).dialling(province).reloading(Box::new(reload)))
+}
+
+/// What a reload does: the node's own file is read again. It counts as long as the record has no plan.
+fn reloading(handle: WeakHandle<Broker>) -> impl Fn(&Config) -> Result<(), String> + Send + 'static {
+    move |config: &Config| {
+        let plan = read_plan(&config.path("broker.plan")).map_err(|why| why.to_string())?;
+        match handle.upgrade() {
+            Some(handle) => handle.urgent(Input::Plan(plan)).map_err(|stopped| stopped.to_string()),
+            None => Err(drive::Stopped.to_string()),
+        }
+    }
 }
 
 fn open_archive(base: &Base, doubtful: bool) -> Result<Archive, StartError> {

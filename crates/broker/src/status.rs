@@ -78,6 +78,8 @@ struct RecordJson {
 #[derive(Debug, Serialize)]
 struct PlanJson {
     schools: usize,
+    /// 0 while the node goes by its own file.
+    version: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,7 +105,7 @@ impl StatusJson {
     pub(crate) async fn read(handle: &Handle<Broker>, context: &Context) -> Result<Self, ApiError> {
         let region = context.region.status();
         let now = context.clock.wall();
-        let (record, relays, seats, schools, levels) = handle
+        let (record, relays, seats, plan, levels) = handle
             .inspect(move |broker| {
                 let record = broker.record();
                 let json = RecordJson {
@@ -116,7 +118,8 @@ impl StatusJson {
                 };
                 let seats = broker.desks().map(|(seat, view)| SeatJson::new(seat, view)).collect();
                 let levels = (ProvinceJson::read(broker, now), RegionJson::read(broker));
-                (json, broker.relays(), seats, broker.plan().schools(), levels)
+                let plan = PlanJson { schools: broker.plan().schools(), version: broker.record().plan().version() };
+                (json, broker.relays(), seats, plan, levels)
             })
             .await?;
         Ok(Self {
@@ -124,7 +127,7 @@ impl StatusJson {
             record,
             relays,
             seats,
-            plan: PlanJson { schools },
+            plan,
             province: levels.0,
             regions: levels.1,
             paths: paths(&context.link),
@@ -140,6 +143,7 @@ struct Figures {
     stations: usize,
     pending: [usize; Class::ALL.len()],
     unrouted: usize,
+    plan_version: u64,
     oldest: BTreeMap<String, (u32, WallTime)>,
 }
 
@@ -150,6 +154,7 @@ impl Figures {
             stations: 0,
             pending: [0; Class::ALL.len()],
             unrouted: broker.record().unrouted().count(),
+            plan_version: broker.record().plan().version(),
             oldest: BTreeMap::new(),
         };
         let mut last = None;
@@ -186,6 +191,7 @@ pub(crate) async fn watch(handle: Handle<Broker>, routes: Check, clock: Clock, s
         let Ok(figures) = handle.inspect(Figures::of).await else { return };
         metric::set(Gauge::RelaysConnected, &[], count(figures.relays));
         metric::set(Gauge::StationsConnected, &[], count(figures.stations));
+        metric::set(Gauge::PlanVersion, &[], count(usize::try_from(figures.plan_version).unwrap_or(usize::MAX)));
         for class in Class::ALL {
             metric::set(Gauge::EventsPending, &[class.as_str()], count(figures.pending[class as usize]));
         }

@@ -1,6 +1,7 @@
 //! The plan file's mistakes here; a whole node beside.
 
 mod flood;
+mod plans;
 
 use std::path::Path;
 

@@ -17,6 +17,7 @@ use crate::exit::{Code, Failure, Outcome};
 use crate::lab::{self, LabCommand};
 use crate::node::{self, NodeCommand};
 use crate::output;
+use crate::plan::{self, PlanCommand, RouteCommand};
 use crate::relay::{self, RelayCommand};
 use crate::store::{self, StoreCommand};
 use crate::version::{self, VersionArgs};
@@ -62,6 +63,12 @@ enum Command {
     /// The broker nodes of a region as one: look, found, change, back up
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// The plan of a region: who answers for which school; check, compare, change, look
+    #[command(subcommand)]
+    Plan(PlanCommand),
+    /// Where an alarm would go
+    #[command(subcommand)]
+    Route(RouteCommand),
     /// Ask a node how it is
     #[command(subcommand)]
     Check(CheckCommand),
@@ -96,6 +103,8 @@ where
         Command::Config(command) => config::run(command),
         Command::Store(command) => store::run(command, global),
         Command::Cluster(command) => block_on(cluster::run(command, global)),
+        Command::Plan(command) => block_on(plan::run(command, global)),
+        Command::Route(RouteCommand::Test(args)) => block_on(plan::route(&args)),
         Command::Check(command) => block_on(check::run(command)),
         Command::Completion(args) => completion::run(&args),
         Command::Version(args) => version::run(&args),

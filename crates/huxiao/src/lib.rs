@@ -19,6 +19,7 @@ mod http;
 mod lab;
 mod node;
 mod output;
+mod plan;
 mod random;
 mod relay;
 mod role;

@@ -11,6 +11,8 @@ mod config;
 mod daemon;
 #[path = "cli/general.rs"]
 mod general;
+#[path = "cli/plan.rs"]
+mod plan;
 #[path = "cli/relay.rs"]
 mod relay;
 #[path = "cli/server.rs"]

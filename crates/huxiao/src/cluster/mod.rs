@@ -57,13 +57,13 @@ pub enum ClusterCommand {
 #[derive(Debug, Args)]
 pub struct Api {
     /// The API of any node of the region: http://host:port or unix:/path
-    #[arg(long, value_name = "URL", env = "HUXIAO_BROKER_URL", conflicts_with = "files")]
+    #[arg(long, visible_alias = "broker", value_name = "URL", env = "HUXIAO_BROKER_URL", conflicts_with = "files")]
     api: Option<Endpoint>,
     #[command(flatten)]
     config: ConfigFiles,
     /// How the answer is shown
     #[arg(long, value_enum, default_value = "table")]
-    output: Format,
+    pub(crate) output: Format,
 }
 
 /// Arguments of `cluster status`.
@@ -131,7 +131,7 @@ pub async fn run(command: ClusterCommand, global: &Global) -> Outcome {
 }
 
 impl Api {
-    fn endpoint(&self) -> Result<Endpoint, Failure> {
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, Failure> {
         if self.api.is_none() && self.config.files.is_empty() {
             return Err(Failure::new(Code::Usage, "say which node: --api URL or --config FILE"));
         }
@@ -173,7 +173,7 @@ async fn backup(api: &Api) -> Outcome {
 }
 
 /// A refusal's own words are what a person needs; whether it was carried out is what a script needs.
-fn of_http(error: HttpError) -> Failure {
+pub(crate) fn of_http(error: HttpError) -> Failure {
     match error {
         HttpError::Refused { code, message, .. } if code == "unknown_outcome" => Failure::unknown(message),
         HttpError::Refused { message, .. } => Failure::failed(message),

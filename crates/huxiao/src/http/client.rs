@@ -26,6 +26,12 @@ const ANSWER: Duration = Duration::from_secs(20);
 const BODY_BYTES: usize = 32 << 20;
 
 type Sender = SendRequest<Full<Bytes>>;
+/// A request's body, and what kind of content it is.
+type Content = (&'static str, Bytes);
+
+fn json(body: &Value) -> Content {
+    ("application/json", body.to_string().into())
+}
 
 /// A client of one node's API.
 #[derive(Debug)]
@@ -85,7 +91,15 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Answer, HttpError> {
-        self.ask(Method::POST, path, headers, body).await?.good()
+        self.ask(Method::POST, path, headers, body.map(json)).await?.good()
+    }
+
+    /// The same with a body that is not JSON.
+    ///
+    /// # Errors
+    /// [`HttpError`]: any answer but 2xx is one.
+    pub async fn post_bytes(&mut self, path: &str, kind: &'static str, body: Vec<u8>) -> Result<Answer, HttpError> {
+        self.ask(Method::POST, path, &[], Some((kind, body.into()))).await?.good()
     }
 
     /// Opens the event stream at `path` on a connection of its own.
@@ -113,11 +127,11 @@ impl Client {
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
-        body: Option<&Value>,
+        body: Option<Content>,
     ) -> Result<Answer, HttpError> {
         if let Some(sender) = self.kept.take().filter(|sender| !sender.is_closed()) {
             let begun = Instant::now();
-            match self.exchange(sender, self.request(method.clone(), path, headers, body)?).await {
+            match self.exchange(sender, self.request(method.clone(), path, headers, body.clone())?).await {
                 // Broken, not slow: the node closed the connection while it was idle, or has been started anew.
                 Err(HttpError::NoAnswer { .. }) if begun.elapsed() < self.patience => {}
                 answered => return answered,
@@ -150,16 +164,16 @@ impl Client {
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
-        body: Option<&Value>,
+        body: Option<Content>,
     ) -> Result<Request<Full<Bytes>>, HttpError> {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, self.endpoint.host());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        if body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+        if let Some((kind, _)) = &body {
+            request = request.header(header::CONTENT_TYPE, *kind);
         }
-        let bytes = body.map_or_else(Bytes::new, |body| body.to_string().into());
+        let bytes = body.map(|(_, bytes)| bytes).unwrap_or_default();
         request.body(Full::new(bytes)).map_err(|error| self.strange(&format!("{path} cannot be asked for: {error}")))
     }
 

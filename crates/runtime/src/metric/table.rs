@@ -101,6 +101,7 @@ metrics! {
         StoreFreeBytes "huxiao_store_free_bytes" [] "Bytes free on the store's file system.";
         StoreState "huxiao_store_state" ["state"] "1 for the state that the store is in, 0 for the others.";
         RecordDegraded "huxiao_record_degraded" [] "1 while the record takes no commands because the region has no quorum, 0 otherwise.";
+        PlanVersion "huxiao_plan_version" [] "Version of the region's plan in force on this node; 0 while it goes by its own file.";
         RecordTerm "huxiao_record_term" [] "The term of the region's leader that this node knows of.";
         RecordLeads "huxiao_record_leads" [] "1 while this node leads its region, 0 otherwise.";
         RecordLastIndex "huxiao_record_last_index" [] "Index of the last entry in this node's log of the record.";

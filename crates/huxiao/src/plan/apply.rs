@@ -106,6 +106,9 @@ pub(super) async fn run(args: &ApplyArgs, global: &Global) -> Outcome {
             Format::Table => output::finish(Code::Ok, &output::pairs(&[("version", json["version"].to_string())])),
         };
     }
+    if difference.region.version == 0 {
+        global.say("the first plan of this region's record: from now on the nodes' own plan files count no more");
+    }
     let (digest, changes) = (difference.digest(), std::mem::take(&mut difference.changes));
     let json = difference.region.change(changes, &digest, &args.by, &args.note).await?;
     if format == Format::Json {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::get;
-use huxiao_core::EventId;
 use huxiao_core::broker::Broker;
 use huxiao_core::record::{Entry, Escalation};
+use huxiao_core::{EventId, Overdue, StationId};
 use huxiao_runtime::drive::Handle;
 use huxiao_runtime::event_json::{EventFields, LapJson, ReceiptJson, StepJson, assisting, stages_on_the_way, timeline};
 use huxiao_runtime::http::{ApiError, Json};
@@ -47,6 +47,10 @@ struct EntryJson {
     receipts: Vec<ReceiptJson>,
     /// How stations were added to it.
     escalations: Vec<EscalationJson>,
+    /// The stations that answer for it.
+    owners: Vec<String>,
+    /// The rungs that it reached because nobody took it.
+    overdue: Vec<OverdueJson>,
     /// The stages that the province knows of; `stored` is the event itself.
     forwarded: Vec<&'static str>,
     timeline: Vec<LapJson>,
@@ -59,6 +63,28 @@ struct EscalationJson {
     officer: Option<String>,
     at: String,
     note: String,
+}
+
+#[derive(Serialize)]
+struct OverdueJson {
+    rung: &'static str,
+    owners: Vec<String>,
+    stations: Vec<String>,
+    by: String,
+    at: String,
+}
+
+impl OverdueJson {
+    fn new(overdue: &Overdue) -> Self {
+        let names = |stations: &[StationId]| stations.iter().map(ToString::to_string).collect();
+        Self {
+            rung: overdue.rung.as_str(),
+            owners: names(&overdue.owners),
+            stations: names(&overdue.stations),
+            by: overdue.by.to_string(),
+            at: rfc3339(overdue.at),
+        }
+    }
 }
 
 impl EscalationJson {
@@ -87,6 +113,8 @@ impl EntryJson {
             timeline: timeline(event, &entry.admission.trail, &receipts),
             receipts: receipts.iter().map(ReceiptJson::new).collect(),
             escalations: entry.escalations.iter().map(EscalationJson::new).collect(),
+            owners: entry.owners().iter().map(ToString::to_string).collect(),
+            overdue: entry.overdue.iter().map(OverdueJson::new).collect(),
             forwarded: entry.forwarded.iter().map(|stage| stage.as_str()).collect(),
         }
     }

@@ -172,6 +172,12 @@ fn tell(report: Report) {
             let event = &sealed.event;
             tracing::error!(alarm_id = %event.id, school = %event.school(), "no plan names a station for this school: add one; the event is kept");
         }
+        Report::Overdue(id, rung, owners) => {
+            metric::increment(Counter::AlarmsOverdue, &[rung.as_str()]);
+            let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
+            let owners = owners.join(",");
+            tracing::warn!(alarm_id = %id, %rung, owners, "nobody has taken it: its ownership goes up");
+        }
         Report::Stored(sealed) => tracing::debug!(alarm_id = %sealed.event.id, "stored"),
         Report::Duplicate(id) => {
             metric::increment(Counter::Duplicates, &["broker"]);

@@ -26,6 +26,7 @@ mod keeping;
 mod lane;
 mod limits_check;
 mod message;
+mod overdue;
 mod path;
 mod probe;
 mod receipt;
@@ -50,6 +51,7 @@ pub use id::{
 };
 pub use lane::Lane;
 pub use message::{Degraded, Echo, EventCopy, Hello, Message, Refusal, Resume, WIRE_MINOR};
+pub use overdue::{Overdue, Ownership, Rung};
 pub use path::{Carrier, Cost, Form, PathInfo, UplinkId};
 pub use probe::{Health, Losses, PathHealth, Prober};
 pub use receipt::{Receipt, Stage, Standing, Step, Trail};

@@ -53,6 +53,11 @@ pub const STATIONS_PER_SCHOOL: usize = 16;
 pub const STATIONS_PER_EVENT: usize = 32;
 /// Times that stations are added to one event.
 pub const ESCALATIONS_PER_EVENT: usize = 8;
+/// The longest time after which an alarm that nobody takes goes up to its last owner. What clocks say of its age beyond that says no more.
+pub const ESCALATION_LONGEST: Span = Span::from_secs(3_600);
+/// Stations that an alarm which nobody takes is given at one rung, the new owners and those who are only told. They have a place beside
+/// [`STATIONS_PER_EVENT`].
+pub const OVERDUE_STATIONS: usize = 16;
 /// Events that a region's record holds. What no station has finished stays, and when nothing else is left, only P0 is taken. Same for
 /// all nodes of a region, as the two that follow: it may grow with a version, and never shrinks.
 pub const RECORD_EVENTS: usize = 100_000;

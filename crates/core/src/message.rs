@@ -5,13 +5,16 @@
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
 use crate::id::{EventId, RecordId, StationId};
+use crate::overdue::Ownership;
 use crate::receipt::{Receipt, Stage, Trail};
 use crate::time::WallTime;
 
 /// The minor version of `huxiao.v1` that this version speaks. Rises when messages or fields are added.
-pub const WIRE_MINOR: u32 = 3;
+pub const WIRE_MINOR: u32 = 4;
 /// The first one in which receipts have a [`Standing`](crate::Standing), and nodes say whether they have a quorum.
 pub(crate) const STANDING_SINCE: u32 = 3;
+/// The first one in which seats are told who owns an alarm that nobody takes.
+pub(crate) const OWNERSHIP_SINCE: u32 = 4;
 
 /// One message of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,9 @@ pub enum Message {
     Escalate(Escalate),
     /// The answer to `Escalate`: in the record these stations have the event.
     Escalated(EventId, Vec<StationId>),
+    /// Broker to station: nobody has taken this alarm, and these stations own it now. Said at each rung, to whoever greets, and to whoever
+    /// gets the alarm later.
+    Ownership(Ownership),
     /// Broker to relay and station: whether this node is without a quorum of its region (`None`: it has one). Said at each change and, while
     /// it is so, to whoever greets; repeated with the answer to the next probe, since messages may overtake each other.
     Condition(Option<Degraded>),

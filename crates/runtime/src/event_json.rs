@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use huxiao_core::{Degraded, Event, Lap, Mode, NodeName, Receipt, Role, Span, Stage, Standing, Step, Trail};
+use huxiao_core::{Degraded, Event, Lap, Mode, NodeName, Ownership, Receipt, Role, Span, Stage, Standing, Step, Trail};
 use serde::Serialize;
 
 use crate::time_format::{rfc3339, seconds};
@@ -18,6 +18,29 @@ impl From<(&'static str, &'static str)> for Words {
     /// From Chinese and English, as core's catalogue gives them.
     fn from((zh, en): (&'static str, &'static str)) -> Self {
         Self { zh, en }
+    }
+}
+
+/// Who owns an alarm because nobody took it.
+#[derive(Debug, Clone, Serialize)]
+pub struct OwnershipJson {
+    /// `louder`, `county`, `city` or `province`.
+    rung: &'static str,
+    text: Words,
+    owners: Vec<String>,
+    at: String,
+}
+
+impl OwnershipJson {
+    /// The members of `ownership`.
+    #[must_use]
+    pub fn new(ownership: &Ownership) -> Self {
+        Self {
+            rung: ownership.rung.as_str(),
+            text: Words::from(ownership.rung.words()),
+            owners: ownership.owners.iter().map(ToString::to_string).collect(),
+            at: rfc3339(ownership.at),
+        }
     }
 }
 

@@ -54,6 +54,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 )?;
             }
             Incoming::Stage { .. } => {}
+            Incoming::Ownership { seq, ownership } => {
+                let owners: Vec<_> = ownership.owners.iter().map(ToString::to_string).collect();
+                writeln!(out, "{seq}: nobody has taken it ({}): {}", ownership.rung, owners.join(", "))?;
+            }
             Incoming::Condition(Some(degraded)) => writeln!(out, "degraded: {}", degraded.why)?,
             Incoming::Condition(None) => writeln!(out, "the region has its quorum again")?,
             Incoming::Live => writeln!(out, "following")?,

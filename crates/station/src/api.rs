@@ -19,7 +19,7 @@ use serde::Deserialize;
 use crate::feed::{Item, Reader, Start};
 use crate::seat::{PAGE, Seat};
 use crate::status::{Context, StatusJson};
-use crate::view::{AckJson, EscalateJson, EventJson, OwnerJson, StageJson, text};
+use crate::view::{AckJson, EscalateJson, EventJson, OwnerJson, OwnershipNews, StageJson, text};
 
 /// Earlier rows whose receipts are told to whoever resumes.
 const LOOK_BACK: usize = 256;
@@ -104,6 +104,9 @@ fn message(item: &Item) -> SseEvent {
         }
         Item::Stage { seq, receipt } => {
             SseEvent { name: "stage", id: None, data: text(&StageJson::new(*seq, receipt)) }
+        }
+        Item::Ownership { seq, ownership } => {
+            SseEvent { name: "ownership", id: None, data: text(&OwnershipNews::new(*seq, ownership)) }
         }
         Item::Condition(degraded) => {
             let data = serde_json::json!({ "degraded": degraded.as_ref().map(DegradedJson::new) });

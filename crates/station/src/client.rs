@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 
-use huxiao_core::{Degraded, Role, Span, limits};
+use huxiao_core::{Degraded, Ownership, Role, Span, limits};
 use huxiao_link::{Link, LinkConfig};
 use huxiao_pki::Credentials;
 use huxiao_runtime::clock::Clock;
@@ -79,6 +79,13 @@ pub enum Incoming {
         seq: u64,
         /// Who says so, and when.
         receipt: Receipt,
+    },
+    /// Nobody has taken an event that was given, and its ownership went up: ring louder.
+    Ownership {
+        /// The event's number.
+        seq: u64,
+        /// How far, and who owns it now.
+        ownership: Ownership,
     },
     /// All that the inbox held was given; what follows has just come.
     Live,
@@ -248,6 +255,7 @@ impl Client {
                 None
             }
             Item::Stage { seq, receipt } => Some(Incoming::Stage { seq, receipt }),
+            Item::Ownership { seq, ownership } => Some(Incoming::Ownership { seq, ownership }),
             Item::Live => Some(Incoming::Live),
             Item::Condition(degraded) => Some(Incoming::Condition(degraded)),
         }

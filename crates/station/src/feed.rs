@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use huxiao_core::station::{InboxRow, Station};
-use huxiao_core::{Degraded, Receipt};
+use huxiao_core::{Degraded, Ownership, Receipt};
 use huxiao_runtime::drive::Stopped;
 use tokio::sync::broadcast;
 
@@ -37,6 +37,8 @@ pub(crate) enum Item {
     Durable { seq: u64, position: Option<u64> },
     /// An event that is shown reached a stage.
     Stage { seq: u64, receipt: Receipt },
+    /// Nobody has taken an event that is shown, and its ownership went up.
+    Ownership { seq: u64, ownership: Ownership },
     /// The history is over.
     Live,
     /// No node that can be reached has a quorum; or one has again (`None`).
@@ -176,6 +178,7 @@ impl Reader {
             }
             Change::Durable(seq) => Item::Durable { seq: *seq, position: self.advance(*seq, true) },
             Change::Stage(seq, receipt) => Item::Stage { seq: *seq, receipt: receipt.clone() },
+            Change::Ownership(seq, ownership) => Item::Ownership { seq: *seq, ownership: ownership.clone() },
             Change::Condition(degraded) => Item::Condition(degraded.clone()),
         }
     }

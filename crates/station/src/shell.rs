@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use huxiao_core::station::{
     AckError, AckTicket, Acknowledged, EscalateError, InboxRow, Input, Output, Report, Station, Write,
 };
-use huxiao_core::{Class, Degraded, Escalate, Message, NodeName, PersistSeq, Receipt, Stage};
+use huxiao_core::{Class, Degraded, Escalate, Message, NodeName, Ownership, PersistSeq, Receipt, Stage};
 use huxiao_link::{DialHandle, Link};
 use huxiao_runtime::drive::{Handle, Shell, WeakHandle};
 use huxiao_runtime::event_json::seconds_since_press;
@@ -30,6 +30,8 @@ pub(crate) enum Change {
     Durable(u64),
     /// An event that is shown reached a stage.
     Stage(u64, Receipt),
+    /// Nobody has taken an event that is shown, and its ownership went up.
+    Ownership(u64, Ownership),
     /// No node that can be reached has a quorum; or one has again (`None`).
     Condition(Option<Degraded>),
 }
@@ -144,6 +146,7 @@ impl StationShell {
                 tracing::debug!(alarm_id = %id, "a repeat");
             }
             Report::Stage(row, receipt) => self.stage(&row, receipt),
+            Report::Ownership(row, ownership) => self.ownership(&row, ownership),
             Report::NotKept(id, why) => {
                 tracing::error!(alarm_id = %id, why, "it is shown but could not be kept here; it is written again");
             }
@@ -158,6 +161,15 @@ impl StationShell {
             Report::Orphan(id) => {
                 tracing::error!(alarm_id = %id, "the region does not know this event; what was said of it here is not sent any longer");
             }
+        }
+    }
+
+    fn ownership(&self, row: &InboxRow, ownership: Ownership) {
+        metric::increment(Counter::AlarmsOverdue, &[ownership.rung.as_str()]);
+        tracing::warn!(alarm_id = %ownership.event, rung = %ownership.rung, owners = ownership.owners.len(), "nobody has taken it");
+        // A row that is not shown yet will be shown with its owners.
+        if !self.board.read().hidden.contains(&row.seq) {
+            self.tell(Change::Ownership(row.seq, ownership));
         }
     }
 

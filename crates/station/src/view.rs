@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use huxiao_core::station::{Acknowledged, InboxRow};
-use huxiao_core::{Escalate, Receipt, Stage};
-use huxiao_runtime::event_json::{EventFields, LapJson, ReceiptJson, StepJson, assisting, stages_on_the_way, timeline};
+use huxiao_core::{Escalate, Ownership, Receipt, Stage};
+use huxiao_runtime::event_json::{
+    EventFields, LapJson, OwnershipJson, ReceiptJson, StepJson, assisting, stages_on_the_way, timeline,
+};
 use huxiao_runtime::time_format::rfc3339;
 use serde::Serialize;
 
@@ -21,6 +23,8 @@ pub(crate) struct EventJson {
     timeline: Vec<LapJson>,
     acknowledged_by: Option<ReceiptJson>,
     assisting: Vec<ReceiptJson>,
+    /// Who owns it because nobody took it.
+    ownership: Option<OwnershipJson>,
     /// Whether an officer has it by the region's record, or none need take it.
     finished: bool,
     durable: bool,
@@ -47,6 +51,7 @@ impl EventJson {
             receipts: receipts.iter().map(ReceiptJson::new).collect(),
             acknowledged_by: row.owner().map(ReceiptJson::new),
             assisting: assisting(&row.receipts),
+            ownership: row.ownership.as_ref().map(OwnershipJson::new),
             finished: row.is_finished(),
             durable,
         }
@@ -65,6 +70,21 @@ pub(crate) struct StageJson {
 impl StageJson {
     pub(crate) fn new(seq: u64, receipt: &Receipt) -> Self {
         Self { id: receipt.event.to_string(), seq, receipt: ReceiptJson::new(receipt) }
+    }
+}
+
+/// The ownership of an event went up.
+#[derive(Debug, Serialize)]
+pub(crate) struct OwnershipNews {
+    id: String,
+    seq: u64,
+    #[serde(flatten)]
+    ownership: OwnershipJson,
+}
+
+impl OwnershipNews {
+    pub(crate) fn new(seq: u64, ownership: &Ownership) -> Self {
+        Self { id: ownership.event.to_string(), seq, ownership: OwnershipJson::new(ownership) }
     }
 }
 

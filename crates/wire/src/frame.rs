@@ -57,7 +57,8 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         | Message::Mark(_)
         | Message::Condition(_)
         | Message::Escalate(_)
-        | Message::Escalated(..) => vec![encode(message)],
+        | Message::Escalated(..)
+        | Message::Ownership(_) => vec![encode(message)],
     }
 }
 

@@ -18,6 +18,7 @@ mod event;
 mod field;
 mod frame;
 mod message;
+mod overdue;
 mod plan;
 mod proto;
 mod row;

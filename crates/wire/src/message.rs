@@ -8,6 +8,7 @@ use crate::error::WireError;
 use crate::escalation;
 use crate::event::unseal;
 use crate::field;
+use crate::overdue;
 use crate::proto;
 use crate::proto::frame::Body;
 
@@ -43,6 +44,7 @@ pub(crate) fn to_body(message: &Message) -> Body {
         }
         Message::Escalate(escalate) => Body::Escalate(escalation::raw(escalate)),
         Message::Escalated(event, stations) => Body::Escalated(escalation::raw_done(event, stations)),
+        Message::Ownership(ownership) => Body::Ownership(overdue::raw_ownership(ownership)),
     }
 }
 
@@ -67,6 +69,7 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
             let (event, stations) = escalation::done(&raw)?;
             Message::Escalated(event, stations)
         }
+        Body::Ownership(raw) => Message::Ownership(overdue::ownership(&raw)?),
     })
 }
 

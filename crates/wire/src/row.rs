@@ -2,18 +2,19 @@
 //!
 //! Invariant: what an encoder here makes, its decoder takes. Since a row too large for the store would be an alarm that is
 //! not kept, an encoder leaves out what matters least until a row fits [`limits::STORE_VALUE_BYTES`]: notes of receipts, the
-//! last first, then receipts that repeat a stage, the last first. It takes several notes of full length on one event to come
+//! last first, then receipts that repeat a stage, the last first, then who owns an alarm that nobody took. It takes several notes of full length on one event to come
 //! to that.
 
 use huxiao_core::record::{Admission, Command, Entry, Escalation};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
-use huxiao_core::{Stage, StationId, WallTime, limits};
+use huxiao_core::{Rung, Stage, StationId, WallTime, limits};
 use prost::Message;
 
 use crate::error::WireError;
 use crate::field;
 use crate::message;
+use crate::overdue;
 use crate::plan;
 use crate::proto;
 use crate::proto::record_command::Body;
@@ -64,8 +65,13 @@ pub fn encode_inbox_row(row: &InboxRow) -> Vec<u8> {
         received_at_us: row.received_at.0,
         receipts: message::raw_receipts_of_event(&row.receipts),
         unconfirmed: row.unconfirmed.iter().map(|stage| field::stage_number(*stage)).collect(),
+        ownership: row.ownership.as_ref().map(overdue::raw_ownership),
     };
     while raw.encoded_len() >= limits::STORE_VALUE_BYTES && message::shorten(&mut raw.receipts) {}
+    if raw.encoded_len() >= limits::STORE_VALUE_BYTES {
+        // The region says it again to a seat that greets it.
+        raw.ownership = None;
+    }
     versioned(&raw)
 }
 
@@ -87,6 +93,7 @@ pub fn decode_inbox_row(bytes: &[u8]) -> Result<InboxRow, WireError> {
             .iter()
             .map(|number| field::stage("row.unconfirmed", *number))
             .collect::<Result<_, _>>()?,
+        ownership: raw.ownership.as_ref().map(overdue::ownership).transpose()?,
     })
 }
 
@@ -98,15 +105,23 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         Command::Admit(admission) => Body::Admit(raw_admission(admission)),
         Command::Note(receipt) => Body::Note(message::raw_receipt(receipt)),
         Command::Route { event, stations } => {
-            Body::Route(proto::Route { event: event.as_bytes().to_vec(), stations: raw_stations(stations) })
+            Body::Route(proto::Route { event: event.as_bytes().to_vec(), stations: overdue::raw_stations(stations) })
         }
         Command::Escalate { event, stations, by, officer, at, note } => Body::Escalate(proto::Escalate {
             event: event.as_bytes().to_vec(),
-            stations: raw_stations(stations),
+            stations: overdue::raw_stations(stations),
             by: by.to_string(),
             at_us: at.0,
             note: note.as_str().to_owned(),
             officer: officer.as_ref().map(ToString::to_string).unwrap_or_default(),
+        }),
+        Command::Overdue { event, rung, owners, told, by, at } => Body::Overdue(proto::Overdue {
+            event: event.as_bytes().to_vec(),
+            rung: overdue::number(*rung),
+            owners: overdue::raw_stations(owners),
+            told: overdue::raw_stations(told),
+            by: by.to_string(),
+            at_us: at.0,
         }),
         Command::Forwarded { event, stages } => {
             Body::Forwarded(proto::Forwarded { event: event.as_bytes().to_vec(), stages: raw_stages(stages) })
@@ -139,6 +154,7 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
             at: WallTime(raw.at_us),
             note: field::text("escalate.note", &raw.note)?,
         },
+        Some(Body::Overdue(raw)) => overdue::command(&raw)?,
         Some(Body::Forwarded(raw)) => Command::Forwarded {
             event: field::event_id("forwarded.event", &raw.event)?,
             stages: stages("forwarded.stages", &raw.stages)?,
@@ -159,6 +175,7 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
         admission: Some(raw_admission(&entry.admission)),
         notes: entry.notes.iter().map(message::raw_receipt).collect(),
         escalations: entry.escalations.iter().map(raw_escalation).collect(),
+        overdue: entry.overdue.iter().map(overdue::raw_reached).collect(),
         forwarded: raw_stages(&entry.forwarded),
     })
 }
@@ -170,12 +187,14 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
 pub fn decode_entry(bytes: &[u8]) -> Result<Entry, WireError> {
     let raw: proto::RecordEntry = unversioned(bytes)?;
     field::at_most("entry.escalations", raw.escalations.len(), limits::ESCALATIONS_PER_EVENT)?;
+    field::at_most("entry.overdue", raw.overdue.len(), Rung::ALL.len())?;
     Ok(Entry {
         index: raw.index,
         routed_at: if raw.routed_at == 0 { raw.index } else { raw.routed_at },
         admission: admission(raw.admission.as_ref().ok_or(WireError::Missing("entry.admission"))?)?,
         notes: message::receipts("entry.notes", &raw.notes, limits::RECEIPTS_PER_EVENT)?,
         escalations: raw.escalations.iter().map(escalation).collect::<Result<_, _>>()?,
+        overdue: raw.overdue.iter().map(overdue::reached).collect::<Result<_, _>>()?,
         forwarded: stages("entry.forwarded", &raw.forwarded)?,
     })
 }
@@ -186,7 +205,7 @@ fn raw_admission(admission: &Admission) -> proto::Admit {
         trail: message::raw_trail(&admission.trail),
         at_us: admission.at.0,
         by: admission.by.to_string(),
-        stations: raw_stations(&admission.stations),
+        stations: overdue::raw_stations(&admission.stations),
         owed: admission.owed,
     }
 }
@@ -205,7 +224,7 @@ fn admission(raw: &proto::Admit) -> Result<Admission, WireError> {
 fn raw_escalation(escalation: &Escalation) -> proto::Escalation {
     proto::Escalation {
         index: escalation.index,
-        stations: raw_stations(&escalation.stations),
+        stations: overdue::raw_stations(&escalation.stations),
         by: escalation.by.to_string(),
         at_us: escalation.at.0,
         note: escalation.note.as_str().to_owned(),
@@ -231,10 +250,6 @@ fn raw_stages(stages: &[Stage]) -> Vec<i32> {
 fn stages(field: &'static str, raw: &[i32]) -> Result<Vec<Stage>, WireError> {
     field::at_most(field, raw.len(), Stage::ALL.len())?;
     raw.iter().map(|number| field::stage(field, *number)).collect()
-}
-
-fn raw_stations(stations: &[StationId]) -> Vec<String> {
-    stations.iter().map(ToString::to_string).collect()
 }
 
 fn stations(field: &'static str, raw: &[String]) -> Result<Vec<StationId>, WireError> {

@@ -17,6 +17,7 @@ mod hostile;
 mod kill_nine;
 mod lab_and_config;
 mod lifecycle;
+mod overdue;
 mod plan;
 mod province;
 mod region;

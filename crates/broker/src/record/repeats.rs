@@ -28,6 +28,7 @@ fn claim(command: &Command) -> Option<Claim> {
         Command::Found { .. }
         | Command::Route { .. }
         | Command::Escalate { .. }
+        | Command::Overdue { .. }
         | Command::Forwarded { .. }
         | Command::StagePlan(_)
         | Command::ApplyPlan(_) => None,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::broker::climbs::age;
 use crate::broker::machine::{Broker, seats_of};
 use crate::broker::port::{Output, Report};
 use crate::broker::recall;
@@ -32,17 +33,29 @@ impl Broker {
                 self.admitted(now, index, id, replayed);
                 self.confirm_below(id, Stage::Stored);
                 self.track(now, id);
+                let age = self.record.get(&id).filter(|_| replayed).map(|entry| age(now, &entry.admission));
+                self.follow(now, id, age);
             }
             Effect::Noted(receipt) => {
                 self.noted(now, &receipt, replayed);
                 self.confirm_below(receipt.event, receipt.stage);
                 self.track(now, receipt.event);
+                if receipt.stage == Stage::Acknowledged {
+                    self.unfollow(&receipt.event);
+                }
+            }
+            Effect::Overdue(id, stations) => {
+                self.routed(now, index, id, &stations);
+                self.climbed(now, id, replayed);
             }
             Effect::Escalated(id, stations) => {
                 self.routed(now, index, id, &stations);
                 self.escalation_committed(now, id);
             }
-            Effect::Routed(id, stations) => self.routed(now, index, id, &stations),
+            Effect::Routed(id, stations) => {
+                self.routed(now, index, id, &stations);
+                self.follow(now, id, None);
+            }
             Effect::Forwarded(id) => self.track(now, id),
             Effect::PlanApplied(version) => {
                 self.plan_changed(now);

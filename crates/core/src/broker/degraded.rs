@@ -177,6 +177,7 @@ impl Broker {
                 }
                 Command::Found { .. }
                 | Command::Route { .. }
+                | Command::Overdue { .. }
                 | Command::Forwarded { .. }
                 | Command::StagePlan(_)
                 | Command::ApplyPlan(_) => {}
@@ -323,7 +324,13 @@ impl Broker {
     /// A claim waits no longer, and its row in the journal is not needed.
     fn withdraw(&mut self, claim: &Claim) {
         let wait = match claim {
-            Claim::Admit(id) => self.no_longer_pending(id).map(|pending| pending.wait),
+            Claim::Admit(id) => {
+                let pending = self.no_longer_pending(id);
+                if self.record.get(id).is_none() {
+                    self.unfollow(id);
+                }
+                pending.map(|pending| pending.wait)
+            }
             Claim::Note(id, stage, by) => self.waiting.remove(id, *stage, by).map(|noting| noting.wait),
             Claim::Escalate(id, stations) => self.waiting.remove_order(id, stations).map(|waits| waits.wait),
         };

@@ -98,6 +98,7 @@ impl Broker {
         self.insert_pending(Pending::new(admission, Wait::default()));
         self.express(now, id);
         self.track(now, id);
+        self.follow(now, id, None);
         self.propose(now, &Claim::Admit(id));
     }
 

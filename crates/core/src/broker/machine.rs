@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::Machine;
+use crate::broker::climbs::Climbs;
 use crate::broker::desk::{Desk, DeskView};
 use crate::broker::gate::Gate;
 use crate::broker::port::{BrokerConfig, Input, JournalId, Output, Report};
@@ -61,6 +62,8 @@ pub struct Broker {
     pub(super) desks: BTreeMap<SeatId, Desk>,
     pub(super) timers: Timers,
     pub(super) route_again_at: Option<Timestamp>,
+    /// Alarms that nobody has taken.
+    pub(super) climbs: Climbs,
     /// The way to the province, if this region has one.
     pub(super) upward: Option<Upward>,
     /// The regions that may forward to this one.
@@ -92,6 +95,7 @@ impl Broker {
             desks: BTreeMap::new(),
             timers: Timers::default(),
             route_again_at: None,
+            climbs: Climbs::default(),
             upward: None,
             accepted: BTreeSet::new(),
             regions: Regions::new(),
@@ -378,14 +382,17 @@ impl Machine for Broker {
             Input::Quorum(degraded) => {
                 self.quorum(now, degraded);
                 self.choose_forwarder(now);
+                self.follow_all(now);
             }
             Input::Leads(leads) => {
                 self.leads = leads;
                 self.choose_forwarder(now);
+                self.follow_all(now);
             }
             Input::Restored(record) => {
                 self.restored(now, *record);
                 self.track_all(now);
+                self.follow_all(now);
             }
             Input::Snapshot(ticket) => self.out.push_back(Output::Snapshot(ticket, Box::new(self.record.clone()))),
             Input::Journalled(id) => self.journalled(now, id),
@@ -420,11 +427,12 @@ impl Machine for Broker {
             self.propose_routes();
         }
         self.look_at_waiting(now);
+        self.climbs_due(now);
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
         let levels = [self.upward.as_ref().and_then(Upward::poll_timeout), self.regions_timeout()];
-        let own = [self.route_again_at, self.waiting.again_at];
+        let own = [self.route_again_at, self.waiting.again_at, self.climbs.poll_timeout()];
         self.timers.next().into_iter().chain(own.into_iter().chain(levels).flatten()).min()
     }
 
@@ -450,6 +458,7 @@ impl Machine for Broker {
             return Err("timers outlive those whom they wake".to_owned());
         }
         self.check_levels()?;
+        self.check_climbs()?;
         if let Some(id) = self.pending.keys().find(|id| self.is_settled(&Claim::Admit(**id))) {
             return Err(format!("{id} is pending and in the record"));
         }

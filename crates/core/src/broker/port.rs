@@ -3,6 +3,7 @@
 use crate::event::{Class, Sealed};
 use crate::id::{EventId, Name, NodeName, PathId, StationId};
 use crate::message::{Degraded, Message, Refusal};
+use crate::overdue::Rung;
 use crate::path::{Form, PathInfo};
 use crate::plan::Plan;
 use crate::receipt::Receipt;
@@ -148,6 +149,8 @@ pub enum Report {
     Stored(Sealed),
     /// A station said something of it.
     Noted(Sealed, Receipt),
+    /// Nobody has taken an alarm: it has reached this rung, and these stations own it from now on, beside those who did.
+    Overdue(EventId, Rung, Vec<StationId>),
     /// A copy of an event that is known already.
     Duplicate(EventId),
     /// An event was not taken.

@@ -279,6 +279,7 @@ impl Broker {
 
     /// An event has left the record for the archive.
     pub(super) fn left_record(&mut self, now: Now, entry: &Entry) {
+        self.unfollow(&entry.admission.sealed.event.id);
         let id = entry.admission.sealed.event.id;
         if let Some(up) = &mut self.upward {
             up.inquiry.remove(entry.index);

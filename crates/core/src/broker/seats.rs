@@ -43,6 +43,7 @@ impl Broker {
         }
         self.drain_desk(now, seat);
         self.tell_mark(seat);
+        self.tell_seat_ownership(now, seat, None);
     }
 
     /// A seat asks what became of alarms that nobody has taken, as far as it knows.
@@ -76,6 +77,7 @@ impl Broker {
             desk.settle(now.mono, &id);
             self.drain_desk(now, seat);
             self.tell_mark(seat);
+            self.tell_seat_ownership(now, seat, Some(id));
         }
         if self.record.is_archived(&id) {
             return self.recall_for(path, receipt);

@@ -1,5 +1,6 @@
 //! A broker node among relays and stations that come, go, and do what they may not.
 
+mod climbs;
 mod degraded;
 mod plan;
 

@@ -42,8 +42,10 @@ impl Claim {
             Command::Admit(admission) => Some(Claim::Admit(admission.sealed.event.id)),
             Command::Note(receipt) => Some(Claim::of_statement(receipt)),
             Command::Escalate { event, stations, .. } => Some(Claim::Escalate(*event, stations.clone())),
+            // Whoever leads proposes a rung again while it is due.
             Command::Found { .. }
             | Command::Route { .. }
+            | Command::Overdue { .. }
             | Command::Forwarded { .. }
             | Command::StagePlan(_)
             | Command::ApplyPlan(_) => None,

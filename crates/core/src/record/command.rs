@@ -3,6 +3,7 @@
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
 use crate::id::{EventId, Name, NodeName, RecordId, StationId};
+use crate::overdue::Rung;
 use crate::receipt::{Receipt, Stage, Trail};
 use crate::record::plan::{ApplyPlan, StagePlan};
 use crate::time::WallTime;
@@ -41,6 +42,21 @@ pub enum Command {
         /// Why; may be empty.
         note: Text,
     },
+    /// Nobody has taken an alarm for so long that its ownership goes up. Changes nothing once an officer has it, or the rung is reached.
+    Overdue {
+        /// The event.
+        event: EventId,
+        /// The rung that it reaches.
+        rung: Rung,
+        /// Who owns it from then on, beside those who do.
+        owners: Vec<StationId>,
+        /// Who sees it from then on, beside those who do and the owners.
+        told: Vec<StationId>,
+        /// The broker node that found it overdue.
+        by: NodeName,
+        /// When, by its clock.
+        at: WallTime,
+    },
     /// The province has the event, and knows that it reached these stages.
     Forwarded {
         /// The event.
@@ -62,9 +78,10 @@ impl Command {
             Command::Found { .. } | Command::StagePlan(_) | Command::ApplyPlan(_) => None,
             Command::Admit(admission) => Some(admission.sealed.event.id),
             Command::Note(receipt) => Some(receipt.event),
-            Command::Route { event, .. } | Command::Escalate { event, .. } | Command::Forwarded { event, .. } => {
-                Some(*event)
-            }
+            Command::Route { event, .. }
+            | Command::Escalate { event, .. }
+            | Command::Overdue { event, .. }
+            | Command::Forwarded { event, .. } => Some(*event),
         }
     }
 }

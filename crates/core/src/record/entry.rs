@@ -3,6 +3,7 @@
 use crate::event::{Class, Text};
 use crate::id::{Name, NodeName, StationId};
 use crate::limits;
+use crate::overdue::{Overdue, Ownership, Rung};
 use crate::receipt::{Receipt, Stage, Standing, add_receipt};
 use crate::record::command::Admission;
 use crate::time::WallTime;
@@ -21,6 +22,8 @@ pub struct Entry {
     pub notes: Vec<Receipt>,
     /// How stations were added to it, in the record's order; at most [`limits::ESCALATIONS_PER_EVENT`].
     pub escalations: Vec<Escalation>,
+    /// The rungs that it reached because nobody took it, in ascending order: each at most once.
+    pub overdue: Vec<Overdue>,
     /// The stages that the province knows of, in ascending order; [`Stage::Stored`] is the event itself.
     pub forwarded: Vec<Stage>,
 }
@@ -44,8 +47,8 @@ pub struct Escalation {
 
 impl Entry {
     pub(super) fn new(index: u64, admission: Admission) -> Self {
-        let (notes, escalations, forwarded) = (Vec::new(), Vec::new(), Vec::new());
-        Self { index, routed_at: index, admission, notes, escalations, forwarded }
+        let (notes, escalations, overdue, forwarded) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { index, routed_at: index, admission, notes, escalations, overdue, forwarded }
     }
 
     /// The officer who has it: whose acknowledgement came first in the record's order.
@@ -64,6 +67,31 @@ impl Entry {
     #[must_use]
     pub fn has(&self, stage: Stage, by: &NodeName) -> bool {
         self.said(stage, by).is_some()
+    }
+
+    /// The highest rung that it has reached; `None` while it has reached none.
+    #[must_use]
+    pub fn rung(&self) -> Option<Rung> {
+        self.overdue.last().map(|overdue| overdue.rung)
+    }
+
+    /// The stations that answer for it: the first of its stations, and those to which its ownership went up.
+    #[must_use]
+    pub fn owners(&self) -> Vec<StationId> {
+        let mut owners: Vec<StationId> = self.admission.stations.first().cloned().into_iter().collect();
+        for station in self.overdue.iter().flat_map(|overdue| &overdue.owners) {
+            if !owners.contains(station) {
+                owners.push(station.clone());
+            }
+        }
+        owners
+    }
+
+    /// What its seats are told of who owns it; `None` while it has reached no rung.
+    #[must_use]
+    pub fn ownership(&self) -> Option<Ownership> {
+        let last = self.overdue.last()?;
+        Some(Ownership { event: self.admission.sealed.event.id, rung: last.rung, owners: self.owners(), at: last.at })
     }
 
     /// Whether this statement need not be made again: it is on record, or there is no room for another one of its kind.
@@ -129,9 +157,10 @@ impl Entry {
     /// From which index on it is for `station`; `None` if it is not.
     #[must_use]
     pub fn since(&self, station: &StationId) -> Option<u64> {
-        let added = self.escalations.iter().find(|escalation| escalation.stations.contains(station));
-        match added {
-            Some(escalation) => Some(escalation.index),
+        let by_officer = self.escalations.iter().map(|escalation| (escalation.index, &escalation.stations));
+        let by_time = self.overdue.iter().map(|overdue| (overdue.index, &overdue.stations));
+        match by_officer.chain(by_time).find(|(_, stations)| stations.contains(station)) {
+            Some((index, _)) => Some(index),
             None => self.admission.stations.contains(station).then_some(self.routed_at),
         }
     }
@@ -157,6 +186,29 @@ impl Entry {
         self.admission.stations.extend(new.iter().cloned());
         escalation.stations.clone_from(&new);
         self.escalations.push(escalation);
+        Some(new)
+    }
+
+    /// Reaches a rung; gives the stations that did not have it. `None` if that comes too late, an officer having it or the rung being reached,
+    /// or too early: what has no station yet gets its first ones by a route.
+    pub(super) fn reach(&mut self, mut overdue: Overdue, told: &[StationId]) -> Option<Vec<StationId>> {
+        if self.admission.stations.is_empty()
+            || self.owner().is_some()
+            || self.rung().is_some_and(|rung| rung >= overdue.rung)
+        {
+            return None;
+        }
+        // Officers may have filled the list of its stations; who must answer for it has a place all the same.
+        overdue.owners.truncate(limits::OVERDUE_STATIONS);
+        let mut new: Vec<StationId> = Vec::new();
+        for station in overdue.owners.iter().chain(told).take(limits::OVERDUE_STATIONS) {
+            if !self.admission.stations.contains(station) && !new.contains(station) {
+                new.push(station.clone());
+            }
+        }
+        self.admission.stations.extend(new.iter().cloned());
+        overdue.stations.clone_from(&new);
+        self.overdue.push(overdue);
         Some(new)
     }
 

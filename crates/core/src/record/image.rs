@@ -91,7 +91,8 @@ impl RecordState {
         state.archived_ids = known;
         for entry in image.entries {
             let id = entry.admission.sealed.event.id;
-            let latest = entry.escalations.iter().map(|escalation| escalation.index).max();
+            let added = entry.escalations.iter().map(|escalation| escalation.index);
+            let latest = added.chain(entry.overdue.iter().map(|overdue| overdue.index)).max();
             let index = entry.index.max(entry.routed_at).max(latest.unwrap_or(0));
             if index > state.last_index {
                 return Err(ImageError::BehindTheEnd { event: id, index, last: state.last_index });

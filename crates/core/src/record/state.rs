@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::id::{EventId, RecordId, RelayId, StationId};
 use crate::limits;
+use crate::overdue::Overdue;
 use crate::receipt::Receipt;
 use crate::record::archived::ArchivedIds;
 use crate::record::command::{Admission, Command};
@@ -42,6 +43,8 @@ pub enum Effect {
     Routed(EventId, Vec<StationId>),
     /// The event is for these stations as well now.
     Escalated(EventId, Vec<StationId>),
+    /// The event's ownership has gone up, and it is for these stations as well now.
+    Overdue(EventId, Vec<StationId>),
     /// The province has more of the event now.
     Forwarded(EventId),
     /// One more part of a change of the plan is there.
@@ -102,6 +105,10 @@ impl RecordState {
             Command::Route { event, stations } => self.route(index, event, stations),
             Command::Escalate { event, stations, by, officer, at, note } => {
                 self.escalate(event, Escalation { index, stations, by, officer, at, note })
+            }
+            Command::Overdue { event, rung, owners, told, by, at } => {
+                let stations = Vec::new();
+                self.overdue(event, Overdue { index, rung, owners, stations, by, at }, &told)
             }
             Command::Forwarded { event, stages } => {
                 let entry = self.entries.get_mut(&event);
@@ -247,6 +254,9 @@ impl RecordState {
             if (self.free.get(&entry.index) == Some(id)) != (entry.is_finished() && entry.owed().is_empty()) {
                 return Err(format!("{id} is wrongly listed as free to leave, or not listed"));
             }
+            if entry.overdue.windows(2).any(|pair| pair[0].rung >= pair[1].rung) {
+                return Err(format!("{id} reached a rung twice, or went down"));
+            }
             if entry.receipts().len() > limits::RECEIPTS_PER_EVENT {
                 return Err(format!("{id} holds {} statements", entry.notes.len()));
             }
@@ -325,6 +335,14 @@ impl RecordState {
         let Some(stations) = new else { return Effect::Nothing };
         self.list_for(index, event, &stations);
         Effect::Escalated(event, stations)
+    }
+
+    fn overdue(&mut self, event: EventId, overdue: Overdue, told: &[StationId]) -> Effect {
+        let index = overdue.index;
+        let new = self.entries.get_mut(&event).and_then(|entry| Arc::make_mut(entry).reach(overdue, told));
+        let Some(stations) = new else { return Effect::Nothing };
+        self.list_for(index, event, &stations);
+        Effect::Overdue(event, stations)
     }
 
     /// Lists an event for the stations that it was given at `index`.

@@ -8,6 +8,7 @@ use super::*;
 use crate::event::{Kind, Text};
 use crate::id::{EventId, Name, NodeName, RecordId, SeatId, StationId};
 use crate::limits;
+use crate::overdue::Rung;
 use crate::receipt::{Receipt, Stage, Standing, Trail};
 use crate::relay::tests_support::{event, seal};
 use crate::time::WallTime;
@@ -64,6 +65,17 @@ fn escalate(number: u8, stations: &[&str]) -> Command {
         officer: None,
         at: WallTime(3),
         note: Text::default(),
+    }
+}
+
+fn overdue(number: u8, rung: Rung, owner: &str) -> Command {
+    Command::Overdue {
+        event: id(number),
+        rung,
+        owners: vec![owner.parse().unwrap()],
+        told: vec!["p2".parse().unwrap()],
+        by: "broker/r1/n1".parse().unwrap(),
+        at: WallTime(3),
     }
 }
 
@@ -243,11 +255,32 @@ fn command() -> impl Strategy<Value = Command> {
         4 => (0..40_u8, 4..7_usize, 0..6_usize).prop_map(|(number, stage, seat)| note(number, Stage::ALL[stage], seat)),
         1 => (0..40_u8).prop_map(|number| Command::Route { event: id(number), stations: vec!["p2".parse().unwrap()] }),
         1 => (0..40_u8, 0..4_usize).prop_map(|(number, at)| escalate(number, &[["p1", "p2", "p3", "p4"][at]])),
+        2 => (0..40_u8, 0..4_usize).prop_map(|(number, at)| overdue(number, Rung::ALL[at], ["p1", "p3", "p4", "p5"][at])),
         1 => (0..40_u8, prop::collection::vec(3..7_usize, 1..4)).prop_map(|(number, stages)| Command::Forwarded {
             event: id(number),
             stages: stages.into_iter().map(|stage| Stage::ALL[stage]).collect(),
         }),
     ]
+}
+
+#[test]
+fn a_rung_is_reached_once_in_order_and_not_after_an_officer_has_it() {
+    let mut bench = Bench::new(finished(10));
+    bench.commit(admit(1, Kind::Panic, true));
+    let new: Vec<StationId> = vec!["county".parse().unwrap()];
+    assert_eq!(bench.commit(overdue(1, Rung::County, "county")), Effect::Overdue(id(1), new));
+    assert_eq!(bench.commit(overdue(1, Rung::County, "county")), Effect::Nothing);
+    assert_eq!(bench.commit(overdue(1, Rung::Louder, "p1")), Effect::Nothing, "nothing goes down");
+    bench.commit(note(1, Stage::Acknowledged, 0));
+    assert_eq!(bench.commit(overdue(1, Rung::City, "city")), Effect::Nothing, "an officer has it");
+    let owners: Vec<StationId> = ["p1", "county"].map(|owner| owner.parse().unwrap()).into();
+    assert_eq!(bench.state.get(&id(1)).unwrap().owners(), owners);
+    let image = bench.state.image();
+    assert_eq!(RecordState::from_image(image, finished(10)).as_ref(), Ok(&bench.state));
+    // What has no station gets its first by a route.
+    bench.commit(admit(2, Kind::Panic, false));
+    assert_eq!(bench.commit(overdue(2, Rung::County, "county")), Effect::Nothing);
+    assert_eq!(bench.state.unrouted().count(), 1);
 }
 
 proptest! {
@@ -279,6 +312,12 @@ proptest! {
             prop_assert_eq!(bench.state.is_archived(id), archived.contains(id));
         }
         prop_assert_eq!(bench.state.archived(), archived.len() as u64);
+        for entry in bench.state.entries().map(|entry| &**entry).chain(bench.archive.values()) {
+            prop_assert!(entry.overdue.windows(2).all(|two| two[0].rung < two[1].rung), "a rung is reached once");
+            prop_assert!(entry.overdue.is_empty() || !entry.admission.stations.is_empty());
+            let owners = entry.owners();
+            prop_assert!(entry.overdue.iter().flat_map(|reached| &reached.owners).all(|owner| owners.contains(owner)));
+        }
         let mut again = RecordState::new(finished(keep));
         let mut restored = snapshot.map(|image| RecordState::from_image(image, finished(keep)).unwrap());
         for (index, command) in bench.log.clone() {

@@ -94,7 +94,8 @@ impl Relay {
             | Message::Probe(_)
             | Message::Mark(_)
             | Message::Escalate(_)
-            | Message::Escalated(..) => {}
+            | Message::Escalated(..)
+            | Message::Ownership(_) => {}
         }
     }
 

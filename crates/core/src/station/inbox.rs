@@ -6,6 +6,7 @@ use crate::event::Class;
 use crate::id::{PathId, PersistSeq};
 use crate::limits;
 use crate::message::{EventCopy, Message};
+use crate::overdue::Ownership;
 use crate::path::Form;
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage};
 use crate::station::machine::{Held, Station};
@@ -40,6 +41,7 @@ impl Station {
             // After the loss of an inbox the region knows already what this seat said. It is said again: that is how the region
             // learns that the seat has the event once more.
             unconfirmed: BTreeSet::from([Stage::Delivered]),
+            ownership: None,
         };
         for receipt in copy.receipts.into_iter().filter(|receipt| receipt.event == id) {
             if receipt.stage != Stage::Delivered || receipt.by != self.me {
@@ -55,6 +57,17 @@ impl Station {
         self.keep(seq);
         self.file(now, seq);
         while self.rows.len() > limits::INBOX_EVENTS && self.make_room() {}
+    }
+
+    /// Nobody has taken an alarm, and these own it now. One that is not here yet is told of again when it has come.
+    pub(super) fn owned(&mut self, ownership: &Ownership) {
+        let Some(seq) = self.by_id.get(&ownership.event).copied() else { return };
+        let Some(held) = self.rows.get_mut(&seq) else { return };
+        if held.row.owned_by(ownership.clone()) {
+            let row = held.row.clone();
+            self.keep(seq);
+            self.out.push_back(Output::Report(Report::Ownership(row, ownership.clone())));
+        }
     }
 
     /// A copy of what the inbox has: whoever sent it has not heard that, or has forgotten what this seat said.

@@ -223,6 +223,7 @@ impl Station {
                 self.escalations.unknown(id);
                 self.unknown(now, id);
             }),
+            Message::Ownership(ownership) => self.owned(&ownership),
             Message::Escalated(event, stations) => self.escalated(event, &stations),
             Message::Refused(event, why) => self.not_escalated(event, why),
             Message::Mark(resume) => self.mark(path, resume),

@@ -7,6 +7,7 @@ use crate::event::{Class, Text};
 use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SeatId, StationId};
 use crate::limits;
 use crate::message::{Degraded, Message, Refusal, Resume};
+use crate::overdue::Ownership;
 use crate::path::{Form, PathInfo};
 use crate::receipt::{Receipt, Stage};
 use crate::station::row::InboxRow;
@@ -173,6 +174,8 @@ pub enum Report {
     Duplicate(EventId),
     /// An event reached a stage.
     Stage(InboxRow, Receipt),
+    /// Nobody has taken an alarm, and its ownership went up.
+    Ownership(InboxRow, Ownership),
     /// The disk does not take it.
     NotKept(EventId, String),
     /// The region has confirmed what this station said.

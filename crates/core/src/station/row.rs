@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::event::{Class, Sealed};
 use crate::id::NodeName;
+use crate::overdue::Ownership;
 use crate::receipt::{Receipt, Stage, Standing, Trail, add_receipt};
 use crate::time::WallTime;
 
@@ -22,6 +23,8 @@ pub struct InboxRow {
     pub receipts: Vec<Receipt>,
     /// This station's own statements that the region's record has not confirmed yet.
     pub unconfirmed: BTreeSet<Stage>,
+    /// Who owns it because nobody took it, as the region said last; `None` while it has reached no rung.
+    pub ownership: Option<Ownership>,
 }
 
 impl InboxRow {
@@ -66,6 +69,16 @@ impl InboxRow {
     pub(super) fn set_standing(&mut self, stage: Stage, me: &NodeName, standing: Standing) -> bool {
         let own = self.receipts.iter_mut().find(|receipt| receipt.stage == stage && receipt.by == *me);
         own.is_some_and(|own| std::mem::replace(&mut own.standing, standing) != standing)
+    }
+
+    /// Takes in who owns it. False if that is known, or older than what is.
+    pub(super) fn owned_by(&mut self, ownership: Ownership) -> bool {
+        let news = |known: &Ownership| (ownership.rung, ownership.owners.len()) > (known.rung, known.owners.len());
+        let news = self.ownership.as_ref().is_none_or(news);
+        if news {
+            self.ownership = Some(ownership);
+        }
+        news
     }
 
     /// Takes a receipt in. False if it says nothing new.

@@ -112,6 +112,16 @@ impl View {
         format!("{kind}  {}{times}{mode}", words.unwrap_or_default()).trim_end().to_owned()
     }
 
+    /// How far its ownership has gone up because nobody took it, Chinese first, and to whom.
+    #[must_use]
+    pub fn ownership(&self) -> Option<String> {
+        let ownership = &self.0["ownership"];
+        let words = &ownership["text"];
+        let words = both(words["zh"].as_str().unwrap_or_default(), words["en"].as_str().unwrap_or_default())?;
+        let owners: Vec<_> = ownership["owners"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        Some(format!("{words}  {}", owners.join(", ")))
+    }
+
     /// One line for a list that people read.
     #[must_use]
     pub fn line(&self) -> String {
@@ -130,6 +140,7 @@ impl View {
         rows.extend(named.map(|name| (name, self.text(name).to_owned())));
         rows.extend(self.lamp_words().map(|words| ("lamp", words)));
         rows.extend(self.owner().map(|owner| ("acknowledged_by", owner)));
+        rows.extend(self.ownership().map(|words| ("overdue", words)));
         rows.extend(self.0["assisting"].as_array().into_iter().flatten().map(|by| ("assisting", officer(by))));
         if self.count() > 1 {
             rows.push(("count", format!("{}  按键连续触发  presses of a button that sticks", self.count())));

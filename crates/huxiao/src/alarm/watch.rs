@@ -213,6 +213,12 @@ impl Watch<'_> {
                 Some(words) => self.global.say(&words),
                 None => self.global.say("区域已恢复  the region takes what officers say into its record again"),
             },
+            "ownership" => {
+                let (id, owners) = (json["id"].as_str().unwrap_or_default(), &json["owners"]);
+                let owners: Vec<_> = owners.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                let words = ["zh", "en"].map(|language| json["text"][language].as_str().unwrap_or_default());
+                self.global.say(&format!("{id}: {}: {}", words.join("  "), owners.join(", ")));
+            }
             "stage"
                 if json["stage"] == Stage::Acknowledged.as_str()
                     && json["standing"].as_str().is_some_and(|standing| standing != Standing::Settled.as_str()) =>

@@ -4,7 +4,7 @@
 
 use huxiao_broker::archive::ArchiveRow;
 use huxiao_core::{Command, InboxRow, RelayRow};
-use huxiao_runtime::event_json::{EventFields, ReceiptJson, StepJson};
+use huxiao_runtime::event_json::{EventFields, OwnershipJson, ReceiptJson, StepJson};
 use huxiao_runtime::time_format::rfc3339;
 use huxiao_store::{Found, Space};
 use huxiao_wire::{WireError, decode_command, decode_entry, decode_inbox_row, decode_relay_row};
@@ -64,6 +64,7 @@ fn inbox(row: &InboxRow) -> Value {
         "trail": row.trail.steps().iter().map(StepJson::new).collect::<Vec<_>>(),
         "receipts": row.receipts.iter().map(ReceiptJson::new).collect::<Vec<_>>(),
         "unconfirmed": row.unconfirmed.iter().map(|stage| stage.as_str()).collect::<Vec<_>>(),
+        "ownership": row.ownership.as_ref().map(OwnershipJson::new),
     })
 }
 
@@ -87,6 +88,11 @@ fn record(command: &Command) -> Value {
             "what": "escalate", "id": event.to_string(), "by": by.to_string(), "at": rfc3339(*at), "note": note.as_str(),
             "officer": officer.as_ref().map(ToString::to_string),
             "stations": stations.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        }),
+        Command::Overdue { event, rung, owners, told, by, at } => json!({
+            "what": "overdue", "id": event.to_string(), "rung": rung.as_str(), "by": by.to_string(), "at": rfc3339(*at),
+            "owners": owners.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "told": told.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }),
         Command::Forwarded { event, stages } => json!({
             "what": "forwarded", "id": event.to_string(),

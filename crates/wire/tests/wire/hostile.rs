@@ -55,6 +55,7 @@ fn check(message: &Message) {
             assert!(escalate.note.as_str().len() <= limits::NOTE_BYTES);
         }
         Message::Escalated(_, stations) => assert!(stations.len() <= limits::STATIONS_PER_SCHOOL),
+        Message::Ownership(ownership) => assert!(ownership.owners.len() <= limits::OVERDUE_STATIONS),
         Message::Refused(..) | Message::Mark(_) | Message::Probe(_) | Message::Echo(_) => {}
     }
     assert_eq!(decode_frame(&encode(message), LIMIT).as_ref(), Ok(message), "what was taken must be sendable");
@@ -83,6 +84,7 @@ fn feed(bytes: &[u8]) {
     if let Ok(entry) = decode_entry(bytes) {
         check_receipts(&entry.notes, limits::RECEIPTS_PER_EVENT);
         assert!(entry.escalations.len() <= limits::ESCALATIONS_PER_EVENT);
+        assert!(entry.overdue.iter().all(|reached| reached.stations.len() <= limits::OVERDUE_STATIONS));
         assert_eq!(decode_entry(&encode_entry(&entry)).as_ref(), Ok(&entry));
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
-    Class, Event, EventCopy, EventId, Kind, Message, Mode, Name, NodeName, Receipt, RelayId, SchoolId, SeatId, Stage,
-    Standing, StationId, Step, Text, Trail, WallTime, limits,
+    Class, Event, EventCopy, EventId, Kind, Message, Mode, Name, NodeName, Ownership, Receipt, RelayId, Rung, SchoolId,
+    SeatId, Stage, Standing, StationId, Step, Text, Trail, WallTime, limits,
 };
 use huxiao_wire::{
     decode_frame, decode_inbox_row, decode_relay_row, encode, encode_inbox_row, encode_relay_row, encode_within, seal,
@@ -43,6 +43,11 @@ fn note() -> Text {
 
 fn seat(letter: &str) -> NodeName {
     NodeName::Station(SeatId { station: StationId(name("p")), seat: name(letter) })
+}
+
+fn ownership() -> Ownership {
+    let owners = (0..limits::OVERDUE_STATIONS).map(|_| StationId(name("p"))).collect();
+    Ownership { event: event().id, rung: Rung::Province, owners, at: LATE }
 }
 
 fn receipt(stage: Stage, letter: &str) -> Receipt {
@@ -179,6 +184,7 @@ fn rows_at_all_limits_fit_the_store_and_keep_the_first_of_each_stage() {
             received_at: LATE,
             receipts: receipts.clone(),
             unconfirmed: Stage::ALL.into_iter().collect(),
+            ownership: Some(ownership()),
         };
         let bytes = encode_inbox_row(&row);
         assert!(bytes.len() <= limits::STORE_VALUE_BYTES, "{} bytes", bytes.len());

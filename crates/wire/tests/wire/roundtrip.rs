@@ -6,9 +6,9 @@ use huxiao_core::record::{Admission, Command, Entry, Escalation};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
-    Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Receipt,
-    RecordId, Refusal, RelayId, Resume, SchoolId, SeatId, Stage, Standing, StationId, Step, Text, Trail, WallTime,
-    limits,
+    Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Overdue,
+    Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, SeatId, Stage, Standing, StationId, Step,
+    Text, Trail, WallTime, limits,
 };
 use huxiao_wire::{
     decode_command, decode_entry, decode_frame, decode_inbox_row, decode_relay_row, encode, encode_command,
@@ -127,6 +127,14 @@ fn escalate() -> impl Strategy<Value = Message> {
     )
 }
 
+fn rung() -> impl Strategy<Value = Rung> {
+    select(&Rung::ALL[..])
+}
+
+fn ownership() -> impl Strategy<Value = Ownership> {
+    (id(), rung(), stations(), wall()).prop_map(|(event, rung, owners, at)| Ownership { event, rung, owners, at })
+}
+
 fn message() -> impl Strategy<Value = Message> {
     use Refusal::{Expired, NoRoom, Other, OtherRegion, OtherRelay, OtherSchool};
     let refusal = select(&[OtherSchool, OtherRelay, Expired, NoRoom, OtherRegion, Other][..]);
@@ -142,6 +150,7 @@ fn message() -> impl Strategy<Value = Message> {
         option::of((wall(), text()).prop_map(|(since, why)| Degraded { since, why })).prop_map(Message::Condition),
         escalate(),
         (id(), some_stations(0)).prop_map(|(id, stations)| Message::Escalated(id, stations)),
+        ownership().prop_map(Message::Ownership),
         any::<u64>().prop_map(Message::Probe),
         (any::<u64>(), wall(), wall()).prop_map(|(number, received, sent)| Message::Echo(Echo {
             number,
@@ -159,14 +168,10 @@ fn relay_row() -> impl Strategy<Value = RelayRow> {
 
 fn inbox_row() -> impl Strategy<Value = InboxRow> {
     let unconfirmed = btree_set(stage(), 0..5);
-    (any::<u64>(), event(), trail(), wall(), vec(receipt(), 0..6), unconfirmed).prop_map(
-        |(seq, event, trail, received_at, receipts, unconfirmed): (_, _, _, _, _, BTreeSet<Stage>)| InboxRow {
-            seq,
-            sealed: seal(&event),
-            trail,
-            received_at,
-            receipts,
-            unconfirmed,
+    let ownership = option::of(ownership());
+    (any::<u64>(), event(), trail(), wall(), vec(receipt(), 0..6), unconfirmed, ownership).prop_map(
+        |(seq, event, trail, received_at, receipts, unconfirmed, ownership): (_, _, _, _, _, BTreeSet<Stage>, _)| {
+            InboxRow { ownership, seq, sealed: seal(&event), trail, received_at, receipts, unconfirmed }
         },
     )
 }
@@ -179,7 +184,9 @@ fn command() -> impl Strategy<Value = Command> {
     );
     let forwarded = (id(), stages()).prop_map(|(event, stages)| Command::Forwarded { event, stages });
     let admit = admission().prop_map(Command::Admit);
-    prop_oneof![found, admit, receipt().prop_map(Command::Note), route, escalate, forwarded]
+    let overdue = (id(), rung(), stations(), stations(), node(), wall())
+        .prop_map(|(event, rung, owners, told, by, at)| Command::Overdue { event, rung, owners, told, by, at });
+    prop_oneof![found, admit, receipt().prop_map(Command::Note), route, escalate, overdue, forwarded]
 }
 
 fn stations() -> impl Strategy<Value = Vec<StationId>> {
@@ -200,13 +207,17 @@ fn entry() -> impl Strategy<Value = Entry> {
     let escalation = (any::<u64>(), stations(), (node(), option::of(name())), wall(), text())
         .prop_map(|(index, stations, (by, officer), at, note)| Escalation { index, stations, by, officer, at, note });
     let indexes = (any::<u64>(), option::of(1..u64::MAX));
-    (indexes, admission(), vec(receipt(), 0..6), vec(escalation, 0..4), stages()).prop_map(
-        |((index, routed), admission, notes, escalations, forwarded)| Entry {
+    let overdue = (any::<u64>(), rung(), stations(), stations(), node(), wall())
+        .prop_map(|(index, rung, owners, stations, by, at)| Overdue { index, rung, owners, stations, by, at });
+    let overdue = vec(overdue, 0..=Rung::ALL.len());
+    (indexes, admission(), vec(receipt(), 0..6), vec(escalation, 0..4), overdue, stages()).prop_map(
+        |((index, routed), admission, notes, escalations, overdue, forwarded)| Entry {
             index,
             routed_at: routed.unwrap_or(index),
             admission,
             notes,
             escalations,
+            overdue,
             forwarded,
         },
     )

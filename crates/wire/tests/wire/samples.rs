@@ -6,8 +6,9 @@ use huxiao_core::record::{Admission, Command, Entry, Escalation};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
-    Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Receipt,
-    RecordId, Refusal, RelayId, Resume, SchoolId, Sealed, Stage, Standing, StationId, Step, Text, Trail, WallTime,
+    Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Overdue,
+    Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, Sealed, Stage, Standing, StationId, Step,
+    Text, Trail, WallTime,
 };
 use huxiao_wire::seal;
 
@@ -154,6 +155,7 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("receipts_standing", Message::Receipts(vec![provisional(), assisting()])),
         ("escalate", Message::Escalate(escalate())),
         ("escalated", Message::Escalated(alarm().id, vec![StationId(name("nanning-110"))])),
+        ("ownership", Message::Ownership(ownership())),
         ("refused_other_region", Message::Refused(alarm().id, Refusal::OtherRegion)),
         ("event_skewed", Message::Event(EventCopy { sealed: sealed(), trail: skewed(), receipts: vec![ahead()] })),
     ]
@@ -176,6 +178,7 @@ pub(crate) fn inbox_row() -> InboxRow {
         received_at: after(30),
         receipts: vec![stored(), acknowledged()],
         unconfirmed: BTreeSet::from([Stage::Displayed, Stage::Acknowledged]),
+        ownership: None,
     }
 }
 
@@ -213,6 +216,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         admission: admission(),
         notes: vec![],
         escalations: vec![],
+        overdue: vec![],
         forwarded: vec![],
     };
     let mut full = Entry {
@@ -224,7 +228,22 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     full.admission.stations.extend(escalation.stations.iter().cloned());
     full.admission.owed = true;
     full.escalations.push(escalation);
-    vec![("entry", plain), ("entry_full", full)]
+    let mut overdue = full.clone();
+    overdue.admission.stations.push(StationId(name("xixiangtang-county")));
+    overdue.overdue = vec![reached(Rung::Louder, &[]), reached(Rung::County, &["xixiangtang-county"])];
+    vec![("entry", plain), ("entry_full", full), ("entry_overdue", overdue)]
+}
+
+/// What a seat is told of an alarm that nobody takes.
+pub(crate) fn ownership() -> Ownership {
+    let owners = ["xixiangtang", "xixiangtang-county"].map(|owner| StationId(name(owner)));
+    Ownership { event: alarm().id, rung: Rung::County, owners: owners.into(), at: after(30_000) }
+}
+
+fn reached(rung: Rung, owners: &[&str]) -> Overdue {
+    let owners: Vec<_> = owners.iter().map(|owner| StationId(name(owner))).collect();
+    let stations = owners.clone();
+    Overdue { index: 70_003 + rung as u64, rung, owners, stations, by: node("broker/nanning/n1"), at: after(30_000) }
 }
 
 /// Every command, each under the name of its golden file.
@@ -247,6 +266,14 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         at: after(60_000),
         note: Text::new("一分钟无人接警").unwrap(),
     };
+    let overdue = Command::Overdue {
+        event: alarm().id,
+        rung: Rung::City,
+        owners: vec![StationId(name("nanning-110"))],
+        told: vec![StationId(name("xingning"))],
+        by: node("broker/nanning/n1"),
+        at: after(60_000),
+    };
     let forwarded = Command::Forwarded { event: alarm().id, stages: vec![Stage::Stored, Stage::Displayed] };
     vec![
         ("command_admit", Command::Admit(admission)),
@@ -256,5 +283,6 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command_found", Command::Found { record: resume().record }),
         ("command_escalate", escalate),
         ("command_forwarded", forwarded),
+        ("command_overdue", overdue),
     ]
 }

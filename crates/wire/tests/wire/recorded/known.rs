@@ -100,5 +100,5 @@ fn what_began_later_is_found_out() {
         unknown(MINOR_2, "Frame", &bytes[HEADER_BYTES..]).is_some()
     });
     let later: Vec<&str> = later.map(|(name, _)| name).collect();
-    assert_eq!(later, ["condition", "condition_well", "receipts_standing", "escalate", "escalated"]);
+    assert_eq!(later, ["condition", "condition_well", "receipts_standing", "escalate", "escalated", "ownership"]);
 }

@@ -34,8 +34,9 @@ pub(crate) fn router(handle: Handle<Broker>, archive: Archive, context: Context)
     })
 }
 
-#[derive(Serialize)]
-struct EntryJson {
+/// One event, as `GET /v1/events/{id}` shows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct EntryJson {
     #[serde(flatten)]
     event: EventFields,
     index: u64,
@@ -52,7 +53,7 @@ struct EntryJson {
     timeline: Vec<LapJson>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct EscalationJson {
     to: Vec<String>,
     by: String,
@@ -74,7 +75,8 @@ impl EscalationJson {
 }
 
 impl EntryJson {
-    fn new(entry: &Entry) -> Self {
+    /// The members of `entry`.
+    pub(crate) fn new(entry: &Entry) -> Self {
         let (event, receipts) = (&entry.admission.sealed.event, entry.receipts());
         Self {
             event: EventFields::new(event),

@@ -40,6 +40,7 @@ pub mod limits;
 pub mod plan;
 pub mod record;
 pub mod relay;
+pub mod report;
 pub mod station;
 
 pub use escalate::Escalate;

@@ -26,6 +26,8 @@ pub const PEER_FRAME_BYTES: usize = 8 * 1_024 * 1_024;
 pub const PEER_ENTRIES: usize = 16_384;
 /// Members of a region, learners included. Three to five vote; more would only make each commit slower.
 pub const REGION_MEMBERS: usize = 64;
+/// Events in one page of a region's events: what a client reads at once has 32 MiB at the most, and an event at its limits 150 KiB.
+pub const EVENTS_PER_PAGE: usize = 200;
 /// Archived events in one answer of a peer.
 pub const ARCHIVE_ROWS: usize = 4_096;
 /// Bytes of one archived event on its way to a peer.

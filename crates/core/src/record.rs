@@ -22,11 +22,13 @@ mod archived;
 mod command;
 mod entry;
 mod image;
+mod pages;
 mod state;
 
 pub use command::{Admission, Command};
 pub use entry::{Entry, Escalation};
 pub use image::{Image, ImageError};
+pub use pages::{Cursor, CursorError, EventFilter, Page, Slice};
 pub use state::{Applied, Effect, RecordLimits, RecordState};
 
 #[cfg(test)]

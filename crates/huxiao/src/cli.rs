@@ -18,6 +18,7 @@ use crate::lab::{self, LabCommand};
 use crate::node::{self, NodeCommand};
 use crate::output;
 use crate::relay::{self, RelayCommand};
+use crate::report::{self, ReportArgs};
 use crate::store::{self, StoreCommand};
 use crate::version::{self, VersionArgs};
 
@@ -62,6 +63,8 @@ enum Command {
     /// The broker nodes of a region as one: look, found, change, back up
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// An account of a region's alarms: how many, who answered, how quickly, and whether that was quick enough
+    Report(ReportArgs),
     /// Ask a node how it is
     #[command(subcommand)]
     Check(CheckCommand),
@@ -96,6 +99,7 @@ where
         Command::Config(command) => config::run(command),
         Command::Store(command) => store::run(command, global),
         Command::Cluster(command) => block_on(cluster::run(command, global)),
+        Command::Report(args) => block_on(report::run(args, global)),
         Command::Check(command) => block_on(check::run(command)),
         Command::Completion(args) => completion::run(&args),
         Command::Version(args) => version::run(&args),

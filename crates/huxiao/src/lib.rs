@@ -21,6 +21,7 @@ mod node;
 mod output;
 mod random;
 mod relay;
+mod report;
 mod role;
 mod store;
 mod version;

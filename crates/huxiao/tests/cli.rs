@@ -13,6 +13,8 @@ mod daemon;
 mod general;
 #[path = "cli/relay.rs"]
 mod relay;
+#[path = "cli/report.rs"]
+mod report;
 #[path = "cli/server.rs"]
 mod server;
 #[path = "cli/watch.rs"]

@@ -19,6 +19,7 @@ mod lab_and_config;
 mod lifecycle;
 mod province;
 mod region;
+mod report;
 mod rogue;
 mod whole_way;
 

@@ -17,6 +17,7 @@ mod plan_file;
 mod record;
 mod shell;
 mod status;
+mod supervise;
 
 #[cfg(test)]
 mod tests;
@@ -161,6 +162,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let context = status::Context::new(&base, link.clone(), region.clone(), opened.losses);
     let router = api::router(handle.clone(), archive.clone(), context)
         .merge(events_api::router(handle.clone(), archive.clone()))
+        .merge(supervise::start(&mut base, region.clone(), &handle))
         .merge(cluster_api::router(region.clone()));
     let inbox = inbox.fed_by(Feed::new(events, translate));
     watch(&mut base, &handle, levels.province.as_ref().map(|_| province.clone()));

@@ -39,3 +39,6 @@ const _: () = assert!(STUCK_WINDOW.as_millis() < STUCK_COUNT_RARELY.as_millis())
 const _: () = assert!(SHOW_WITHOUT_DISK_AFTER.as_millis() * 10 < DIAL_110_AFTER.as_millis());
 const _: () =
     assert!(STATION_KEEP_ALIVE.as_millis() < KEEP_ALIVE.as_millis(), "a station finds out sooner than a relay");
+const _: () = assert!(PRESENCE_NAMES * (2 * NAME_BYTES + 16) < PEER_FRAME_BYTES, "names of sessions fit one answer");
+const _: () = assert!(PRESENCE_NAMES <= PRESENCE_CHANGES && PRESENCE_STALE.as_secs() < RELAY_SILENT_AFTER.as_secs());
+const _: () = assert!(OUTAGE_LEAST <= OUTAGE_RELAYS && BACK_LOOKS > 0);

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a plan that exists gives every school and every region it names at least one station, and each station once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::id::{Name, SchoolId, StationId};
@@ -97,6 +97,12 @@ impl Plan {
     #[must_use]
     pub fn schools(&self) -> usize {
         self.routes.len()
+    }
+
+    /// The stations that it names, each once: those of schools and those that watch for regions.
+    #[must_use]
+    pub fn stations(&self) -> BTreeSet<&StationId> {
+        self.routes.values().chain(self.regions.values()).flatten().collect()
     }
 
     /// The regions that it names.

@@ -20,6 +20,7 @@ use crate::output;
 use crate::relay::{self, RelayCommand};
 use crate::report::{self, ReportArgs};
 use crate::store::{self, StoreCommand};
+use crate::supervision::{self, SupervisionCommand};
 use crate::version::{self, VersionArgs};
 
 /// Carries a school's one-key alarm to the police station that answers for it, and the answer back
@@ -65,6 +66,9 @@ enum Command {
     Cluster(ClusterCommand),
     /// An account of a region's alarms: how many, who answered, how quickly, and whether that was quick enough
     Report(ReportArgs),
+    /// Which schools are silent, and which stations nobody watches
+    #[command(subcommand)]
+    Supervision(SupervisionCommand),
     /// Ask a node how it is
     #[command(subcommand)]
     Check(CheckCommand),
@@ -100,6 +104,7 @@ where
         Command::Store(command) => store::run(command, global),
         Command::Cluster(command) => block_on(cluster::run(command, global)),
         Command::Report(args) => block_on(report::run(args, global)),
+        Command::Supervision(command) => block_on(supervision::run(command)),
         Command::Check(command) => block_on(check::run(command)),
         Command::Completion(args) => completion::run(&args),
         Command::Version(args) => version::run(&args),

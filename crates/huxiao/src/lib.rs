@@ -24,6 +24,7 @@ mod relay;
 mod report;
 mod role;
 mod store;
+mod supervision;
 mod version;
 
 pub use cli::main;

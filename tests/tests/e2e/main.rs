@@ -21,6 +21,7 @@ mod province;
 mod region;
 mod report;
 mod rogue;
+mod supervision;
 mod whole_way;
 
 use std::time::Duration;

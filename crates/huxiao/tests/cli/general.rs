@@ -6,7 +6,7 @@ use crate::server::{Answer, Server};
 use crate::{ended, program, run};
 
 /// Every command there is.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
     "relay run",
     "relay paths",
     "broker run",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 22] = [
     "store check",
     "store salvage",
     "report",
+    "supervision show",
     "check live",
     "check ready",
     "completion",

@@ -16,6 +16,7 @@ use huxiao_runtime::time_format::rfc3339;
 use serde::Serialize;
 
 use crate::archive::Archive;
+use crate::events_api;
 use crate::status::{Context, StatusJson};
 
 #[derive(Clone)]
@@ -27,11 +28,9 @@ struct Api {
 
 /// The node's routes.
 pub(crate) fn router(handle: Handle<Broker>, archive: Archive, context: Context) -> Router {
-    Router::new().route("/v1/status", get(status)).route("/v1/events/{id}", get(one)).with_state(Api {
-        handle,
-        archive,
-        context: Arc::new(context),
-    })
+    let events = events_api::router(handle.clone(), archive.clone());
+    let api = Api { handle, archive, context: Arc::new(context) };
+    Router::new().route("/v1/status", get(status)).route("/v1/events/{id}", get(one)).with_state(api).merge(events)
 }
 
 /// One event, as `GET /v1/events/{id}` shows it.

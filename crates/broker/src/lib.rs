@@ -25,6 +25,7 @@ mod tests;
 use std::sync::Arc;
 
 use huxiao_core::broker::{Broker, BrokerConfig, Input};
+use huxiao_core::plan::Plan;
 use huxiao_core::{NodeName, Role};
 use huxiao_link::{DialHandle, LinkConfig, LinkEvent};
 use huxiao_pki::Validity;
@@ -136,9 +137,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let mut record = opened_record.map_err(|error| StartError::Role(error.to_string()))?;
     let quic = link.listen(resolve(&base.config.address("broker.listen")).await?).await?;
 
-    for region in levels.accepted.iter().filter(|region| !plan.regions().any(|named| named == *region)) {
-        tracing::warn!(%region, "the plan does not say who watches for this region: only its schools that the plan names have a station here");
-    }
+    warn_of_unwatched(&levels, &plan);
     let province = levels.dial(&link);
     let config = BrokerConfig {
         region,
@@ -161,7 +160,6 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let shell = shell::BrokerShell::new(tools);
     let context = status::Context::new(&base, link.clone(), region.clone(), opened.losses);
     let router = api::router(handle.clone(), archive.clone(), context)
-        .merge(events_api::router(handle.clone(), archive.clone()))
         .merge(supervise::start(&mut base, region.clone(), &handle))
         .merge(cluster_api::router(region.clone()));
     let inbox = inbox.fed_by(Feed::new(events, translate));
@@ -185,6 +183,12 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     };
     let running = base.run(link, machine, shell, (handle, inbox), router).await?;
     Ok(running.listening(quic).dialling(province).reloading(Box::new(reload)))
+}
+
+fn warn_of_unwatched(levels: &Levels, plan: &Plan) {
+    for region in levels.accepted.iter().filter(|region| !plan.regions().any(|named| named == *region)) {
+        tracing::warn!(%region, "the plan does not say who watches for this region: only its schools that the plan names have a station here");
+    }
 }
 
 fn open_archive(base: &Base, doubtful: bool) -> Result<Archive, StartError> {

@@ -65,6 +65,9 @@ enum Command {
     #[command(subcommand)]
     Cluster(ClusterCommand),
     /// An account of a region's alarms: how many, who answered, how quickly, and whether that was quick enough
+    ///
+    /// Drills and tests are counted apart, and measured with the rest. What no common clock tells is in no latency; what never
+    /// came so far misses its limit. "stored" is when the event came to the node by which it entered the record.
     Report(ReportArgs),
     /// Which schools are silent, and which stations nobody watches
     #[command(subcommand)]

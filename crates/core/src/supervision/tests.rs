@@ -170,7 +170,7 @@ proptest! {
                 }
                 for number in 0..14 {
                     let (there, since) = here[number];
-                    prop_assert!(there == !told[number] || now - since < 30, "nobody is told of {number} at {now}");
+                    prop_assert!(there != told[number] || now - since < 30, "nobody is told of {number} at {now}");
                 }
                 let members: usize = supervisor.outages().map(|outage| outage.members.len()).sum();
                 let listed = supervisor.silent_relays().filter(|(_, _, outage, _)| outage.is_some()).count();

@@ -33,8 +33,9 @@ pub(super) fn account(account: &Account) -> String {
     page.push_str(&paragraph(
         "",
         &format!(
-            "时限按{zh}，用时含演练和测试；按到达区域中心的时间归入本期。Limits for {en}; times include drills and tests; an alarm \
-             belongs to the time at which it came to the region."
+            "时限按{zh}，用时含演练和测试；从未到达的计为超时；按到达区域中心的时间归入本期，存盘时间即该时间。Limits for {en}; times \
+             include drills and tests; what never came so far misses its limit; an alarm belongs to the time at which it came to the \
+             region, and counts as stored from then on."
         ),
     ));
     sheets(account).iter().for_each(|sheet| page.push_str(&section(sheet)));

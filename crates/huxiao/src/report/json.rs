@@ -61,8 +61,10 @@ fn counts(counts: &Counts) -> Value {
     json
 }
 
+/// To the microsecond, and without the digits that a multiplication would add.
+#[expect(clippy::cast_precision_loss, reason = "microseconds of a human span are exact in an f64")]
 fn millis(span: Option<Span>) -> Value {
-    span.map_or(Value::Null, |span| (span.as_secs_f64() * 1e3).into())
+    span.map_or(Value::Null, |span| (span.as_micros() as f64 / 1e3).into())
 }
 
 fn quantiles(of: &Quantiles) -> Value {

@@ -64,6 +64,8 @@ pub const RECORD_FINISHED: usize = 20_000;
 pub const ARCHIVED_IDS: usize = 1_000_000;
 /// Wishes that more stations see an event, that wait for the record at one broker node; others are said again by whoever has them.
 pub const BROKER_ORDERS: usize = 1_024;
+/// What waits at one broker node that is under way to the record at once, news not counted.
+pub const BROKER_PROPOSALS: usize = 1_024;
 /// Questions about archived events that a broker node's archive is asked at once; others are asked again by whoever asked.
 pub const BROKER_RECALLS: usize = 256;
 /// Events that a broker node holds while its record's engine is at work on them, before it takes P0 only.

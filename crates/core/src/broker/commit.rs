@@ -53,11 +53,13 @@ impl Broker {
             {
                 // It came before its event did.
                 noting.wait.proposed = None;
+                self.waiting.landed(claim);
             }
         }
         if let Some(receipt) = statement {
             self.confirm(&receipt);
         }
+        self.propose_next(now);
     }
 
     fn admitted(&mut self, now: Now, index: u64, id: EventId, replayed: bool) {
@@ -99,7 +101,7 @@ impl Broker {
         // Statements that came to the log before their event did.
         let early = self.waiting.of(&id).iter().filter(|noting| noting.wait.proposed.is_none());
         let early: Vec<Claim> = early.map(|noting| Claim::of_statement(&noting.receipt)).collect();
-        early.iter().for_each(|claim| self.propose(now, claim));
+        early.iter().for_each(|claim| self.propose_in_turn(now, claim));
     }
 
     fn noted(&mut self, now: Now, receipt: &Receipt, replayed: bool) {

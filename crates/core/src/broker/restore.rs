@@ -38,6 +38,7 @@ impl Broker {
         let seats: Vec<_> = self.desks.keys().cloned().collect();
         seats.iter().for_each(|seat| self.drain_desk(now, seat));
         self.propose_routes();
+        self.propose_next(now);
     }
 
     /// One event that is new, or of which something is.

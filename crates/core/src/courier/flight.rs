@@ -256,6 +256,8 @@ impl<K: Ord + Copy> Courier<K> {
             self.starved.remove(&(class, sent, key));
             self.copy(now, key, path);
         }
+        // What the budget holds by now is for those that have not been sent at all.
+        self.fill(now);
     }
 
     /// Sends an alarm that is under way on a path that has shown life, if the line has the budget.

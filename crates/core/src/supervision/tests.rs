@@ -3,7 +3,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::id::{Name, SeatId};
+use crate::Machine;
+use crate::broker::{Broker, BrokerConfig, Input};
+use crate::id::{Name, PathId, SeatId};
+use crate::lane::Lane;
+use crate::path::PathInfo;
+use crate::plan::Plan;
+use crate::record::RecordState;
 use crate::time::{Span, Timestamp};
 
 fn at(seconds: u64) -> Now {
@@ -291,4 +297,54 @@ fn a_node_that_does_not_say_who_is_there_hides_them_until_it_is_gone() {
     assert_eq!(roll.blind().count(), 0);
     roll.answer(at(41).mono, &name, Node::new(1).answer(&PresenceAsk::default()));
     assert_eq!(roll.blind().count(), 0);
+}
+
+/// Reads the whole list and what changed since, as another node does.
+fn read(roll: &mut Roll, broker: &Broker) -> Changes {
+    let name: Name = "n1".parse().unwrap();
+    let mut all = Changes::default();
+    loop {
+        let part = broker.presence(&roll.ask(&name));
+        let more = part.more;
+        let changes = roll.answer(Timestamp(1), &name, part);
+        all.seen.extend(changes.seen);
+        all.lost.extend(changes.lost);
+        if !more {
+            return all;
+        }
+    }
+}
+
+#[test]
+fn a_broker_node_tells_who_holds_sessions_with_it_and_who_no_longer_does() {
+    let config = BrokerConfig {
+        region: "r1".parse().unwrap(),
+        node: "n1".parse().unwrap(),
+        province: None,
+        seed: 0,
+        software: String::new(),
+    };
+    let mut broker = Broker::new(config, Plan::default(), RecordState::default(), Vec::new());
+    let up = |broker: &mut Broker, path: u64, peer: NodeName| {
+        let info = PathInfo::plain(Lane::Express);
+        broker.handle(at(1), Input::SessionUp { path: PathId(path), peer, info, expired: false });
+    };
+    // More than go into one answer, and a relay with two sessions.
+    let relays = limits::PRESENCE_NAMES + 10;
+    (0..relays).for_each(|number| up(&mut broker, number as u64, relay(number)));
+    up(&mut broker, 1_000_000, relay(7));
+    up(&mut broker, 1_000_001, seat("p1", "a"));
+    up(&mut broker, 1_000_002, seat("p1", "b"));
+    let mut roll = Roll::default();
+    let changes = read(&mut roll, &broker);
+    assert_eq!((changes.seen.len(), changes.lost.len()), (relays + 2, 0));
+    broker.handle(at(2), Input::SessionDown(PathId(7)));
+    assert_eq!(read(&mut roll, &broker), Changes::default(), "it has another one");
+    broker.handle(at(2), Input::SessionDown(PathId(1_000_000)));
+    broker.handle(at(2), Input::SessionDown(PathId(1_000_001)));
+    let changes = read(&mut roll, &broker);
+    assert_eq!((changes.seen, changes.lost), (vec![], vec![relay(7), seat("p1", "a")]));
+    // Only what has changed is told.
+    let part = broker.presence(&roll.ask(&"n1".parse().unwrap()));
+    assert_eq!((part.whole, part.more, part.up.len() + part.down.len()), (false, false, 0));
 }

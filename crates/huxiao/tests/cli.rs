@@ -17,6 +17,8 @@ mod relay;
 mod report;
 #[path = "cli/server.rs"]
 mod server;
+#[path = "cli/supervision.rs"]
+mod supervision;
 #[path = "cli/watch.rs"]
 mod watch;
 

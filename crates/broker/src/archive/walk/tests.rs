@@ -144,3 +144,29 @@ fn what_is_not_here_and_should_be_is_counted() {
     let shaped = Archive { shape: Shape { keep: 5, ..SHAPE }, ..archive };
     assert_eq!(walk(&shaped, Cursor { archived: 20, ..Cursor::default() }, 33, &EventFilter::default(), 100).2, 3);
 }
+
+/// By hand: `cargo test -p huxiao-broker --lib a_large_archive_is_walked -- --ignored --nocapture`; `HUXIAO_ARCHIVED` sets another number.
+#[test]
+#[ignore = "takes a while"]
+fn a_large_archive_is_walked_in_short_steps_and_the_second_time_passed_over() {
+    let total: u64 = std::env::var("HUXIAO_ARCHIVED").map_or(100_000, |text| text.parse().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(store(dir.path()), &dir.path().join("chunks"), false).unwrap();
+    for from in (1..=total).step_by(2_000) {
+        fill(&archive, from..=total.min(from + 1_999));
+    }
+    let last = WallTime(i64::try_from(total).unwrap() * 1_000_000);
+    let filter = EventFilter { since: Some(last), ..EventFilter::default() };
+    for what in ["the first time", "the second time"] {
+        let (mut from, mut found, mut slowest) = (Cursor::default(), 0, std::time::Duration::ZERO);
+        let begun = std::time::Instant::now();
+        while from.archived < total {
+            let step = std::time::Instant::now();
+            let walk = archive.walk(from, total, &filter, 200).unwrap();
+            slowest = slowest.max(step.elapsed());
+            (from.archived, found) = (walk.upto, found + walk.found.len());
+        }
+        println!("{what}: {total} archived events in {:?}, the longest walk {slowest:?}", begun.elapsed());
+        assert_eq!(found, 1);
+    }
+}

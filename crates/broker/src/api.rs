@@ -16,6 +16,7 @@ use huxiao_runtime::time_format::rfc3339;
 use serde::Serialize;
 
 use crate::archive::Archive;
+use crate::events_api;
 use crate::status::{Context, StatusJson};
 
 #[derive(Clone)]
@@ -27,15 +28,14 @@ struct Api {
 
 /// The node's routes.
 pub(crate) fn router(handle: Handle<Broker>, archive: Archive, context: Context) -> Router {
-    Router::new().route("/v1/status", get(status)).route("/v1/events/{id}", get(one)).with_state(Api {
-        handle,
-        archive,
-        context: Arc::new(context),
-    })
+    let events = events_api::router(handle.clone(), archive.clone());
+    let api = Api { handle, archive, context: Arc::new(context) };
+    Router::new().route("/v1/status", get(status)).route("/v1/events/{id}", get(one)).with_state(api).merge(events)
 }
 
-#[derive(Serialize)]
-struct EntryJson {
+/// One event, as `GET /v1/events/{id}` shows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct EntryJson {
     #[serde(flatten)]
     event: EventFields,
     index: u64,
@@ -56,7 +56,7 @@ struct EntryJson {
     timeline: Vec<LapJson>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct EscalationJson {
     to: Vec<String>,
     by: String,
@@ -65,7 +65,7 @@ struct EscalationJson {
     note: String,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct OverdueJson {
     rung: &'static str,
     owners: Vec<String>,
@@ -100,7 +100,8 @@ impl EscalationJson {
 }
 
 impl EntryJson {
-    fn new(entry: &Entry) -> Self {
+    /// The members of `entry`.
+    pub(crate) fn new(entry: &Entry) -> Self {
         let (event, receipts) = (&entry.admission.sealed.event, entry.receipts());
         Self {
             event: EventFields::new(event),

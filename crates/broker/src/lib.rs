@@ -8,6 +8,7 @@
 mod api;
 pub mod archive;
 mod cluster_api;
+mod events_api;
 mod fill;
 mod journal;
 mod levels;
@@ -18,6 +19,7 @@ mod plan_json;
 mod record;
 mod shell;
 mod status;
+mod supervise;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,7 @@ mod tests;
 use std::sync::Arc;
 
 use huxiao_core::broker::{Broker, BrokerConfig, Input};
+use huxiao_core::plan::Plan;
 use huxiao_core::{NodeName, Role};
 use huxiao_link::{DialHandle, LinkConfig, LinkEvent};
 use huxiao_pki::Validity;
@@ -138,9 +141,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let mut record = opened_record.map_err(|error| StartError::Role(error.to_string()))?;
     let quic = link.listen(resolve(&base.config.address("broker.listen")).await?).await?;
 
-    for region in levels.accepted.iter().filter(|region| !plan.regions().any(|named| named == *region)) {
-        tracing::warn!(%region, "the plan does not say who watches for this region: only its schools that the plan names have a station here");
-    }
+    warn_of_unwatched(&levels, &plan);
     let province = levels.dial(&link);
     let config = BrokerConfig {
         region,
@@ -163,6 +164,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let shell = shell::BrokerShell::new(tools);
     let context = status::Context::new(&base, link.clone(), region.clone(), opened.losses);
     let router = api::router(handle.clone(), archive.clone(), context)
+        .merge(supervise::start(&mut base, region.clone(), &handle))
         .merge(cluster_api::router(region.clone()))
         .merge(plan_api::router(plan_api::Plans::new(&base, handle.clone(), region.clone())));
     let inbox = inbox.fed_by(Feed::new(events, translate));
@@ -187,6 +189,12 @@ fn reloading(handle: WeakHandle<Broker>) -> impl Fn(&Config) -> Result<(), Strin
             Some(handle) => handle.urgent(Input::Plan(plan)).map_err(|stopped| stopped.to_string()),
             None => Err(drive::Stopped.to_string()),
         }
+    }
+}
+
+fn warn_of_unwatched(levels: &Levels, plan: &Plan) {
+    for region in levels.accepted.iter().filter(|region| !plan.regions().any(|named| named == *region)) {
+        tracing::warn!(%region, "the plan does not say who watches for this region: only its schools that the plan names have a station here");
     }
 }
 

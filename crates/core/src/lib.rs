@@ -41,7 +41,9 @@ pub mod limits;
 pub mod plan;
 pub mod record;
 pub mod relay;
+pub mod report;
 pub mod station;
+pub mod supervision;
 
 pub use escalate::Escalate;
 pub use event::{Class, Event, EventError, Kind, Mode, Sealed, Text};

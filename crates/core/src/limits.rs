@@ -26,6 +26,8 @@ pub const PEER_FRAME_BYTES: usize = 8 * 1_024 * 1_024;
 pub const PEER_ENTRIES: usize = 16_384;
 /// Members of a region, learners included. Three to five vote; more would only make each commit slower.
 pub const REGION_MEMBERS: usize = 64;
+/// Events in one page of a region's events: what a client reads at once has 32 MiB at the most, and an event at its limits 150 KiB.
+pub const EVENTS_PER_PAGE: usize = 200;
 /// Archived events in one answer of a peer.
 pub const ARCHIVE_ROWS: usize = 4_096;
 /// Bytes of one archived event on its way to a peer.
@@ -192,3 +194,25 @@ pub const PLAN_OUTCOMES: usize = 32;
 pub const PLAN_MISTAKES: usize = 16;
 /// Bytes of one answer to whoever reads the plan, about.
 pub const PLAN_PAGE_BYTES: usize = 1_024 * 1_024;
+/// A relay without a session at any node of its region is silent after this long.
+pub const RELAY_SILENT_AFTER: Span = Span::from_secs(30);
+/// A station without a client at any node is unwatched after this long.
+pub const STATION_UNWATCHED_AFTER: Span = Span::from_secs(60);
+/// Looks at which one that was silent must be there before it is called back.
+pub const BACK_LOOKS: u32 = 3;
+/// From one of [`BACK_LOOKS`] to the next.
+pub const BACK_LOOK_EVERY: Span = Span::from_secs(10);
+/// Relays that fall silent within this time may be one outage.
+pub const OUTAGE_WINDOW: Span = Span::from_secs(60);
+/// So many of them are one.
+pub const OUTAGE_RELAYS: usize = 10;
+/// So many of a hundred of all relays are one too, if they are at least [`OUTAGE_LEAST`].
+pub const OUTAGE_PERCENT: usize = 20;
+/// See [`OUTAGE_PERCENT`]: one of four schools is no mass of them.
+pub const OUTAGE_LEAST: usize = 3;
+/// Names in one answer about who holds sessions with a node.
+pub const PRESENCE_NAMES: usize = 4_096;
+/// Changes that a node remembers for those who ask; whoever knows less is given the whole list.
+pub const PRESENCE_CHANGES: usize = 16_384;
+/// What a node of the region said of its sessions counts for this long after its last word.
+pub const PRESENCE_STALE: Span = Span::from_secs(10);

@@ -56,3 +56,6 @@ const _: () = assert!(
 const _: () = assert!(PLAN_PART_BYTES + 1_024 < EXPRESS_FRAME_BYTES, "a part of a plan fits one command");
 const _: () = assert!(STATIONS_PER_SCHOOL + 2 <= STATIONS_PER_EVENT, "an alarm has room for its desks");
 const _: () = assert!(PLAN_MISTAKES * NOTE_BYTES < PLAN_PART_BYTES);
+const _: () = assert!(PRESENCE_NAMES * (2 * NAME_BYTES + 16) < PEER_FRAME_BYTES, "names of sessions fit one answer");
+const _: () = assert!(PRESENCE_NAMES <= PRESENCE_CHANGES && PRESENCE_STALE.as_secs() < RELAY_SILENT_AFTER.as_secs());
+const _: () = assert!(OUTAGE_LEAST <= OUTAGE_RELAYS && BACK_LOOKS > 0);

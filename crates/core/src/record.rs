@@ -22,12 +22,14 @@ mod archived;
 mod command;
 mod entry;
 mod image;
+mod pages;
 mod plan;
 mod state;
 
 pub use command::{Admission, Command};
 pub use entry::{Entry, Escalation};
 pub use image::{Image, ImageError};
+pub use pages::{Cursor, CursorError, EventFilter, Page, Slice};
 pub use plan::{
     ApplyPlan, PlanDigest, PlanImage, PlanOutcome, PlanRefusal, PlanState, PlanVersion, StageId, StagePlan, Staged,
 };

@@ -19,7 +19,9 @@ use crate::node::{self, NodeCommand};
 use crate::output;
 use crate::plan::{self, PlanCommand, RouteCommand};
 use crate::relay::{self, RelayCommand};
+use crate::report::{self, ReportArgs};
 use crate::store::{self, StoreCommand};
+use crate::supervision::{self, SupervisionCommand};
 use crate::version::{self, VersionArgs};
 
 /// Carries a school's one-key alarm to the police station that answers for it, and the answer back
@@ -69,6 +71,14 @@ enum Command {
     /// Where an alarm would go
     #[command(subcommand)]
     Route(RouteCommand),
+    /// An account of a region's alarms: how many, who answered, how quickly, and whether that was quick enough
+    ///
+    /// Drills and tests are counted apart, and measured with the rest. What no common clock tells is in no latency; what never
+    /// came so far misses its limit. "stored" is when the event came to the node by which it entered the record.
+    Report(ReportArgs),
+    /// Which schools are silent, and which stations nobody watches
+    #[command(subcommand)]
+    Supervision(SupervisionCommand),
     /// Ask a node how it is
     #[command(subcommand)]
     Check(CheckCommand),
@@ -105,6 +115,8 @@ where
         Command::Cluster(command) => block_on(cluster::run(command, global)),
         Command::Plan(command) => block_on(plan::run(command, global)),
         Command::Route(RouteCommand::Test(args)) => block_on(plan::route(&args)),
+        Command::Report(args) => block_on(report::run(args, global)),
+        Command::Supervision(command) => block_on(supervision::run(command)),
         Command::Check(command) => block_on(check::run(command)),
         Command::Completion(args) => completion::run(&args),
         Command::Version(args) => version::run(&args),

@@ -22,8 +22,10 @@ mod output;
 mod plan;
 mod random;
 mod relay;
+mod report;
 mod role;
 mod store;
+mod supervision;
 mod version;
 
 pub use cli::main;

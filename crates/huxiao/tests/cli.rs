@@ -15,8 +15,12 @@ mod general;
 mod plan;
 #[path = "cli/relay.rs"]
 mod relay;
+#[path = "cli/report.rs"]
+mod report;
 #[path = "cli/server.rs"]
 mod server;
+#[path = "cli/supervision.rs"]
+mod supervision;
 #[path = "cli/watch.rs"]
 mod watch;
 

@@ -16,6 +16,7 @@ use std::fmt;
 use bytes::Bytes;
 #[cfg(doc)]
 use huxiao_core::limits;
+use huxiao_core::supervision::{PresenceAsk, PresencePart};
 use huxiao_core::{Name, RecordId};
 
 pub use codec::{
@@ -25,6 +26,7 @@ pub use codec::{
 
 mod codec;
 mod count;
+mod presence;
 mod raft;
 
 /// The minor version of the peers' protocol that this version speaks.
@@ -82,6 +84,8 @@ pub enum RequestBody {
         /// How many it takes; [`limits::ARCHIVE_ROWS`] at most are sent.
         limit: u32,
     },
+    /// Who holds sessions with that node.
+    Presence(PresenceAsk),
 }
 
 /// An answer of a peer.
@@ -114,6 +118,8 @@ pub enum AnswerBody {
     Change(String),
     /// To [`RequestBody::Archive`].
     Archive(ArchivePart),
+    /// To [`RequestBody::Presence`]. At most [`limits::PRESENCE_NAMES`] names.
+    Presence(PresencePart),
     /// To any of them.
     Fault(Fault),
 }

@@ -21,7 +21,9 @@ mod overdue;
 mod plan;
 mod province;
 mod region;
+mod report;
 mod rogue;
+mod supervision;
 mod whole_way;
 
 use std::time::Duration;

@@ -14,8 +14,9 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
-use huxiao_core::EventId;
+use huxiao_core::{EventId, WallTime};
 use huxiao_store::durable_file::{DurableFileError, write_new_with};
 use sha2::{Digest, Sha256};
 
@@ -36,6 +37,8 @@ pub(crate) struct Chunk {
     count: usize,
     tables: u64,
     filter: Vec<u8>,
+    /// When the first and the last of its entries came to the region, once somebody has read them all.
+    times: OnceLock<(WallTime, WallTime)>,
 }
 
 impl Chunk {
@@ -65,12 +68,22 @@ impl Chunk {
             return Err(damaged("its tables are damaged"));
         }
         let filter = bytes.split_off(expected - count * FILTER_BYTES);
-        Ok(Self { file, first, count, tables, filter })
+        Ok(Self { file, first, count, tables, filter, times: OnceLock::new() })
     }
 
     /// The numbers in it, from and to.
     pub(crate) fn numbers(&self) -> (u64, u64) {
         (self.first, self.first + (self.count as u64).saturating_sub(1))
+    }
+
+    /// When the first and the last of its entries came to the region; `None` while nobody has said.
+    pub(crate) fn times(&self) -> Option<(WallTime, WallTime)> {
+        self.times.get().copied()
+    }
+
+    /// Notes that. Entries do not change, so whoever is first says what all would.
+    pub(crate) fn note_times(&self, times: (WallTime, WallTime)) {
+        let _ = self.times.set(times);
     }
 
     /// The number of the event, if it is here.

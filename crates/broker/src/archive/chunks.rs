@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use huxiao_core::EventId;
+use huxiao_core::{EventId, WallTime};
 use huxiao_store::durable_file;
 
 use super::chunk::Chunk;
@@ -95,6 +95,16 @@ impl Chunks {
             Some((_, chunk)) => chunk.read(number),
             None => Ok(None),
         }
+    }
+
+    /// When the first and the last of the entries came to the region that the file whose first number is `first` holds; `None` while nobody has said.
+    pub(crate) fn times(&self, first: u64) -> Option<(WallTime, WallTime)> {
+        self.list().get(&first).and_then(Chunk::times)
+    }
+
+    /// Notes that of a file, if there is one.
+    pub(crate) fn note_times(&self, first: u64, times: (WallTime, WallTime)) {
+        self.list().get(&first).into_iter().for_each(|chunk| chunk.note_times(times));
     }
 
     /// The number of the event: newest first, for it is asked for most.

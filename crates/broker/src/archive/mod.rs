@@ -19,6 +19,7 @@ mod row;
 mod runs;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::collections::VecDeque;
 use std::io;
@@ -34,6 +35,7 @@ use chunks::{Chunks, Shape};
 pub use row::ArchiveRow;
 use row::{ENTRY_BYTES, Head, RUNS, head_key, index_key, part_keys, rows};
 use runs::Runs;
+pub use walk::Walk;
 
 /// Events that the archive keeps: as many as the record knows to be archived.
 pub const KEPT: u64 = limits::ARCHIVED_IDS as u64;

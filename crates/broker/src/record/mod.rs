@@ -44,11 +44,13 @@ mod tests;
 pub(crate) mod types;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use huxiao_core::record::Command;
+use huxiao_core::supervision::{PresenceAsk, PresencePart};
 use huxiao_core::{Name, Span};
 use huxiao_link::peer::PeerLane;
 use huxiao_wire::cluster::{AnswerBody, Change, RequestBody, StoreId};
@@ -126,6 +128,47 @@ impl Region {
     pub fn address_of(&self, name: &Name) -> Option<String> {
         let membership = self.node.membership();
         membership.nodes().find(|(_, member)| member.name == name.as_str()).map(|(_, member)| member.addr.clone())
+    }
+
+    /// This node's name in its region.
+    #[must_use]
+    pub fn me(&self) -> &Name {
+        &self.node.fixed.name
+    }
+
+    /// Whether this node leads.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.node.leads()
+    }
+
+    /// The other nodes of the region.
+    #[must_use]
+    pub fn others(&self) -> BTreeSet<Name> {
+        let membership = self.node.membership();
+        let others = membership.nodes().filter(|(id, _)| **id != self.node.id());
+        // A member's name is one: it came from a certificate or a checked order.
+        others.filter_map(|(_, member)| member.name.parse().ok()).collect()
+    }
+
+    /// Asks another node who holds sessions there. `None` if it cannot be asked now.
+    ///
+    /// # Errors
+    /// It is there and does not say: an older version, or another fault, in words.
+    pub async fn presence(&self, name: &Name, ask: PresenceAsk) -> Result<Option<PresencePart>, String> {
+        const WITHIN: Span = Span::from_secs(1);
+        let membership = self.node.membership();
+        let Some((id, member)) = membership.nodes().find(|(_, member)| member.name == name.as_str()) else {
+            return Ok(None);
+        };
+        let member = member_out(member).map_err(|error| error.to_string())?;
+        let way = self.node.peers().to(&member, Some(StoreId(*id)), PeerLane::Quick);
+        match way.ask(RequestBody::Presence(ask), WITHIN, Urgency::Other).await {
+            Ok(AnswerBody::Presence(part)) => Ok(Some(part)),
+            Ok(other) => Err(way.other_kind(&other).to_string()),
+            Err(error) if error.was_heard() => Err(error.to_string()),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Has an order carried out by the leader, wherever it was given. Gives words for people.

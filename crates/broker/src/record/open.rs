@@ -253,7 +253,7 @@ impl Region {
             log,
             low: Box::new(move || low.latest().low),
         });
-        let service = Service::new(node.clone(), snapshots, around.archive);
+        let service = Service::new(node.clone(), snapshots, around.archive, around.handle.clone());
         let region = config.region;
         let accept = move |identity: &huxiao_core::Identity| matches!(&identity.node, NodeName::Broker { region: theirs, .. } if *theirs == region);
         around.link.serve_peers(Arc::new(accept), Arc::new(service));

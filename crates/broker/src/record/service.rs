@@ -7,9 +7,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use huxiao_core::broker::Broker;
 use huxiao_core::{Name, NodeName, limits};
 use huxiao_link::peer::{Answering, Body, PeerFault, PeerService};
 use huxiao_pki::Peer;
+use huxiao_runtime::drive::WeakHandle;
 use huxiao_wire::cluster::{
     AnswerBody, ArchivePart, Fault, FaultKind, Introduction, PEER_MINOR, PeerAnswer, PeerRequest, RequestBody,
     SnapshotHead, StoreId, decode_request, encode_answer,
@@ -37,11 +39,13 @@ struct Inner {
     node: Arc<Node>,
     snapshots: Snapshots,
     archive: Archive,
+    /// The machine, which knows who holds sessions here.
+    handle: WeakHandle<Broker>,
 }
 
 impl Service {
-    pub(crate) fn new(node: Arc<Node>, snapshots: Snapshots, archive: Archive) -> Self {
-        Self { inner: Arc::new(Inner { node, snapshots, archive }) }
+    pub(crate) fn new(node: Arc<Node>, snapshots: Snapshots, archive: Archive, handle: WeakHandle<Broker>) -> Self {
+        Self { inner: Arc::new(Inner { node, snapshots, archive, handle }) }
     }
 }
 
@@ -114,6 +118,12 @@ impl Inner {
                 Ok(AnswerBody::Change(words))
             }
             RequestBody::Archive { after, limit } => self.archived(after, limit).await,
+            RequestBody::Presence(ask) => {
+                let stopping = || fault(FaultKind::NotNow, format!("{} is stopping", node.fixed.name));
+                let handle = self.handle.upgrade().ok_or_else(stopping)?;
+                let part = handle.inspect(move |broker| broker.presence(&ask)).await;
+                part.map(AnswerBody::Presence).map_err(|_| stopping())
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The machine itself: its state, its sessions, and who may say what.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::Machine;
@@ -21,6 +22,7 @@ use crate::plan::Plan;
 use crate::receipt::Stage;
 use crate::record::{Admission, Command, RecordState};
 use crate::rng::Rng;
+use crate::supervision::{Presence, PresenceAsk, PresencePart};
 use crate::time::{Now, Timestamp};
 
 /// An event that the record does not hold yet.
@@ -60,6 +62,8 @@ pub struct Broker {
     pub(super) sessions: BTreeMap<PathId, Session>,
     pub(super) relays: BTreeMap<RelayId, Gate>,
     pub(super) desks: BTreeMap<SeatId, Desk>,
+    /// Who came and went lately, for the other nodes.
+    presence: Presence,
     pub(super) timers: Timers,
     pub(super) route_again_at: Option<Timestamp>,
     /// Alarms that nobody has taken.
@@ -93,6 +97,7 @@ impl Broker {
             sessions: BTreeMap::new(),
             relays: BTreeMap::new(),
             desks: BTreeMap::new(),
+            presence: Presence::new(config.seed),
             timers: Timers::default(),
             route_again_at: None,
             climbs: Climbs::default(),
@@ -162,15 +167,40 @@ impl Broker {
         self.desks.iter().map(move |(seat, desk)| (seat, desk.view(last)))
     }
 
+    /// Who holds sessions with this node, as far as whoever asks so does not know.
+    #[must_use]
+    pub fn presence(&self, ask: &PresenceAsk) -> PresencePart {
+        let after = ask.after.as_ref().filter(|_| self.presence.goes_on(ask));
+        let (relay, seat) = match after {
+            None => (Bound::Unbounded, Some(Bound::Unbounded)),
+            Some(NodeName::Relay(relay)) => (Bound::Excluded(relay), Some(Bound::Unbounded)),
+            Some(NodeName::Broker { .. }) => (Bound::Unbounded, None),
+            Some(NodeName::Station(seat)) => (Bound::Unbounded, Some(Bound::Excluded(seat))),
+        };
+        // All relays stand before all seats.
+        let relays = matches!(after, None | Some(NodeName::Relay(_)))
+            .then(|| self.relays.range::<RelayId, _>((relay, Bound::Unbounded)));
+        let seats = seat.map(|seat| self.desks.range::<SeatId, _>((seat, Bound::Unbounded)));
+        let relays = relays.into_iter().flatten().map(|(relay, _)| NodeName::Relay(relay.clone()));
+        let seats = seats.into_iter().flatten().map(|(seat, _)| NodeName::Station(seat.clone()));
+        self.presence.answer(ask, relays.chain(seats))
+    }
+
     fn session_up(&mut self, now: Now, path: PathId, peer: NodeName, info: PathInfo, expired: bool) {
         match &peer {
             NodeName::Relay(relay) => {
+                if !self.relays.contains_key(relay) {
+                    self.presence.note(peer.clone(), true);
+                }
                 let seed = self.rng.next_u64();
                 let gate = self.relays.entry(relay.clone()).or_insert_with(|| Gate::new(seed));
                 gate.path_up(now, path, info);
                 self.drain_gate(relay);
             }
             NodeName::Station(seat) => {
+                if !self.desks.contains_key(seat) {
+                    self.presence.note(peer.clone(), true);
+                }
                 let seed = self.rng.next_u64();
                 let desk = self.desks.entry(seat.clone()).or_insert_with(|| Desk::new(seed));
                 desk.paths.insert(path, info);
@@ -207,6 +237,7 @@ impl Broker {
                 if gate.paths.is_empty() {
                     let wake = gate.wake;
                     self.relays.remove(&relay);
+                    self.presence.note(NodeName::Relay(relay.clone()), false);
                     self.timers.set(NodeName::Relay(relay), wake, None);
                 } else {
                     self.drain_gate(&relay);
@@ -219,6 +250,7 @@ impl Broker {
                     if desk.paths.is_empty() {
                         let wake = desk.wake;
                         self.desks.remove(&seat);
+                        self.presence.note(NodeName::Station(seat.clone()), false);
                         self.timers.set(NodeName::Station(seat), wake, None);
                     } else {
                         self.drain_desk(now, &seat);

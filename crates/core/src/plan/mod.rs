@@ -23,7 +23,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::id::{Name, SchoolId, StationId};
@@ -169,6 +169,14 @@ impl Plan {
     #[must_use]
     pub fn schools(&self) -> usize {
         self.schools.len()
+    }
+
+    /// The stations that must be watched, each once: those of schools, those that watch for regions, and the desks of areas.
+    #[must_use]
+    pub fn answering_stations(&self) -> BTreeSet<&StationId> {
+        let schools = self.schools.values().flat_map(|school| &school.stations);
+        let regions = self.regions.values().flat_map(|watch| &watch.stations);
+        schools.chain(regions).chain(self.areas.values().filter_map(|area| area.desk.as_ref())).collect()
     }
 
     /// How many stations it lists.

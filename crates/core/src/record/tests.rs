@@ -1,5 +1,7 @@
 //! The record's state: the same log gives the same state, nothing open ever leaves, and what left never comes in again.
 
+mod pages;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;

@@ -6,7 +6,7 @@ use crate::server::{Answer, Server};
 use crate::{ended, program, run};
 
 /// Every command there is.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 23] = [
     "relay run",
     "relay paths",
     "broker run",
@@ -23,6 +23,8 @@ const COMMANDS: [&str; 21] = [
     "store inspect",
     "store check",
     "store salvage",
+    "report",
+    "supervision show",
     "check live",
     "check ready",
     "completion",

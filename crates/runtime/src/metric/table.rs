@@ -85,6 +85,8 @@ metrics! {
         OldestUnstoredAge "huxiao_oldest_unstored_event_age_seconds" [] "Age of the oldest event not yet on stable storage upstream: the health of a node in one figure.";
         RelaysConnected "huxiao_relays_connected" [] "Relays with at least one session to this node.";
         StationsConnected "huxiao_stations_connected" [] "Stations with at least one session to this node.";
+        RelaysSilent "huxiao_relays_silent" [] "Relays that no node of the region hears, and whose silence is told. Every node counts all of the region.";
+        StationsUnwatched "huxiao_stations_unwatched" [] "Stations of the plan for which nobody watches at any node of the region, and of which that is told.";
         ProvincePending "huxiao_province_pending" ["class"] "Events of which the province lacks something. Every node of a region counts them; its leader forwards.";
         ProvinceOldestAge "huxiao_province_oldest_age_seconds" [] "Age of the oldest event of which the province lacks something; 0 if it lacks nothing.";
         ProvinceConnected "huxiao_province_connected" [] "Nodes of the province that hold a session with this node.";

@@ -11,7 +11,7 @@ use crate::cluster::raft::{
 use crate::cluster::{
     AnswerBody, Append, AppendAnswer, ArchivePart, Change, Fault, FaultKind, Introduction, Member, PeerAnswer,
     PeerRequest, RaftEntry, RaftLogId, RaftMembership, RaftVote, RequestBody, SnapshotHead, TransferLeader, VoteAnswer,
-    VoteRequest, count, raft,
+    VoteRequest, count, presence, raft,
 };
 use crate::error::WireError;
 use crate::field;
@@ -74,6 +74,7 @@ pub fn encode_request(request: &PeerRequest) -> Vec<u8> {
         RequestBody::Propose(commands) => Request::Propose(proto::Propose { commands: commands.clone() }),
         RequestBody::Change(change) => Request::Change(proto::Change { order: Some(raw_change(change)) }),
         RequestBody::Archive { after, limit } => Request::Archive(proto::ArchiveRange { after: *after, limit: *limit }),
+        RequestBody::Presence(ask) => Request::Presence(presence::raw_ask(ask)),
     };
     proto::PeerRequest {
         record: raw_record(request.record),
@@ -132,6 +133,7 @@ pub fn decode_request(bytes: Bytes) -> Result<PeerRequest, WireError> {
         }
         Request::Change(raw) => RequestBody::Change(change(raw)?),
         Request::Archive(raw) => RequestBody::Archive { after: raw.after, limit: raw.limit },
+        Request::Presence(raw) => RequestBody::Presence(presence::ask(&raw)?),
     };
     Ok(PeerRequest {
         record: record(&raw.record)?,
@@ -179,6 +181,7 @@ pub fn encode_answer(answer: &PeerAnswer) -> Vec<u8> {
             let row = |(number, entry): &(u64, Bytes)| proto::ArchiveRow { number: *number, entry: entry.clone() };
             Answer::Archive(proto::ArchivePart { rows: part.rows.iter().map(row).collect(), end: part.end })
         }
+        AnswerBody::Presence(part) => Answer::Presence(presence::raw_part(part)),
         AnswerBody::Fault(fault) => Answer::Fault(proto::Fault {
             kind: fault_number(fault.kind),
             words: words(&fault.words, limits::NOTE_BYTES),
@@ -216,6 +219,7 @@ pub fn decode_answer(bytes: Bytes) -> Result<PeerAnswer, WireError> {
         }
         Answer::Change(raw) => AnswerBody::Change(readable("change.words", raw.words, limits::NOTE_BYTES)?),
         Answer::Archive(raw) => AnswerBody::Archive(archive(raw)?),
+        Answer::Presence(raw) => AnswerBody::Presence(presence::part(&raw)?),
         Answer::Fault(raw) => AnswerBody::Fault(Fault {
             kind: fault_kind(raw.kind)?,
             words: readable("fault.words", raw.words, limits::NOTE_BYTES)?,

@@ -23,9 +23,12 @@ mod tag {
     pub(super) const APPEND: u32 = 16;
     pub(super) const PROPOSE: u32 = 21;
     pub(super) const ARCHIVE: u32 = 23;
+    pub(super) const PRESENCE: u32 = 24;
     pub(super) const APPEND_ENTRIES: u32 = 4;
     pub(super) const PROPOSE_COMMANDS: u32 = 1;
     pub(super) const ARCHIVE_ROWS: u32 = 1;
+    pub(super) const PRESENCE_UP: u32 = 4;
+    pub(super) const PRESENCE_DOWN: u32 = 5;
     pub(super) const ENTRY_MEMBERSHIP: u32 = 3;
 }
 
@@ -51,6 +54,10 @@ pub(super) fn answer(bytes: &[u8]) -> Result<(), WireError> {
     each(bytes, &mut |number, field| match (number, field) {
         (tag::ARCHIVE, Some(part)) => each(part, &mut |number, field| match (number, field) {
             (tag::ARCHIVE_ROWS, Some(_)) => seen.item("archive.rows", limits::ARCHIVE_ROWS),
+            (_, field) => seen.head(field),
+        }),
+        (tag::PRESENCE, Some(part)) => each(part, &mut |number, field| match (number, field) {
+            (tag::PRESENCE_UP | tag::PRESENCE_DOWN, Some(_)) => seen.item("presence.names", limits::PRESENCE_NAMES),
             (_, field) => seen.head(field),
         }),
         (_, field) => seen.head(field),

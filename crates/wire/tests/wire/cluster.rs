@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use huxiao_core::RecordId;
+use huxiao_core::supervision::{PresenceAsk, PresencePart};
 use huxiao_wire::cluster::*;
 use huxiao_wire::encode_command;
 
@@ -85,6 +86,15 @@ fn requests() -> Vec<(&'static str, PeerRequest)> {
         ("peer_change_replace", RequestBody::Change(Change::Replace(member(3)))),
         ("peer_change_transfer_leader", RequestBody::Change(Change::TransferLeader(name("b2")))),
         ("peer_archive", RequestBody::Archive { after: 20_000, limit: 500 }),
+        ("peer_presence_first", RequestBody::Presence(PresenceAsk::default())),
+        (
+            "peer_presence",
+            RequestBody::Presence(PresenceAsk {
+                epoch: 7,
+                version: 70_000,
+                after: Some("relay/s1/gate".parse().unwrap()),
+            }),
+        ),
     ];
     let wrap = |body| PeerRequest {
         record: Some(RecordId(*b"record-of-region")),
@@ -124,6 +134,14 @@ fn answers() -> Vec<(&'static str, PeerAnswer)> {
         Fault { kind: FaultKind::NotLeader, words: "b1 leads, not b2".to_owned(), leader: Some((store(1), member(1))) };
     let bare = Fault { kind: FaultKind::NotNow, words: String::new(), leader: None };
     let rows = (20_001..).zip(commands()).collect();
+    let here = PresencePart {
+        epoch: 7,
+        version: 70_000,
+        whole: true,
+        up: ["relay/s1/gate", "station/p1/desk-1"].map(|name| name.parse().unwrap()).to_vec(),
+        down: Vec::new(),
+        more: true,
+    };
     let bodies = vec![
         ("peer_appended", AnswerBody::Append(AppendAnswer::Success)),
         ("peer_appended_partly", AnswerBody::Append(AppendAnswer::Partial(Some(log_id(70_001))))),
@@ -138,6 +156,11 @@ fn answers() -> Vec<(&'static str, PeerAnswer)> {
         ("peer_proposed", AnswerBody::Propose(log_id(70_002))),
         ("peer_changed", AnswerBody::Change("b3 has a new store and votes again".to_owned())),
         ("peer_archive_part", AnswerBody::Archive(ArchivePart { rows, end: 20_003 })),
+        ("peer_presence_whole", AnswerBody::Presence(here.clone())),
+        (
+            "peer_presence_changes",
+            AnswerBody::Presence(PresencePart { whole: false, more: false, down: here.up.clone(), ..here }),
+        ),
         ("peer_fault", AnswerBody::Fault(fault)),
         ("peer_fault_bare", AnswerBody::Fault(bare)),
     ];

@@ -56,6 +56,7 @@ fn no_request_or_answer_is_without_a_golden_file() {
             Change::Init | Change::Add(_) | Change::Remove(_) | Change::Replace(_) | Change::TransferLeader(_),
         ) => 22,
         RequestBody::Archive { .. } => 23,
+        RequestBody::Presence(_) => 24,
     };
     let answer = |body: &AnswerBody| match body {
         AnswerBody::Append(
@@ -68,12 +69,13 @@ fn no_request_or_answer_is_without_a_golden_file() {
         AnswerBody::Propose(_) => 21,
         AnswerBody::Change(_) => 22,
         AnswerBody::Archive(_) => 23,
+        AnswerBody::Presence(_) => 24,
         AnswerBody::Fault(_) => 31,
     };
     let asked: BTreeSet<u32> = requests().iter().map(|(_, one)| request(&one.body)).collect();
-    assert_eq!(asked, (16..=23).collect());
+    assert_eq!(asked, (16..=24).collect());
     let answered: BTreeSet<u32> = answers().iter().map(|(_, one)| answer(&one.body)).collect();
-    assert_eq!(answered, (16..=23).chain([31]).collect());
+    assert_eq!(answered, (16..=24).chain([31]).collect());
     let changes = requests().iter().filter(|(_, one)| matches!(one.body, RequestBody::Change(_))).count();
     assert_eq!(changes, 5);
 }

@@ -88,6 +88,10 @@ fn very_many_small_items_are_refused_before_memory_is_spent_on_them() {
     assert!(matches!(propose, Err(WireError::TooMany { field: "propose.commands", .. })), "{propose:?}");
     let archive = decode_answer(field(23, &many(&[0x0A, 0x00])).into());
     assert!(matches!(archive, Err(WireError::TooMany { field: "archive.rows", .. })), "{archive:?}");
+    for pattern in [[0x22, 0x00], [0x2A, 0x00]] {
+        let presence = decode_answer(field(24, &many(&pattern)).into());
+        assert!(matches!(presence, Err(WireError::TooMany { field: "presence.names", .. })), "{presence:?}");
+    }
 
     // A membership of empty nodes, in an entry and in a snapshot's head; and an introduction of empty names.
     let nodes = many(&[0x12, 0x00]);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use huxiao_core::{Name, RecordId, limits};
+use huxiao_core::supervision::{PresenceAsk, PresencePart};
+use huxiao_core::{Name, NodeName, RecordId, limits};
 use huxiao_wire::cluster::*;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -14,6 +15,12 @@ use super::{log_id, requests};
 
 fn name() -> impl Strategy<Value = Name> {
     "[a-zA-Z0-9._-]{1,64}".prop_map(|text| Name::new(&text).unwrap())
+}
+
+fn node() -> impl Strategy<Value = NodeName> {
+    let relay = (name(), name()).prop_map(|(school, device)| format!("relay/{school}/{device}"));
+    let seat = (name(), name()).prop_map(|(station, seat)| format!("station/{station}/{seat}"));
+    prop_oneof![relay, seat].prop_map(|text| text.parse().unwrap())
 }
 
 fn store() -> impl Strategy<Value = StoreId> {
@@ -91,6 +98,8 @@ fn request() -> impl Strategy<Value = RequestBody> {
         vec(command(), 0..20).prop_map(RequestBody::Propose),
         change.prop_map(RequestBody::Change),
         any::<(u64, u32)>().prop_map(|(after, limit)| RequestBody::Archive { after, limit }),
+        (any::<(u64, u64)>(), option::of(node()))
+            .prop_map(|((epoch, version), after)| { RequestBody::Presence(PresenceAsk { epoch, version, after }) }),
     ]
 }
 
@@ -122,7 +131,13 @@ fn answer() -> impl Strategy<Value = AnswerBody> {
             });
     let archive = (btree_map(any::<u64>(), command(), 0..10), any::<u64>())
         .prop_map(|(rows, end)| AnswerBody::Archive(ArchivePart { rows: rows.into_iter().collect(), end }));
+    let presence = (1..=u64::MAX, any::<(u64, bool, bool)>(), vec(node(), 0..6), vec(node(), 0..6)).prop_map(
+        |(epoch, (version, whole, more), up, down)| {
+            AnswerBody::Presence(PresencePart { epoch, version, whole, up, down, more })
+        },
+    );
     prop_oneof![
+        presence,
         append.prop_map(AnswerBody::Append),
         voted,
         vote().prop_map(AnswerBody::Snapshot),

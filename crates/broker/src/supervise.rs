@@ -1,0 +1,360 @@
+//! Keeps people told of who is silent: asks all nodes of the region who holds sessions there, once a second, and gives it to
+//! [`huxiao_core::supervision`], which decides.
+//!
+//! Invariant: nothing is called silent while a node that is there has not said who is with it.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use futures_util::future::join_all;
+use huxiao_core::broker::Broker;
+use huxiao_core::supervision::{Changes, Finding, OutageId, PresencePart, Roll, Supervisor};
+use huxiao_core::{Name, NodeName, Now, RelayId, Span, StationId, WallTime};
+use huxiao_runtime::clock::Clock;
+use huxiao_runtime::drive::{Handle, WeakHandle};
+use huxiao_runtime::health::{Check, Relevance};
+use huxiao_runtime::host::Base;
+use huxiao_runtime::http::{ApiError, Json};
+use huxiao_runtime::metric::{self, Gauge};
+use huxiao_runtime::shutdown::Shutdown;
+use huxiao_runtime::time_format::{rfc3339, seconds};
+use serde::Serialize;
+
+use crate::record::Region;
+
+/// How often all nodes are asked.
+const EVERY: Span = Span::from_secs(1);
+/// How often the plan is looked at: to name its stations takes a while where it has tens of thousands of schools.
+const PLAN_EVERY: u32 = 30;
+/// Questions to one node in one turn: more than the whole list takes.
+const ASKS: usize = 32;
+/// Names in one line of a log or a health check.
+const NAMED: usize = 8;
+
+/// What people are shown, as of the last look.
+#[derive(Clone, Default)]
+struct Shown(Arc<Mutex<Option<SupervisionJson>>>);
+
+/// `GET /v1/supervision`.
+#[derive(Debug, Clone, Serialize)]
+struct SupervisionJson {
+    node: String,
+    /// When this node began to look: of who was silent before and never came it does not know.
+    watching_since: String,
+    /// Nodes of the region that do not say who is with them: meanwhile nothing new is called silent.
+    blind: Vec<String>,
+    relays: RelaysJson,
+    stations: StationsJson,
+    outages: Vec<OutageJson>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct RelaysJson {
+    known: usize,
+    silent: Vec<SilentJson>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct StationsJson {
+    planned: usize,
+    unwatched: Vec<UnwatchedJson>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct SilentJson {
+    relay: String,
+    school: String,
+    since: String,
+    seconds: f64,
+    /// The outage that it is part of.
+    outage: Option<u64>,
+    /// Whether it has a session again and is looked at before it is called back.
+    returning: bool,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct UnwatchedJson {
+    station: String,
+    since: String,
+    seconds: f64,
+    returning: bool,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct OutageJson {
+    outage: u64,
+    noticed: String,
+    /// How many have been part of it.
+    relays: usize,
+    silent: Vec<String>,
+}
+
+/// Sets the watching going, for as long as the node runs. Gives the route that shows it.
+pub(crate) fn start(base: &mut Base, region: Region, handle: &Handle<Broker>) -> Router {
+    let shown = Shown::default();
+    let around = Around {
+        region,
+        handle: handle.downgrade(),
+        check: base.health.check("supervision", Relevance::Told),
+        shown: shown.clone(),
+        clock: base.host.clock.clone(),
+    };
+    let shutdown = base.host.shutdown.clone();
+    base.spawn(run(around, shutdown));
+    Router::new().route("/v1/supervision", get(show)).with_state(shown)
+}
+
+async fn show(State(shown): State<Shown>) -> Result<Json<SupervisionJson>, ApiError> {
+    let latest = shown.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    latest
+        .map(Json)
+        .ok_or_else(|| ApiError::unavailable("not_yet", "this node has only begun to look: ask again in a second"))
+}
+
+/// What the watching needs.
+struct Around {
+    region: Region,
+    handle: WeakHandle<Broker>,
+    check: Check,
+    shown: Shown,
+    clock: Clock,
+}
+
+/// Watches until the node stops.
+async fn run(around: Around, shutdown: Shutdown) {
+    let began = around.clock.wall();
+    let mut watch = Watch { roll: Roll::default(), supervisor: Supervisor::new(), began, turns: 0, around };
+    let mut tick = tokio::time::interval(EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.wait() => return,
+            _ = tick.tick() => {}
+        }
+        if watch.turn().await.is_none() {
+            return;
+        }
+    }
+}
+
+struct Watch {
+    around: Around,
+    roll: Roll,
+    supervisor: Supervisor,
+    began: WallTime,
+    turns: u32,
+}
+
+impl Watch {
+    /// One turn; `None` when the node has stopped.
+    async fn turn(&mut self) -> Option<()> {
+        if self.turns.is_multiple_of(PLAN_EVERY) {
+            self.read_plan().await?;
+        }
+        self.turns = self.turns.wrapping_add(1);
+        let others = self.around.region.others();
+        self.ask_own().await?;
+        self.ask(&others).await;
+        let mut members = others;
+        members.insert(self.around.region.me().clone());
+        let now = self.around.clock.now();
+        let changes = self.roll.look(now.mono, &members);
+        self.take(now, &changes);
+        let blind: Vec<String> = self.roll.blind().map(ToString::to_string).collect();
+        let findings = if blind.is_empty() { self.supervisor.tick(now) } else { Vec::new() };
+        let leads = self.around.region.leads();
+        findings.iter().for_each(|finding| tell(finding, leads));
+        self.show(now.wall, blind);
+        Some(())
+    }
+
+    async fn read_plan(&mut self) -> Option<()> {
+        let handle = self.around.handle.upgrade()?;
+        let stations = handle.inspect(|broker| broker.plan().answering_stations().into_iter().cloned().collect::<BTreeSet<_>>());
+        let stations: BTreeSet<StationId> = stations.await.ok()?;
+        self.supervisor.plan(self.around.clock.now(), &stations);
+        Some(())
+    }
+
+    async fn ask_own(&mut self) -> Option<()> {
+        let handle = self.around.handle.upgrade()?;
+        let me = self.around.region.me().clone();
+        for _ in 0..ASKS {
+            let ask = self.roll.ask(&me);
+            let part = handle.inspect(move |broker| broker.presence(&ask)).await.ok()?;
+            if !self.answered(&me, part) {
+                break;
+            }
+        }
+        Some(())
+    }
+
+    /// All others at once, for one that does not answer must not keep the rest waiting.
+    async fn ask(&mut self, others: &BTreeSet<Name>) {
+        let mut left: Vec<Name> = others.iter().cloned().collect();
+        for _ in 0..ASKS {
+            let region = &self.around.region;
+            let asking = left.iter().map(|node| region.presence(node, self.roll.ask(node)));
+            let answers = join_all(asking).await;
+            let mut more = Vec::new();
+            for (node, answer) in left.into_iter().zip(answers) {
+                match answer {
+                    Ok(Some(part)) => {
+                        if self.answered(&node, part) {
+                            more.push(node);
+                        }
+                    }
+                    // It is given some time before it counts as gone.
+                    Ok(None) => {}
+                    Err(why) => {
+                        tracing::debug!(%node, why, "this node does not say who is with it");
+                        self.roll.refused(self.around.clock.timestamp(), &node);
+                    }
+                }
+            }
+            if more.is_empty() {
+                return;
+            }
+            left = more;
+        }
+    }
+
+    /// Takes an answer in. True if there is more to ask for.
+    fn answered(&mut self, node: &Name, part: PresencePart) -> bool {
+        let (now, more) = (self.around.clock.now(), part.more);
+        let changes = self.roll.answer(now.mono, node, part);
+        self.take(now, &changes);
+        more
+    }
+
+    fn take(&mut self, now: Now, changes: &Changes) {
+        changes.seen.iter().for_each(|who| self.supervisor.see(now, who));
+        changes.lost.iter().for_each(|who| self.supervisor.lose(now, who));
+    }
+
+    fn show(&self, now: WallTime, blind: Vec<String>) {
+        let silent: Vec<SilentJson> = self.supervisor.silent_relays().map(|row| SilentJson::new(now, row)).collect();
+        let unwatched: Vec<UnwatchedJson> =
+            self.supervisor.unwatched_stations().map(|row| UnwatchedJson::new(now, row)).collect();
+        metric::set(Gauge::RelaysSilent, &[], count(silent.len()));
+        metric::set(Gauge::StationsUnwatched, &[], count(unwatched.len()));
+        let words = words(&silent, &unwatched, &blind);
+        if silent.is_empty() && unwatched.is_empty() && blind.is_empty() {
+            self.around.check.ok(words);
+        } else {
+            self.around.check.degraded(words);
+        }
+        let outages = self.supervisor.outages().map(|outage| OutageJson {
+            outage: outage.id.0,
+            noticed: rfc3339(outage.noticed),
+            relays: outage.ever,
+            silent: outage.members.iter().map(relay_name).collect(),
+        });
+        let json = SupervisionJson {
+            node: self.around.region.me().to_string(),
+            watching_since: rfc3339(self.began),
+            blind,
+            relays: RelaysJson { known: self.supervisor.relays(), silent },
+            stations: StationsJson { planned: self.supervisor.stations(), unwatched },
+            outages: outages.collect(),
+        };
+        *self.around.shown.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(json);
+    }
+}
+
+impl SilentJson {
+    fn new(now: WallTime, row: (&RelayId, WallTime, Option<OutageId>, bool)) -> Self {
+        let (relay, since, outage, returning) = row;
+        Self {
+            relay: relay_name(relay),
+            school: relay.school.to_string(),
+            since: rfc3339(since),
+            seconds: seconds(now, since).max(0.0),
+            outage: outage.map(|outage| outage.0),
+            returning,
+        }
+    }
+}
+
+impl UnwatchedJson {
+    fn new(now: WallTime, (station, since, returning): (&StationId, WallTime, bool)) -> Self {
+        Self { station: station.to_string(), since: rfc3339(since), seconds: seconds(now, since).max(0.0), returning }
+    }
+}
+
+fn relay_name(relay: &RelayId) -> String {
+    NodeName::Relay(relay.clone()).to_string()
+}
+
+fn words(silent: &[SilentJson], unwatched: &[UnwatchedJson], blind: &[String]) -> String {
+    let mut parts = Vec::new();
+    if !blind.is_empty() {
+        parts.push(format!("not all nodes say who is with them: {}", blind.join(", ")));
+    }
+    if !silent.is_empty() {
+        let named = named(silent.iter().map(|row| format!("{} since {}", row.relay, row.since)));
+        parts.push(format!("relays silent: {} ({named})", silent.len()));
+    }
+    if !unwatched.is_empty() {
+        let named = named(unwatched.iter().map(|row| format!("{} since {}", row.station, row.since)));
+        parts.push(format!("stations that nobody watches: {} ({named})", unwatched.len()));
+    }
+    if parts.is_empty() {
+        "every relay that was heard is heard, every station is watched".to_owned()
+    } else {
+        parts.join("; ")
+    }
+}
+
+/// The first few, and that there are others.
+fn named(names: impl ExactSizeIterator<Item = String>) -> String {
+    let others = names.len().saturating_sub(NAMED);
+    let mut words: Vec<String> = names.take(NAMED).collect();
+    if others > 0 {
+        words.push(format!("and {others} others"));
+    }
+    words.join(", ")
+}
+
+/// Every node finds the same; the leader says it aloud.
+fn tell(finding: &Finding, leads: bool) {
+    let words = match finding {
+        Finding::Silent { relay, since, outage: None } => {
+            format!("{} is silent since {}: no node of the region hears it", relay_name(relay), rfc3339(*since))
+        }
+        Finding::Back { relay, since, outage: None } => {
+            format!("{} is back; it had been silent since {}", relay_name(relay), rfc3339(*since))
+        }
+        Finding::Silent { relay, outage: Some(outage), .. } => {
+            tracing::debug!(relay = relay_name(relay), outage = outage.0, "silent, as part of an outage");
+            return;
+        }
+        Finding::Back { relay, outage: Some(outage), .. } => {
+            tracing::debug!(relay = relay_name(relay), outage = outage.0, "back, as part of an outage");
+            return;
+        }
+        Finding::OutageBegan { outage, members } => {
+            let names = named(members.iter().map(relay_name));
+            format!("outage {}: {} relays fell silent together: {names}", outage.0, members.len())
+        }
+        Finding::OutageOver { outage } => format!("outage {} is over: all of its relays are back", outage.0),
+        Finding::Unwatched { station, since } => {
+            format!("nobody watches for station {station} since {}: its alarms are on no screen", rfc3339(*since))
+        }
+        Finding::Watched { station, since } => {
+            format!("station {station} is watched again; nobody had since {}", rfc3339(*since))
+        }
+    };
+    if leads {
+        tracing::warn!("{words}");
+    } else {
+        tracing::debug!("{words}");
+    }
+}
+
+fn count(number: usize) -> f64 {
+    u32::try_from(number).map_or(f64::MAX, f64::from)
+}

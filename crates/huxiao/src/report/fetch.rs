@@ -1,0 +1,84 @@
+//! A region's alarms from a broker node, page by page.
+//!
+//! Invariants: whatever answers there, the reading has an end; an event that cannot be read ends it with words.
+
+use std::time::Duration;
+
+use huxiao_core::WallTime;
+use huxiao_core::limits;
+use huxiao_core::report::Alarm;
+use huxiao_runtime::time_format::rfc3339;
+use serde_json::Value;
+
+use super::read;
+use crate::args::Global;
+use crate::exit::Failure;
+use crate::http::Client;
+
+/// Alarms of one account: more than a region keeps.
+const MOST: usize = limits::RECORD_EVENTS + limits::ARCHIVED_IDS + limits::ARCHIVED_IDS / 10;
+/// Pages without an alarm in a row: more than a region can be asked for.
+const MOST_EMPTY: usize = MOST / 512;
+/// How often a page is asked for again that a node cannot give now.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What a node gave.
+pub(super) struct Fetched {
+    /// The alarms.
+    pub(super) alarms: Vec<Alarm>,
+    /// Events that it should have and did not give.
+    pub(super) missing: u64,
+}
+
+/// All alarms that came to the region from `since` on and before `until`.
+pub(super) async fn alarms(
+    client: &mut Client,
+    since: WallTime,
+    until: WallTime,
+    global: &Global,
+) -> Result<Fetched, Failure> {
+    let asked = format!(
+        "/v1/events?since={}&until={}&class=P0,P1&limit={}",
+        rfc3339(since),
+        rfc3339(until),
+        limits::EVENTS_PER_PAGE
+    );
+    let mut fetched = Fetched { alarms: Vec::new(), missing: 0 };
+    let (mut after, mut empty) = (String::new(), 0);
+    loop {
+        let path = if after.is_empty() { asked.clone() } else { format!("{asked}&after={after}") };
+        let page = page(client, &path, global).await?;
+        let before = fetched.alarms.len();
+        for event in page["events"].as_array().into_iter().flatten() {
+            fetched.alarms.push(read::alarm(event).map_err(Failure::failed)?);
+        }
+        fetched.missing += page["missing"].as_u64().unwrap_or(0);
+        let next = page["next"].as_str().unwrap_or_default();
+        match page["more"].as_bool() {
+            Some(false) => return Ok(fetched),
+            Some(true) if !next.is_empty() && next != after => next.clone_into(&mut after),
+            _ => return Err(Failure::failed("the node's answer is no page of events: is it a broker node?")),
+        }
+        empty = if fetched.alarms.len() == before { empty + 1 } else { 0 };
+        if fetched.alarms.len() > MOST || empty > MOST_EMPTY {
+            return Err(Failure::failed("the node gives more than a region keeps: ask for less time, or another node"));
+        }
+    }
+}
+
+/// One page. A node that is starting, or has not caught up, is asked again.
+async fn page(client: &mut Client, path: &str, global: &Global) -> Result<Value, Failure> {
+    let mut tries = 1;
+    loop {
+        match client.get_json(path).await {
+            Ok(page) => return Ok(page),
+            Err(error) if error.may_pass() && tries < TRIES => {
+                global.say(&format!("{error}; trying again"));
+                tokio::time::sleep(PAUSE).await;
+                tries += 1;
+            }
+            Err(error) => return Err(Failure::failed(error)),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! `huxiao report`: an account of a region's alarms, for the people who must answer for them.
+//!
+//! The alarms are read from a broker node, page by page; what is made of them is [`huxiao_core::report`]'s; here it is shown.
+//!
+//! Invariant: what a node did not give, or cannot be read, is said and never left out in silence.
+
+mod csv;
+mod fetch;
+mod html;
+mod json;
+mod moment;
+mod read;
+mod sheet;
+mod table;
+
+use clap::{Args, ValueEnum};
+use huxiao_core::WallTime;
+use huxiao_core::report::{Alarm, Report, Standard};
+use huxiao_runtime::clock::Clock;
+
+use crate::args::{ConfigFiles, Global};
+use crate::check::endpoint;
+use crate::exit::{Code, Failure, Outcome};
+use crate::http::{Client, Endpoint};
+use crate::output;
+use crate::role::RoleArg;
+
+use moment::Moment;
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// From when on: a time (2026-03-01T08:30:00+08:00), a date (its beginning in China), or how long ago (24h, 7d)
+    ///
+    /// An alarm belongs to the time at which it came to the region: a relay's clock may be wrong.
+    #[arg(long, value_name = "TIME")]
+    since: Moment,
+    /// Until when, that time not included; without it until now
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
+    /// Broken down by what; csv without it has a line for each alarm, json and html have both
+    #[arg(long, value_enum)]
+    by: Option<By>,
+    /// By the limits for which lines
+    #[arg(long, value_enum, default_value = "good")]
+    sla: Sla,
+    /// The API of any broker node of the region: http://host:port or unix:/path
+    #[arg(long, value_name = "URL", env = "HUXIAO_BROKER_URL", conflicts_with = "files")]
+    broker: Option<Endpoint>,
+    #[command(flatten)]
+    config: ConfigFiles,
+    /// How it is shown; html is one page that needs nothing else
+    #[arg(long, value_enum, default_value = "table")]
+    output: Shape,
+}
+
+/// What the figures are broken down by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// The school where an alarm was raised.
+    School,
+    /// Each station that was to see it.
+    Station,
+}
+
+impl By {
+    /// The column that names what it is broken down by.
+    fn column(self) -> &'static str {
+        match self {
+            By::School => "school",
+            By::Station => "station",
+        }
+    }
+}
+
+/// Which limits hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sla {
+    /// Round trips up to 30 ms.
+    Good,
+    /// Mobile or slow lines.
+    Rural,
+}
+
+/// How an account is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shape {
+    /// For people.
+    Table,
+    /// One JSON value.
+    Json,
+    /// For spreadsheets (RFC 4180).
+    Csv,
+    /// A page for people.
+    Html,
+}
+
+impl From<Sla> for Standard {
+    fn from(sla: Sla) -> Self {
+        match sla {
+            Sla::Good => Standard::Good,
+            Sla::Rural => Standard::Rural,
+        }
+    }
+}
+
+/// An account, and what it is of.
+struct Account {
+    since: WallTime,
+    until: WallTime,
+    made_at: WallTime,
+    /// Which node gave the alarms.
+    node: String,
+    standard: Standard,
+    by: Option<By>,
+    /// Events that the node should have and did not give.
+    missing: u64,
+    alarms: Vec<Alarm>,
+    report: Report,
+}
+
+impl Account {
+    fn has(&self, by: By) -> bool {
+        self.by.is_none_or(|asked| asked == by)
+    }
+}
+
+/// That events are missing, in words, Chinese first; `None` if none is.
+fn missing_words(missing: u64) -> Option<[String; 2]> {
+    (missing > 0).then(|| {
+        [
+            format!("本节点缺少 {missing} 件已归档事件，统计可能不全"),
+            format!("this node lacks {missing} archived events, so the account may be incomplete: ask another node"),
+        ]
+    })
+}
+
+/// Runs it.
+///
+/// # Errors
+/// The node cannot be reached, or gives what cannot be read.
+pub async fn run(args: ReportArgs, global: &Global) -> Outcome {
+    if args.broker.is_none() && args.config.files.is_empty() {
+        return Err(Failure::new(Code::Usage, "say which node: --broker URL or --config FILE"));
+    }
+    let node = endpoint(args.broker.as_ref(), &args.config, Some(RoleArg::Broker))?;
+    let made_at = Clock::system().wall();
+    let since = args.since.before(made_at);
+    let until = args.until.map_or(made_at, |until| until.before(made_at));
+    if since >= until {
+        return Err(Failure::new(Code::Usage, "--since is not before --until (which is now, where it is not given)"));
+    }
+    let fetched = fetch::alarms(&mut Client::new(node.clone()), since, until, global).await?;
+    if let Some([zh, en]) = missing_words(fetched.missing) {
+        output::say(&format!("{zh}  {en}"));
+    }
+    let standard = args.sla.into();
+    let account = Account {
+        since,
+        until,
+        made_at,
+        node: node.to_string(),
+        standard,
+        by: args.by,
+        missing: fetched.missing,
+        report: Report::of(&fetched.alarms, standard),
+        alarms: fetched.alarms,
+    };
+    match args.output {
+        Shape::Json => output::finish_json(Code::Ok, &json::account(&account)),
+        Shape::Table => output::finish(Code::Ok, &table::account(&account)),
+        Shape::Csv => output::finish(Code::Ok, &csv::account(&account)),
+        Shape::Html => output::finish(Code::Ok, &html::account(&account)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ mod machine;
 mod mqtt;
 mod place;
 mod process;
+mod record;
 mod region;
 mod report;
 mod scratch;
@@ -40,6 +41,8 @@ enum Bench {
     Region(region::Args),
     /// The way of one alarm over emulated lines, good and bad, beside Mosquitto, NATS and plain QUIC
     Sla(sla::Args),
+    /// What one step of a case costs in a full record, in memory alone
+    Record(record::Args),
     /// A link as bad as asked between two network namespaces, to try any program on (needs root)
     Emulate(emulate::Args),
 }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Bench::Foundation(args) => foundation::run(&args),
         Bench::Region(args) => region::run(&args),
         Bench::Sla(args) => sla::run(&args),
+        Bench::Record(args) => record::run(&args),
         Bench::Emulate(args) => emulate::run(&args),
     });
     match outcome {

@@ -9,6 +9,7 @@ use axum::routing::get;
 use huxiao_core::EventId;
 use huxiao_core::broker::Broker;
 use huxiao_core::record::{Entry, Escalation};
+use huxiao_runtime::case_json::CaseJson;
 use huxiao_runtime::drive::Handle;
 use huxiao_runtime::event_json::{EventFields, LapJson, ReceiptJson, StepJson, assisting, stages_on_the_way, timeline};
 use huxiao_runtime::http::{ApiError, Json};
@@ -50,6 +51,8 @@ struct EntryJson {
     /// The stages that the province knows of; `stored` is the event itself.
     forwarded: Vec<&'static str>,
     timeline: Vec<LapJson>,
+    /// What the police do about it; nothing below P1.
+    case: Option<CaseJson>,
 }
 
 #[derive(Serialize)]
@@ -88,6 +91,7 @@ impl EntryJson {
             receipts: receipts.iter().map(ReceiptJson::new).collect(),
             escalations: entry.escalations.iter().map(EscalationJson::new).collect(),
             forwarded: entry.forwarded.iter().map(|stage| stage.as_str()).collect(),
+            case: entry.has_case().then(|| CaseJson::new(&entry.case.summary(event.id))),
         }
     }
 }

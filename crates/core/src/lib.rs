@@ -34,6 +34,7 @@ mod time;
 mod timeline;
 
 pub mod broker;
+pub mod case;
 pub mod courier;
 pub mod lamp;
 pub mod limits;
@@ -42,6 +43,7 @@ pub mod record;
 pub mod relay;
 pub mod station;
 
+pub use case::{Case, CaseOrder, CaseRefusal};
 pub use escalate::Escalate;
 pub use event::{Class, Event, EventError, Kind, Mode, Sealed, Text};
 pub use id::{

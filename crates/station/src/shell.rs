@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use huxiao_core::station::{
-    AckError, AckTicket, Acknowledged, EscalateError, InboxRow, Input, Output, Report, Station, Write,
+    AckError, AckTicket, Acknowledged, CaseDone, CaseError, EscalateError, InboxRow, Input, Output, Report, Station,
+    Write,
 };
 use huxiao_core::{Class, Degraded, Escalate, Message, NodeName, PersistSeq, Receipt, Stage};
 use huxiao_link::{DialHandle, Link};
@@ -30,6 +31,8 @@ pub(crate) enum Change {
     Durable(u64),
     /// An event that is shown reached a stage.
     Stage(u64, Receipt),
+    /// The case of an event that is shown stands otherwise.
+    Case(InboxRow),
     /// No node that can be reached has a quorum; or one has again (`None`).
     Condition(Option<Degraded>),
 }
@@ -41,6 +44,8 @@ pub(crate) type Bus = broadcast::Sender<Arc<Change>>;
 pub(crate) type Answer = Result<Acknowledged, AckError>;
 /// The answer to an officer who wants more stations to see an event.
 pub(crate) type Escalated = Result<Escalate, EscalateError>;
+/// The answer to an officer who did something about an alarm.
+pub(crate) type Cased = Result<CaseDone, CaseError>;
 
 /// Those who wait for an answer of one kind.
 pub(crate) struct Answers<T> {
@@ -88,6 +93,7 @@ pub(crate) struct StationShell {
     pub(crate) handle: WeakHandle<Station>,
     pub(crate) answers: Answers<Answer>,
     pub(crate) escalated: Answers<Escalated>,
+    pub(crate) cased: Answers<Cased>,
     pub(crate) board: Board,
     pub(crate) bus: Bus,
     pub(crate) marks: Marks,
@@ -144,6 +150,7 @@ impl StationShell {
                 tracing::debug!(alarm_id = %id, "a repeat");
             }
             Report::Stage(row, receipt) => self.stage(&row, receipt),
+            Report::Case(row) => self.case(row),
             Report::NotKept(id, why) => {
                 tracing::error!(alarm_id = %id, why, "it is shown but could not be kept here; it is written again");
             }
@@ -158,6 +165,16 @@ impl StationShell {
             Report::Orphan(id) => {
                 tracing::error!(alarm_id = %id, "the region does not know this event; what was said of it here is not sent any longer");
             }
+        }
+    }
+
+    fn case(&self, row: InboxRow) {
+        if let Some(case) = &row.case {
+            tracing::info!(alarm_id = %case.event, state = %case.state, steps = case.steps, "the case stands so");
+        }
+        // A row that is not shown yet will be shown with its case.
+        if !self.board.read().hidden.contains(&row.seq) {
+            self.tell(Change::Case(row));
         }
     }
 
@@ -214,6 +231,12 @@ impl Shell<Station> for StationShell {
                     Err(error) => tracing::warn!(%error, "not escalated"),
                 }
                 self.escalated.give(ticket, answer);
+            }
+            Output::Cased(ticket, answer) => {
+                if let Err(error) = &answer {
+                    tracing::warn!(%error, "an order about a case is not carried out");
+                }
+                self.cased.give(ticket, answer);
             }
             Output::Report(report) => self.report(report),
         }

@@ -49,6 +49,7 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         Message::Confirmed(list) => split(list, limit, &|part| Message::Confirmed(part.to_vec())),
         Message::Inquire(list) => split(list, limit, &|part| Message::Inquire(part.to_vec())),
         Message::Unknown(list) => split(list, limit, &|part| Message::Unknown(part.to_vec())),
+        Message::Cases(list) => split(list, limit, &|part| Message::Cases(part.to_vec())),
         Message::Hello(_)
         | Message::Event(_)
         | Message::Refused(..)
@@ -57,7 +58,10 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         | Message::Mark(_)
         | Message::Condition(_)
         | Message::Escalate(_)
-        | Message::Escalated(..) => vec![encode(message)],
+        | Message::Escalated(..)
+        | Message::Case(_)
+        | Message::CaseTaken(..)
+        | Message::CaseRefused(..) => vec![encode(message)],
     }
 }
 
@@ -143,4 +147,4 @@ fn count_fields(mut frame: &[u8]) -> Result<(), WireError> {
 }
 
 /// The numbers of the bodies in `session.proto`.
-const KNOWN_BODIES: std::ops::RangeInclusive<u32> = 1..=13;
+const KNOWN_BODIES: std::ops::RangeInclusive<u32> = 1..=17;

@@ -4,6 +4,7 @@ use huxiao_core::{
     Degraded, Echo, EventCopy, EventId, Hello, Message, Receipt, Refusal, Resume, Stage, Step, Trail, WallTime, limits,
 };
 
+use crate::case;
 use crate::error::WireError;
 use crate::escalation;
 use crate::event::unseal;
@@ -43,6 +44,10 @@ pub(crate) fn to_body(message: &Message) -> Body {
         }
         Message::Escalate(escalate) => Body::Escalate(escalation::raw(escalate)),
         Message::Escalated(event, stations) => Body::Escalated(escalation::raw_done(event, stations)),
+        Message::Case(order) => Body::CaseOrder(case::raw_order(order)),
+        Message::Cases(cases) => Body::Cases(case::raw_states(cases)),
+        Message::CaseTaken(id, step, now) => Body::CaseTaken(case::raw_taken(*id, *step, now)),
+        Message::CaseRefused(id, why, now) => Body::CaseRefused(case::raw_refused(*id, *why, now.as_deref())),
     }
 }
 
@@ -66,6 +71,16 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
         Body::Escalated(raw) => {
             let (event, stations) = escalation::done(&raw)?;
             Message::Escalated(event, stations)
+        }
+        Body::CaseOrder(raw) => Message::Case(Box::new(case::order(&raw)?)),
+        Body::Cases(raw) => Message::Cases(case::states(&raw)?),
+        Body::CaseTaken(raw) => {
+            let (id, step, now) = case::taken(&raw)?;
+            Message::CaseTaken(id, step, Box::new(now))
+        }
+        Body::CaseRefused(raw) => {
+            let (id, why, now) = case::refused(&raw)?;
+            Message::CaseRefused(id, why, now.map(Box::new))
         }
     })
 }

@@ -25,7 +25,11 @@ fn claim(command: &Command) -> Option<Claim> {
         Command::Admit(admission) => Some((admission.sealed.event.id, None)),
         Command::Note(receipt) => Some((receipt.event, Some((receipt.stage, receipt.by.clone())))),
         // These are rare, and what they say may differ.
-        Command::Found { .. } | Command::Route { .. } | Command::Escalate { .. } | Command::Forwarded { .. } => None,
+        Command::Found { .. }
+        | Command::Route { .. }
+        | Command::Escalate { .. }
+        | Command::Forwarded { .. }
+        | Command::Case { .. } => None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The record's side: what its engine has made durable takes effect, and those whom it concerns are told.
 
+use std::sync::Arc;
+
 use crate::broker::machine::{Broker, seats_of};
 use crate::broker::port::{Output, Report};
 use crate::broker::recall;
@@ -24,6 +26,10 @@ impl Broker {
             Command::Note(receipt) => Some(receipt.clone()),
             _ => None,
         };
+        let ordered = match &command {
+            Command::Case { order, .. } => Some(order.clone()),
+            _ => None,
+        };
         let applied = self.record.apply(index, command);
         match applied.effect {
             Effect::Admitted(id) => {
@@ -42,9 +48,25 @@ impl Broker {
             }
             Effect::Routed(id, stations) => self.routed(now, index, id, &stations),
             Effect::Forwarded(id) => self.track(now, id),
-            Effect::Founded(_) | Effect::Nothing => {}
+            Effect::Acted(order, acted) => {
+                if let Some(entry) = self.entry_after(&applied.archived, &order.event) {
+                    self.case_acted(now, index, &order, acted, &entry);
+                }
+            }
+            Effect::Founded(_) => {}
+            Effect::Nothing => {
+                if let Some(order) = ordered {
+                    self.case_of_nothing(&order);
+                }
+            }
         }
-        applied.archived.iter().for_each(|(_, entry)| self.left_record(now, entry));
+        for id in &applied.cases {
+            if let Some(entry) = self.entry_after(&applied.archived, id) {
+                self.tell_case(&entry);
+            }
+        }
+        let left = applied.archived.iter().filter(|(_, entry)| entry.part.at == 0);
+        left.for_each(|(_, entry)| self.left_record(now, entry));
         self.archive(applied.archived);
         if let Some(claim) = &claim {
             self.let_go(claim);
@@ -58,6 +80,13 @@ impl Broker {
         if let Some(receipt) = statement {
             self.confirm(&receipt);
         }
+    }
+
+    /// An event as it stands after a command, which may have been the one by which it left the record.
+    fn entry_after(&self, archived: &[(u64, Arc<Entry>)], id: &EventId) -> Option<Arc<Entry>> {
+        // Of several parts, the last has all steps behind it.
+        let left = || archived.iter().rev().find(|(_, entry)| entry.admission.sealed.event.id == *id);
+        self.record.shared(id).or_else(|| left().map(|(_, entry)| Arc::clone(entry)))
     }
 
     fn admitted(&mut self, now: Now, index: u64, id: EventId, replayed: bool) {
@@ -140,7 +169,7 @@ impl Broker {
         }
     }
 
-    fn routed(&mut self, now: Now, index: u64, id: EventId, stations: &[StationId]) {
+    pub(super) fn routed(&mut self, now: Now, index: u64, id: EventId, stations: &[StationId]) {
         let Some(entry) = self.record.get(&id) else { return };
         let sealed = &entry.admission.sealed;
         let (class, bytes) = (sealed.event.class, sealed.wire_bytes());

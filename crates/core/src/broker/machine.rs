@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::Machine;
+use crate::broker::cases::CaseOrders;
 use crate::broker::desk::{Desk, DeskView};
 use crate::broker::gate::Gate;
 use crate::broker::port::{BrokerConfig, Input, JournalId, Output, Report};
@@ -51,6 +52,7 @@ pub struct Broker {
     pub(super) pending_of: BTreeMap<RelayId, usize>,
     pub(super) waiting: Waiting,
     pub(super) recalls: Recalls,
+    pub(super) cases: CaseOrders,
     /// That it is without a quorum.
     pub(super) condition: Option<Degraded>,
     pub(super) leads: bool,
@@ -83,6 +85,7 @@ impl Broker {
             pending_of: BTreeMap::new(),
             waiting: Waiting::default(),
             recalls: Recalls::default(),
+            cases: CaseOrders::default(),
             condition: None,
             leads: false,
             sessions: BTreeMap::new(),
@@ -251,12 +254,13 @@ impl Broker {
                     desk.minor = hello.wire_minor;
                 }
                 self.tell_if_degraded(path);
-                self.greeted(now, &seat, hello.resume);
+                self.greeted(now, path, &seat, hello.resume);
             }
             (NodeName::Station(seat), Message::Inquire(ids)) => self.asked(path, &seat, &ids),
             (NodeName::Station(seat), Message::Receipts(receipts)) => {
                 receipts.into_iter().for_each(|receipt| self.said(now, path, &seat, receipt));
             }
+            (NodeName::Station(seat), Message::Case(order)) => self.case_ordered(now, path, &seat, *order),
             (NodeName::Station(seat), Message::Escalate(order)) => {
                 self.escalate(now, path, &NodeName::Station(seat), order);
             }
@@ -417,11 +421,12 @@ impl Machine for Broker {
             self.propose_routes();
         }
         self.look_at_waiting(now);
+        self.look_at_cases(now);
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
         let levels = [self.upward.as_ref().and_then(Upward::poll_timeout), self.regions_timeout()];
-        let own = [self.route_again_at, self.waiting.again_at];
+        let own = [self.route_again_at, self.waiting.again_at, self.cases.poll_timeout()];
         self.timers.next().into_iter().chain(own.into_iter().chain(levels).flatten()).min()
     }
 
@@ -447,6 +452,7 @@ impl Machine for Broker {
             return Err("timers outlive those whom they wake".to_owned());
         }
         self.check_levels()?;
+        self.cases.check()?;
         if let Some(id) = self.pending.keys().find(|id| self.is_settled(&Claim::Admit(**id))) {
             return Err(format!("{id} is pending and in the record"));
         }

@@ -37,6 +37,7 @@ impl Broker {
         }
         let seats: Vec<_> = self.desks.keys().cloned().collect();
         seats.iter().for_each(|seat| self.drain_desk(now, seat));
+        self.look_for_cases(now);
         self.propose_routes();
     }
 
@@ -60,6 +61,9 @@ impl Broker {
                     desk.offer(now.mono, event.id, size, since, false);
                 }
             }
+        }
+        if known.map_or(!entry.case.is_untouched(), |known| known.case != entry.case) {
+            self.tell_case(entry);
         }
         for note in &entry.notes {
             let same =

@@ -1,5 +1,6 @@
 //! What is put into the record's log.
 
+use crate::case::CaseOrder;
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
 use crate::id::{EventId, Name, NodeName, RecordId, StationId};
@@ -47,6 +48,13 @@ pub enum Command {
         /// The stages; [`Stage::Stored`] is the event itself.
         stages: Vec<Stage>,
     },
+    /// An officer does something about an alarm.
+    Case {
+        /// What.
+        order: Box<CaseOrder>,
+        /// When the order came to the node that proposes it, by its clock.
+        heard: WallTime,
+    },
 }
 
 impl Command {
@@ -57,6 +65,7 @@ impl Command {
             Command::Found { .. } => None,
             Command::Admit(admission) => Some(admission.sealed.event.id),
             Command::Note(receipt) => Some(receipt.event),
+            Command::Case { order, .. } => Some(order.event),
             Command::Route { event, .. } | Command::Escalate { event, .. } | Command::Forwarded { event, .. } => {
                 Some(*event)
             }

@@ -89,7 +89,11 @@ impl Relay {
             | Message::Probe(_)
             | Message::Mark(_)
             | Message::Escalate(_)
-            | Message::Escalated(..) => {}
+            | Message::Escalated(..)
+            | Message::Case(_)
+            | Message::Cases(_)
+            | Message::CaseTaken(..)
+            | Message::CaseRefused(..) => {}
         }
     }
 

@@ -14,6 +14,7 @@ use crate::message::{Degraded, Hello, Message, Resume, STANDING_SINCE, WIRE_MINO
 use crate::path::{Form, PathInfo};
 use crate::probe::{PathHealth, Prober};
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage, Standing};
+use crate::station::case::CaseOrders;
 use crate::station::escalate::Escalations;
 use crate::station::officer::carried_as;
 use crate::station::port::{AckTicket, Acknowledged, Input, Output, Report, StationConfig, Write};
@@ -48,6 +49,7 @@ pub struct Station {
     pub(super) prober: Prober,
     conditions: Conditions,
     pub(super) escalations: Escalations,
+    pub(super) cases: CaseOrders,
     pub(super) unkept: Unkept<u64>,
     pub(super) answers: BTreeMap<PersistSeq, Vec<(AckTicket, Acknowledged)>>,
     pub(super) show_by: BTreeSet<(Timestamp, u64)>,
@@ -73,6 +75,7 @@ impl Station {
             prober: Prober::default(),
             conditions: Conditions::default(),
             escalations: Escalations::default(),
+            cases: CaseOrders::default(),
             unkept: Unkept::new(),
             next_persist: 1,
             writing: BTreeMap::new(),
@@ -231,14 +234,18 @@ impl Station {
                     self.out.push_back(Output::Report(Report::Condition(node, degraded)));
                 }
             }
+            Message::Cases(cases) => cases.iter().for_each(|case| self.case_heard(now, case)),
+            Message::CaseTaken(id, step, case) => self.case_taken(now, id, step, *case),
+            Message::CaseRefused(id, why, case) => self.case_refused(now, path, (id, why), case.map(|case| *case)),
             Message::Hello(hello) => {
+                self.cases_on(path, hello.wire_minor);
                 if hello.wire_minor < STANDING_SINCE {
                     self.older.insert(path);
                 } else {
                     self.older.remove(&path);
                 }
             }
-            Message::Inquire(_) | Message::Probe(_) | Message::Escalate(_) => {}
+            Message::Inquire(_) | Message::Probe(_) | Message::Escalate(_) | Message::Case(_) => {}
         }
     }
 
@@ -356,6 +363,7 @@ impl Machine for Station {
                 self.older.remove(&path);
                 self.prober.path_down(path);
                 self.conditions.path_down(path);
+                self.cases.path_down(path);
                 self.courier.path_down(now.mono, path);
             }
             Input::Message(path, message) => self.message(now, path, message),
@@ -366,6 +374,7 @@ impl Machine for Station {
             Input::Escalate { ticket, event, stations, officer, note } => {
                 self.escalate(now, ticket, event, stations, (officer, note));
             }
+            Input::Case(ticket, order) => self.case_order(now, ticket, *order),
         }
         self.dispatch(now);
     }
@@ -377,6 +386,7 @@ impl Machine for Station {
         }
         self.inquire(now);
         self.escalate_again(now);
+        self.cases_again(now);
         self.probe(now);
         self.courier.handle_timeout(now.mono);
         self.dispatch(now);
@@ -391,6 +401,7 @@ impl Machine for Station {
             self.courier.poll_timeout(),
             self.prober.poll_timeout(),
             self.escalations.poll_timeout(),
+            self.cases.poll_timeout(),
         ];
         timers.into_iter().flatten().min()
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::case::Summary;
 use crate::event::{Class, Sealed};
 use crate::id::NodeName;
 use crate::receipt::{Receipt, Stage, Standing, Trail, add_receipt};
@@ -22,6 +23,8 @@ pub struct InboxRow {
     pub receipts: Vec<Receipt>,
     /// This station's own statements that the region's record has not confirmed yet.
     pub unconfirmed: BTreeSet<Stage>,
+    /// How its case stands, if a broker node has said so. Before that, nothing was done but what the receipts say.
+    pub case: Option<Summary>,
 }
 
 impl InboxRow {

@@ -391,6 +391,7 @@ fn a_full_inbox_lets_go_of_what_is_done_and_keeps_what_is_open() {
             received_at: WallTime(1),
             receipts,
             unconfirmed: [].into(),
+            case: None,
         }
     });
     let mut bench = Bench::new(rows.collect());

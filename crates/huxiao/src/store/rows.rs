@@ -4,6 +4,7 @@
 
 use huxiao_broker::archive::ArchiveRow;
 use huxiao_core::{Command, InboxRow, RelayRow};
+use huxiao_runtime::case_json::CaseJson;
 use huxiao_runtime::event_json::{EventFields, ReceiptJson, StepJson};
 use huxiao_runtime::time_format::rfc3339;
 use huxiao_store::{Found, Space};
@@ -64,6 +65,7 @@ fn inbox(row: &InboxRow) -> Value {
         "trail": row.trail.steps().iter().map(StepJson::new).collect::<Vec<_>>(),
         "receipts": row.receipts.iter().map(ReceiptJson::new).collect::<Vec<_>>(),
         "unconfirmed": row.unconfirmed.iter().map(|stage| stage.as_str()).collect::<Vec<_>>(),
+        "case": row.case.as_ref().map(CaseJson::new),
     })
 }
 
@@ -92,6 +94,12 @@ fn record(command: &Command) -> Value {
             "what": "forwarded", "id": event.to_string(),
             "stages": stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>(),
         }),
+        Command::Case { order, heard } => json!({
+            "what": "case", "id": order.event.to_string(), "action_id": order.id.to_string(),
+            "action": order.action.verb().as_str(), "detail": order.action.detail(), "by": order.by.to_string(),
+            "officer": order.officer.to_string(), "at": rfc3339(order.at), "heard": rfc3339(*heard),
+            "note": order.note.as_str(),
+        }),
     }
 }
 
@@ -103,6 +111,7 @@ fn archive(row: &ArchiveRow) -> Value {
                 "at": rfc3339(entry.admission.at), "by": entry.admission.by.to_string(),
                 "stations": entry.admission.stations.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "receipts": entry.receipts().iter().map(ReceiptJson::new).collect::<Vec<_>>(),
+                "case": CaseJson::new(&entry.case.summary(*id)),
             }),
             // Further parts stand in rows of their own, which may be lost.
             Err(_) => json!({

@@ -55,6 +55,10 @@ fn check(message: &Message) {
             assert!(escalate.note.as_str().len() <= limits::NOTE_BYTES);
         }
         Message::Escalated(_, stations) => assert!(stations.len() <= limits::STATIONS_PER_SCHOOL),
+        Message::Case(order) => assert!(order.note.as_str().len() <= limits::NOTE_BYTES),
+        Message::Cases(list) => assert!(list.len() <= limits::LIST_ITEMS),
+        Message::CaseTaken(_, _, case) => assert!(case.level <= limits::CASE_LEVEL),
+        Message::CaseRefused(_, _, case) => assert!(case.as_ref().is_none_or(|case| case.level <= limits::CASE_LEVEL)),
         Message::Refused(..) | Message::Mark(_) | Message::Probe(_) | Message::Echo(_) => {}
     }
     assert_eq!(decode_frame(&encode(message), LIMIT).as_ref(), Ok(message), "what was taken must be sendable");
@@ -83,6 +87,7 @@ fn feed(bytes: &[u8]) {
     if let Ok(entry) = decode_entry(bytes) {
         check_receipts(&entry.notes, limits::RECEIPTS_PER_EVENT);
         assert!(entry.escalations.len() <= limits::ESCALATIONS_PER_EVENT);
+        assert!(entry.case.history.len() <= limits::CASE_STEPS && entry.case.refused.len() <= limits::CASE_REFUSED);
         assert_eq!(decode_entry(&encode_entry(&entry)).as_ref(), Ok(&entry));
     }
 }

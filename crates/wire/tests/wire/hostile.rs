@@ -170,15 +170,15 @@ fn another_format_version_is_told_before_anything_else() {
 
 #[test]
 fn a_message_of_a_newer_minor_is_told_apart_from_a_broken_one() {
-    // Body 15, length-delimited, whatever it holds; and body 100 as a number.
-    let newer: [&[u8]; 3] = [&[0x7A, 0x00], &[0x7A, 0x03, 0xFF, 0xFF, 0xFF], &[0xA0, 0x06, 0x01]];
+    // Body 60, length-delimited, whatever it holds; and body 100 as a number.
+    let newer: [&[u8]; 3] = [&[0xE2, 0x03, 0x00], &[0xE2, 0x03, 0x03, 0xFF, 0xFF, 0xFF], &[0xA0, 0x06, 0x01]];
     for body in newer {
         let error = decode_frame(&framed(body), LIMIT).unwrap_err();
         assert_eq!(error, WireError::UnknownBody);
         assert!(error.is_skippable());
     }
     assert_eq!(decode_frame(&framed(&[]), LIMIT), Err(WireError::Missing("frame.body")));
-    assert!(matches!(decode_frame(&framed(&[0x7A, 0x05, 0x00]), LIMIT), Err(WireError::Protobuf(_))));
+    assert!(matches!(decode_frame(&framed(&[0xE2, 0x03, 0x05, 0x00]), LIMIT), Err(WireError::Protobuf(_))));
 }
 
 #[test]

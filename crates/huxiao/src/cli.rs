@@ -51,7 +51,8 @@ enum Command {
     #[command(subcommand)]
     Alarm(AlarmCommand),
     /// What the police do about an alarm: act, and look at what was done
-    #[command(subcommand)]
+    // `help` is what officers ask for there.
+    #[command(subcommand, disable_help_subcommand = true)]
     Case(CaseCommand),
     /// The history of all cases: export it, and verify an export
     #[command(subcommand)]

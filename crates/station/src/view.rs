@@ -62,7 +62,7 @@ impl EventJson {
 pub(crate) fn case_of(row: &InboxRow) -> Option<Summary> {
     let event = &row.sealed.event;
     if event.class > Class::P1 || row.case.is_some() {
-        return row.case.clone();
+        return row.case.as_deref().cloned();
     }
     let taken = row.owner().filter(|owner| owner.is_final());
     Some(Summary {

@@ -64,7 +64,7 @@ pub fn encode_inbox_row(row: &InboxRow) -> Vec<u8> {
         received_at_us: row.received_at.0,
         receipts: message::raw_receipts_of_event(&row.receipts),
         unconfirmed: row.unconfirmed.iter().map(|stage| field::stage_number(*stage)).collect(),
-        case: row.case.as_ref().map(case::raw_summary),
+        case: row.case.as_deref().map(case::raw_summary),
     };
     while raw.encoded_len() >= limits::STORE_VALUE_BYTES && message::shorten(&mut raw.receipts) {}
     versioned(&raw)
@@ -88,7 +88,7 @@ pub fn decode_inbox_row(bytes: &[u8]) -> Result<InboxRow, WireError> {
             .iter()
             .map(|number| field::stage("row.unconfirmed", *number))
             .collect::<Result<_, _>>()?,
-        case: raw.case.as_ref().map(case::summary).transpose()?,
+        case: raw.case.as_ref().map(case::summary).transpose()?.map(Box::new),
     })
 }
 

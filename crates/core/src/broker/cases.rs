@@ -99,7 +99,7 @@ impl Broker {
     }
 
     /// An order is in the record, carried out or refused.
-    pub(super) fn case_acted(&mut self, now: Now, index: u64, order: &CaseOrder, acted: Acted, entry: &Entry) {
+    pub(super) fn case_acted(&mut self, now: Now, index: u64, order: &CaseOrder, acted: &Acted, entry: &Entry) {
         let (id, event) = (order.id, order.event);
         self.no_longer_open(&id);
         let answer = answer(id, entry, acted.outcome);
@@ -160,7 +160,7 @@ impl Broker {
         let known: Vec<_> = self.cases.open.values().filter_map(known).collect();
         for (order, outcome, entry) in known {
             let acted = Acted { outcome, changed: false, stations: Vec::new() };
-            self.case_acted(now, 0, &order, acted, &entry);
+            self.case_acted(now, 0, &order, &acted, &entry);
         }
         // What left with its event is looked up in the archive when its seat says it again.
         let record = &self.record;

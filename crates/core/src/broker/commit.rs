@@ -50,7 +50,7 @@ impl Broker {
             Effect::Forwarded(id) => self.track(now, id),
             Effect::Acted(order, acted) => {
                 if let Some(entry) = self.entry_after(&applied.archived, &order.event) {
-                    self.case_acted(now, index, &order, acted, &entry);
+                    self.case_acted(now, index, &order, &acted, &entry);
                 }
             }
             Effect::Founded(_) => {}

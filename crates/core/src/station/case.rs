@@ -127,8 +127,8 @@ impl Station {
     }
 
     /// An order is carried out.
-    pub(super) fn case_taken(&mut self, now: Now, id: ActionId, step: u64, case: Summary) {
-        self.case_heard(now, &case);
+    pub(super) fn case_taken(&mut self, now: Now, id: ActionId, step: u64, case: &Summary) {
+        self.case_heard(now, case);
         for open in self.cases.open.extract_if(.., |open| open.order.id == id).collect::<Vec<_>>() {
             let done = CaseDone { id, step, case: case.clone() };
             self.out.push_back(Output::Cased(open.ticket, Ok(done)));
@@ -141,9 +141,9 @@ impl Station {
         now: Now,
         path: PathId,
         (id, why): (ActionId, CaseRefusal),
-        case: Option<Summary>,
+        case: Option<&Summary>,
     ) {
-        if let Some(case) = &case {
+        if let Some(case) = case {
             self.case_heard(now, case);
         }
         let paths = self.cases.paths.clone();
@@ -160,7 +160,7 @@ impl Station {
             !open.doubt && paths.iter().chain(&open.said).all(all)
         };
         for open in self.cases.open.extract_if(.., settled).collect::<Vec<_>>() {
-            let error = CaseError::Refused { event: open.order.event, why, case: case.clone().map(Box::new) };
+            let error = CaseError::Refused { event: open.order.event, why, case: case.cloned().map(Box::new) };
             self.out.push_back(Output::Cased(open.ticket, Err(error)));
         }
     }
@@ -172,7 +172,7 @@ impl Station {
         if held.row.case.as_ref().is_some_and(|known| !case.is_newer_than(known)) {
             return;
         }
-        held.row.case = Some(case.clone());
+        held.row.case = Some(Box::new(case.clone()));
         let row = held.row.clone();
         self.out.push_back(Output::Report(Report::Case(row)));
         self.keep(seq);

@@ -235,8 +235,8 @@ impl Station {
                 }
             }
             Message::Cases(cases) => cases.iter().for_each(|case| self.case_heard(now, case)),
-            Message::CaseTaken(id, step, case) => self.case_taken(now, id, step, *case),
-            Message::CaseRefused(id, why, case) => self.case_refused(now, path, (id, why), case.map(|case| *case)),
+            Message::CaseTaken(id, step, case) => self.case_taken(now, id, step, &case),
+            Message::CaseRefused(id, why, case) => self.case_refused(now, path, (id, why), case.as_deref()),
             Message::Hello(hello) => {
                 self.cases_on(path, hello.wire_minor);
                 if hello.wire_minor < STANDING_SINCE {

@@ -24,7 +24,7 @@ pub struct InboxRow {
     /// This station's own statements that the region's record has not confirmed yet.
     pub unconfirmed: BTreeSet<Stage>,
     /// How its case stands, if a broker node has said so. Before that, nothing was done but what the receipts say.
-    pub case: Option<Summary>,
+    pub case: Option<Box<Summary>>,
 }
 
 impl InboxRow {

@@ -65,7 +65,7 @@ fn inbox(row: &InboxRow) -> Value {
         "trail": row.trail.steps().iter().map(StepJson::new).collect::<Vec<_>>(),
         "receipts": row.receipts.iter().map(ReceiptJson::new).collect::<Vec<_>>(),
         "unconfirmed": row.unconfirmed.iter().map(|stage| stage.as_str()).collect::<Vec<_>>(),
-        "case": row.case.as_ref().map(CaseJson::new),
+        "case": row.case.as_deref().map(CaseJson::new),
     })
 }
 

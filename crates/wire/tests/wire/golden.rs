@@ -108,7 +108,7 @@ fn rows_keep_their_bytes() {
     frozen("relay_row", &encode_relay_row(&relay), &mut wrong, |bytes| {
         assert_eq!(decode_relay_row(bytes).as_ref(), Ok(&relay));
     });
-    let with_case = InboxRow { case: Some(samples::case_summary()), ..inbox.clone() };
+    let with_case = InboxRow { case: Some(Box::new(samples::case_summary())), ..inbox.clone() };
     frozen("inbox_row_case", &encode_inbox_row(&with_case), &mut wrong, |bytes| {
         assert_eq!(decode_inbox_row(bytes).as_ref(), Ok(&with_case));
     });

@@ -266,7 +266,7 @@ fn rows_at_all_limits_fit_the_store_and_keep_the_first_of_each_stage() {
             received_at: LATE,
             receipts: receipts.clone(),
             unconfirmed: Stage::ALL.into_iter().collect(),
-            case: Some(case()),
+            case: Some(Box::new(case())),
         };
         let bytes = encode_inbox_row(&row);
         assert!(bytes.len() <= limits::STORE_VALUE_BYTES, "{} bytes", bytes.len());

@@ -112,7 +112,7 @@ fn the_officer_is_answered_once_when_the_record_has_it() {
     let done = hear(&mut seat, 1, taken.clone());
     assert_eq!(done, [Ok(CaseDone { id: ActionId([1; 16]), step: 2, case: summary(2) })]);
     assert_eq!(hear(&mut seat, 2, taken), [], "answered once");
-    assert_eq!(seat.get(&id()).unwrap().case, Some(summary(2)));
+    assert_eq!(seat.get(&id()).unwrap().case.as_deref(), Some(&summary(2)));
 }
 
 #[test]
@@ -178,10 +178,10 @@ fn what_is_older_says_nothing_and_what_is_open_is_bounded() {
     let mut seat = seat(1);
     hear(&mut seat, 1, Message::Cases(vec![summary(5)]));
     hear(&mut seat, 1, Message::Cases(vec![Summary { state: State::Onscene, ..summary(4) }]));
-    assert_eq!(seat.get(&id()).unwrap().case, Some(summary(5)), "it was overtaken");
+    assert_eq!(seat.get(&id()).unwrap().case.as_deref(), Some(&summary(5)), "it was overtaken");
     let asked = Summary { cancel_requested: true, ..summary(5) };
     hear(&mut seat, 1, Message::Cases(vec![asked.clone()]));
-    assert_eq!(seat.get(&id()).unwrap().case, Some(asked));
+    assert_eq!(seat.get(&id()).unwrap().case.as_deref(), Some(&asked));
     for number in 0..u8::try_from(limits::CASE_ORDERS_OPEN).unwrap() {
         assert_eq!(answers(ask(&mut seat, number)), []);
     }

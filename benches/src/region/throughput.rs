@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use huxiao_broker::bare::{self, BareError, BareNode};
@@ -36,8 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Measures the region and the bare engine.
 pub(super) fn measure(extent: Extent, scratch: &Path, lab: &Lab, report: &mut Report) -> Result<(), BenchError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.trying("start a runtime")?;
+    let runtime = runtime()?;
     crate::say("alarms a second, the engine alone …");
     let nodes = lab.brokers().len();
     let alone = runtime.block_on(engine(nodes, extent.flood, &scratch.join("bare")))?;
@@ -55,6 +56,11 @@ pub(super) fn measure(extent: Extent, scratch: &Path, lab: &Lab, report: &mut Re
     }
     report.rates.extend([region, alone].into_iter().flatten());
     Ok(())
+}
+
+/// Where the load runs.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, BenchError> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().trying("start a runtime")
 }
 
 fn failed(error: impl std::fmt::Display) -> BenchError {
@@ -139,40 +145,63 @@ fn alarm(relay: &RelayId, seq: u64, rng: &mut Rng) -> Event {
 
 /// The region under load.
 async fn region(span: Duration, dir: &Path, lab: &Lab) -> Result<(u32, Duration), BenchError> {
-    std::fs::create_dir_all(dir).trying_on("make", dir)?;
-    let ca = lab.authority().join("ca.pem");
-    let authority = Authority::load(&ca, &lab.authority().join("ca-key.pem")).map_err(failed)?;
-    let mut relays = Vec::new();
-    for number in 0..RELAYS {
-        let device = format!("load-{number}");
-        let name = format!("relay/school-001/{device}");
-        let (link, told) = link(&authority, &ca, dir, &name, LinkConfig::new(|_| true))?;
-        let target = Target {
-            addr: lab.sessions_at(number).to_string(),
-            uplink: Uplink::default(),
-            expect: Expect::broker(None),
-            lanes: vec![Lane::Express],
-        };
-        let handle = link.dial(&target);
-        let relay = RelayId { school: "school-001".parse().map_err(failed)?, device: device.parse().map_err(failed)? };
-        let rng = Rng::new(u64::try_from(now().0).unwrap_or(0) ^ ((number as u64) << 48));
-        let (open, path) = (BTreeMap::new(), None);
-        relays.push(Load { link, told, relay, rng, path, seq: 0, open, stored: 0, _handle: handle });
-    }
-    for load in &mut relays {
-        load.connect().await?;
-    }
+    let all: Vec<usize> = (0..lab.brokers().len()).collect();
+    let fleet = Fleet::connect(dir, lab, &all).await?;
     // What runs before the clock does warms up, and fills the windows.
     let (from, until) = (Instant::now() + span / 5, Instant::now() + span / 5 + span);
-    let mut running = JoinSet::new();
-    for load in relays {
-        running.spawn(load.run(from, until));
+    Ok((fleet.raise(from, until, &Arc::default()).await?, span))
+}
+
+/// Relays that are there for the load alone.
+pub(super) struct Fleet(Vec<Load>);
+
+impl Fleet {
+    /// Connects them to these broker nodes in turn, with certificates in `dir`.
+    pub(super) async fn connect(dir: &Path, lab: &Lab, nodes: &[usize]) -> Result<Self, BenchError> {
+        std::fs::create_dir_all(dir).trying_on("make", dir)?;
+        let ca = lab.authority().join("ca.pem");
+        let authority = Authority::load(&ca, &lab.authority().join("ca-key.pem")).map_err(failed)?;
+        let mut relays = Vec::new();
+        for (number, node) in nodes.iter().cycle().take(RELAYS).enumerate() {
+            let device = format!("load-{number}");
+            let name = format!("relay/school-001/{device}");
+            let (link, told) = link(&authority, &ca, dir, &name, LinkConfig::new(|_| true))?;
+            let target = Target {
+                addr: lab.sessions_at(*node).to_string(),
+                uplink: Uplink::default(),
+                expect: Expect::broker(None),
+                lanes: vec![Lane::Express],
+            };
+            let handle = link.dial(&target);
+            let device = device.parse().map_err(failed)?;
+            let relay = RelayId { school: "school-001".parse().map_err(failed)?, device };
+            let rng = Rng::new(u64::try_from(now().0).unwrap_or(0) ^ ((number as u64) << 48));
+            let (open, path) = (BTreeMap::new(), None);
+            relays.push(Load { link, told, relay, rng, path, seq: 0, open, stored: 0, _handle: handle });
+        }
+        for load in &mut relays {
+            load.connect().await?;
+        }
+        Ok(Self(relays))
     }
-    let mut stored = 0;
-    while let Some(done) = running.join_next().await {
-        stored += done.map_err(failed)?;
+
+    /// Has them raise alarms until `until`, or until it is `over`; gives how many were stored from `from` on.
+    pub(super) async fn raise(
+        self,
+        from: Instant,
+        until: Instant,
+        over: &Arc<AtomicBool>,
+    ) -> Result<u32, BenchError> {
+        let mut running = JoinSet::new();
+        for load in self.0 {
+            running.spawn(load.run(from, until, over.clone()));
+        }
+        let mut stored = 0;
+        while let Some(done) = running.join_next().await {
+            stored += done.map_err(failed)?;
+        }
+        Ok(stored)
     }
-    Ok((stored, span))
 }
 
 /// A relay that raises alarms without end.
@@ -227,8 +256,8 @@ impl Load {
         }
     }
 
-    /// Raises until `until`; gives what was stored from `from` on.
-    async fn run(mut self, from: Instant, until: Instant) -> u32 {
+    /// Raises until `until`, or until it is `over`; gives what was stored from `from` on.
+    async fn run(mut self, from: Instant, until: Instant, over: Arc<AtomicBool>) -> u32 {
         for _ in 0..WINDOW {
             self.raise();
         }
@@ -236,7 +265,12 @@ impl Load {
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(until) => break,
-                _ = look.tick() => self.again(),
+                _ = look.tick() => {
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    self.again();
+                }
                 event = self.told.recv() => match event {
                     LinkEvent::Message { message: Message::Receipts(receipts), .. } => {
                         let heard = receipts.iter().map(|receipt| (receipt.event, receipt.stage)).collect();

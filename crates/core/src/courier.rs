@@ -17,7 +17,8 @@
 //!   no more than [`limits::COURIER_WINDOW`] others whose receipts are outstanding.
 //! * An item below P0 waits only for [`limits::COURIER_WINDOW`] others of its class or of higher ones, never for lower ones.
 //! * Copies of alarms beyond the first stay within a budget for each line, however many are pending; they take turns. First copies do not
-//!   keep them from it for longer than [`LONGEST_GAP`] while the line shows life.
+//!   keep them from it for longer than [`LONGEST_GAP`] while the line shows life; and beyond the budget the two take turns, so that alarms
+//!   whose receipts never come do not keep new ones from being sent.
 //! * Nothing below P1 goes over a metered line.
 //! * With an alarm pending, any sign of life after a silence has everything pending sent at once, highest class first.
 
@@ -121,6 +122,8 @@ pub struct Courier<K> {
     paths: BTreeMap<PathId, Path>,
     lines: BTreeMap<UplinkId, Line>,
     rate: u32,
+    /// Whether a copy that was overdue went while alarms waited to be sent at all: then it is their turn.
+    owed_first: bool,
     /// Items carried, and those of them under way, by class.
     carried: [usize; Class::ALL.len()],
     flying: [usize; Class::ALL.len()],
@@ -164,6 +167,7 @@ impl<K: Ord + Copy> Courier<K> {
             paths: BTreeMap::new(),
             lines: BTreeMap::new(),
             rate: limits::COPY_BYTES_PER_SECOND,
+            owed_first: false,
             carried: [0; Class::ALL.len()],
             flying: [0; Class::ALL.len()],
             next_order: 0,

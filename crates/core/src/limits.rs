@@ -62,6 +62,8 @@ pub const RECORD_FINISHED: usize = 20_000;
 pub const ARCHIVED_IDS: usize = 1_000_000;
 /// Wishes that more stations see an event, that wait for the record at one broker node; others are said again by whoever has them.
 pub const BROKER_ORDERS: usize = 1_024;
+/// What waits at one broker node that is under way to the record at once, news not counted.
+pub const BROKER_PROPOSALS: usize = 1_024;
 /// Questions about archived events that a broker node's archive is asked at once; others are asked again by whoever asked.
 pub const BROKER_RECALLS: usize = 256;
 /// Events that a broker node holds while its record's engine is at work on them, before it takes P0 only.
@@ -78,6 +80,9 @@ pub const COURIER_WINDOW: usize = 64;
 pub const RECEIPTS_CARRIED: usize = 256;
 /// Events of one rank and of those above it that are on their way to the province at once.
 pub const PROVINCE_WINDOW: usize = 256;
+/// Bytes a second of copies between a broker node and a seat: 2 Mbit/s. One node may have to carry a whole town's alarms to a duty room, whose
+/// line is a good one; where it is not, late answers halve it.
+pub const SEAT_COPY_BYTES_PER_SECOND: u32 = 250_000;
 /// Bytes a second of copies to the province over each session: machine rooms are joined by good lines.
 pub const PROVINCE_COPY_BYTES_PER_SECOND: u32 = 1_000_000;
 /// Sessions that a broker node takes: a region's schools, each over two uplinks and two lanes, and room to spare.

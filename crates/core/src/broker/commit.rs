@@ -75,11 +75,13 @@ impl Broker {
             {
                 // It came before its event did.
                 noting.wait.proposed = None;
+                self.waiting.landed(claim);
             }
         }
         if let Some(receipt) = statement {
             self.confirm(&receipt);
         }
+        self.propose_next(now);
     }
 
     /// An event as it stands after a command, which may have been the one by which it left the record.
@@ -128,7 +130,7 @@ impl Broker {
         // Statements that came to the log before their event did.
         let early = self.waiting.of(&id).iter().filter(|noting| noting.wait.proposed.is_none());
         let early: Vec<Claim> = early.map(|noting| Claim::of_statement(&noting.receipt)).collect();
-        early.iter().for_each(|claim| self.propose(now, claim));
+        early.iter().for_each(|claim| self.propose_in_turn(now, claim));
     }
 
     fn noted(&mut self, now: Now, receipt: &Receipt, replayed: bool) {

@@ -37,9 +37,12 @@ impl Broker {
             if is {
                 self.journal(&claim);
             } else {
-                self.propose(now, &claim);
+                self.came_to_nothing(&claim);
+                self.waiting.list(claim);
+                self.waiting.again_at = self.waiting.again_at.or(Some(now.mono + AGAIN_AFTER));
             }
         }
+        self.propose_next(now);
     }
 
     /// Tells a peer how this node is, and again with the answer to its next probe.
@@ -66,6 +69,15 @@ impl Broker {
     }
 
     /// How a claim waits, if it does.
+    pub(super) fn wait(&self, claim: &Claim) -> Option<Wait> {
+        match claim {
+            Claim::Admit(id) => self.pending.get(id).map(|pending| pending.wait),
+            Claim::Note(id, stage, by) => self.waiting.note(id, *stage, by).map(|noting| noting.wait),
+            Claim::Escalate(id, stations) => self.waiting.order(id, stations).map(|waits| waits.wait),
+        }
+    }
+
+    /// The same, to be changed.
     fn wait_mut(&mut self, claim: &Claim) -> Option<&mut Wait> {
         match claim {
             Claim::Admit(id) => self.pending.get_mut(id).map(|pending| &mut pending.wait),
@@ -93,11 +105,42 @@ impl Broker {
         if let Some(wait) = self.wait_mut(claim) {
             wait.proposed = Some(now.mono);
         }
+        self.waiting.flies(claim.clone());
         self.out.push_back(Output::Propose(command));
         if self.condition.is_some() {
             self.journal(claim);
         }
         self.waiting.again_at = self.waiting.again_at.or(Some(now.mono + AGAIN_AFTER));
+    }
+
+    /// Hands a claim that waits to the record's engine when those before it leave room. Without a quorum it is journalled at once.
+    pub(super) fn propose_in_turn(&mut self, now: Now, claim: &Claim) {
+        if self.condition.is_some() {
+            return self.propose(now, claim);
+        }
+        self.waiting.list(claim.clone());
+        self.waiting.again_at = self.waiting.again_at.or(Some(now.mono + AGAIN_AFTER));
+        self.propose_next(now);
+    }
+
+    /// What was proposed is not in the record, and will not come by itself.
+    fn came_to_nothing(&mut self, claim: &Claim) {
+        if let Some(wait) = self.wait_mut(claim) {
+            wait.proposed = None;
+        }
+        self.waiting.landed(claim);
+    }
+
+    /// Proposes what has waited for its turn, as far as there is room.
+    pub(super) fn propose_next(&mut self, now: Now) {
+        if self.condition.is_some() {
+            return;
+        }
+        while let Some(claim) = self.waiting.next() {
+            if self.wait_mut(&claim).is_some_and(|wait| wait.proposed.is_none()) {
+                self.propose(now, &claim);
+            }
+        }
     }
 
     /// Has a claim that waits written to the journal, unless it stands there.
@@ -139,7 +182,7 @@ impl Broker {
             self.out.push_back(Output::Unjournal(stale));
         }
         for claim in self.claims() {
-            self.propose(Now::default(), &claim);
+            self.propose_in_turn(Now::default(), &claim);
         }
     }
 
@@ -149,16 +192,19 @@ impl Broker {
             return;
         }
         self.waiting.again_at = None;
+        let patience = self.waiting.patience();
         for claim in self.claims() {
-            let Some(wait) = self.wait_mut(&claim) else { continue };
-            let due = wait.proposed.is_none_or(|at| now.mono.since(at) >= AGAIN_AFTER);
+            let Some(wait) = self.wait(&claim) else { continue };
+            let due = wait.proposed.is_none_or(|at| now.mono.since(at) >= patience);
             if self.condition.is_some() {
                 self.journal(&claim);
             } else if due {
-                self.propose(now, &claim);
+                self.came_to_nothing(&claim);
+                self.waiting.list(claim);
             }
             self.waiting.again_at = Some(now.mono + AGAIN_AFTER);
         }
+        self.propose_next(now);
     }
 
     /// A row of the journal is on stable storage: those whom it concerns are told, provisionally.
@@ -305,8 +351,10 @@ impl Broker {
         {
             return self.shed(admission.sealed.event.id);
         }
-        let Some(wait) = self.wait_mut(&claim) else { return };
-        wait.proposed = None;
+        if self.wait(&claim).is_none() {
+            return;
+        }
+        self.came_to_nothing(&claim);
         self.journal(&claim);
         let soon = match why {
             NotCommitted::NoQuorum => Some(AGAIN_SOON),

@@ -6,6 +6,7 @@ use crate::courier::Courier;
 use crate::event::Class;
 use crate::id::{EventId, PathId};
 use crate::lane::Lane;
+use crate::limits;
 use crate::path::PathInfo;
 use crate::time::Timestamp;
 
@@ -40,7 +41,7 @@ pub struct DeskView {
 impl Desk {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            courier: Courier::new(seed),
+            courier: Courier::new(seed).with_rate(limits::SEAT_COPY_BYTES_PER_SECOND),
             paths: BTreeMap::new(),
             greeted: false,
             minor: 0,

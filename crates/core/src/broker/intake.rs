@@ -116,6 +116,7 @@ impl Broker {
 
     /// The record has it, or will not: it is pending no longer.
     pub(super) fn no_longer_pending(&mut self, id: &EventId) -> Option<Pending> {
+        self.waiting.landed(&Claim::Admit(*id));
         let pending = self.pending.remove(id)?;
         let relay = &pending.admission.sealed.event.relay;
         if let Some(count) = self.pending_of.get_mut(relay) {

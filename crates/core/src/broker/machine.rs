@@ -463,14 +463,12 @@ impl Machine for Broker {
             ));
         }
         for (id, claim) in self.waiting.rows() {
-            let wait = match claim {
-                Claim::Admit(event) => self.pending.get(event).map(|pending| pending.wait),
-                Claim::Note(event, stage, by) => self.waiting.note(event, *stage, by).map(|noting| noting.wait),
-                Claim::Escalate(event, stations) => self.waiting.order(event, stations).map(|waits| waits.wait),
-            };
-            if wait.and_then(|wait| wait.row).map(|(id, _)| id) != Some(*id) {
+            if self.wait(claim).and_then(|wait| wait.row).map(|(id, _)| id) != Some(*id) {
                 return Err(format!("row {id:?} of the journal belongs to nothing that waits: {claim:?}"));
             }
+        }
+        if let Some(claim) = self.waiting.in_flight().iter().find(|claim| self.wait(claim).is_none()) {
+            return Err(format!("{claim:?} is under way to the record, and nobody waits for it"));
         }
         if let Some(claim) = self.waiting.claims().find(|claim| self.is_settled(claim)) {
             return Err(format!("{claim:?} waits for the record, which has it"));

@@ -39,6 +39,7 @@ impl Broker {
         seats.iter().for_each(|seat| self.drain_desk(now, seat));
         self.look_for_cases(now);
         self.propose_routes();
+        self.propose_next(now);
     }
 
     /// One event that is new, or of which something is.

@@ -122,7 +122,11 @@ impl Broker {
         }
         let claim = Claim::of_statement(&receipt);
         self.waiting.insert(receipt, Wait::default());
-        self.propose(now, &claim);
+        if stage < Stage::Acknowledged {
+            self.propose_in_turn(now, &claim);
+        } else {
+            self.propose(now, &claim);
+        }
     }
 
     /// Sends what a seat's courier has decided to send.

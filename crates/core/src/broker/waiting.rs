@@ -1,9 +1,13 @@
 //! What was handed to the record's engine and is not in the record yet, and which of it stands in this node's journal.
 //!
-//! Invariant: each row of the journal belongs to one claim that waits, and a claim has at most one row. A claim leaves when the record (or the
-//! archive) has it, and its row with it.
+//! Invariants:
+//! * Each row of the journal belongs to one claim that waits, and a claim has at most one row. A claim leaves when the record (or the
+//!   archive) has it, and its row with it.
+//! * What is news is proposed at once; what has waited is proposed a window at a time ([`limits::BROKER_PROPOSALS`]), the next as the record
+//!   takes those before. All of a long outage at once would take the record longer than a node waits before it proposes again, and from
+//!   then on the log would fill with repeats.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::broker::port::JournalId;
 use crate::escalate::Escalate;
@@ -95,6 +99,11 @@ pub(super) struct Waiting {
     notes: BTreeMap<EventId, Vec<Noting>>,
     len: usize,
     orders: Vec<Ordering>,
+    /// What was proposed and is neither in the record nor known to have come to nothing.
+    in_flight: BTreeSet<Claim>,
+    /// What is to be proposed when there is room, in order, and the same again to look it up.
+    backlog: VecDeque<Claim>,
+    listed: BTreeSet<Claim>,
     rows: BTreeMap<JournalId, Claim>,
     last_row: u64,
     /// When what waits is looked at again; `None` while nothing does.
@@ -125,6 +134,7 @@ impl Waiting {
     }
 
     pub(super) fn remove_order(&mut self, event: &EventId, stations: &[StationId]) -> Option<Ordering> {
+        self.landed(&Claim::Escalate(*event, stations.to_vec()));
         let at =
             self.orders.iter().position(|waits| waits.order.event == *event && waits.order.stations == stations)?;
         Some(self.orders.remove(at))
@@ -164,6 +174,7 @@ impl Waiting {
 
     /// The statement waits no longer.
     pub(super) fn remove(&mut self, event: &EventId, stage: Stage, by: &NodeName) -> Option<Noting> {
+        self.landed(&Claim::Note(*event, stage, by.clone()));
         let notes = self.notes.get_mut(event)?;
         let at = notes.iter().position(|noting| noting.receipt.stage == stage && noting.receipt.by == *by)?;
         let noting = notes.remove(at);
@@ -178,6 +189,43 @@ impl Waiting {
     pub(super) fn provisional(&self, event: &EventId) -> impl Iterator<Item = Receipt> {
         let durable = self.of(event).iter().filter(|noting| noting.wait.is_durable());
         durable.map(|noting| Receipt { standing: Standing::Provisional, ..noting.receipt.clone() })
+    }
+
+    /// It was proposed.
+    pub(super) fn flies(&mut self, claim: Claim) {
+        self.in_flight.insert(claim);
+    }
+
+    /// It is in the record, or known to have come to nothing.
+    pub(super) fn landed(&mut self, claim: &Claim) {
+        self.in_flight.remove(claim);
+    }
+
+    /// What is under way to the record.
+    pub(super) fn in_flight(&self) -> &BTreeSet<Claim> {
+        &self.in_flight
+    }
+
+    /// It is to be proposed when there is room. Nothing changes if it is listed already.
+    pub(super) fn list(&mut self, claim: Claim) {
+        if self.listed.insert(claim.clone()) {
+            self.backlog.push_back(claim);
+        }
+    }
+
+    /// What is to be proposed next, if there is room.
+    pub(super) fn next(&mut self) -> Option<Claim> {
+        if self.in_flight.len() >= limits::BROKER_PROPOSALS {
+            return None;
+        }
+        let claim = self.backlog.pop_front()?;
+        self.listed.remove(&claim);
+        Some(claim)
+    }
+
+    /// How long what was proposed is given before it is proposed again: longer the more is under way.
+    pub(super) fn patience(&self) -> Span {
+        AGAIN_AFTER + AGAIN_AFTER * u32::try_from(self.in_flight.len() / 256).unwrap_or(u32::MAX)
     }
 
     /// A number for a new row of the journal.

@@ -70,6 +70,7 @@ impl<K: Ord + Copy> Courier<K> {
     pub(super) fn begin(&mut self, now: Timestamp, key: K) {
         let Some(item) = self.items.get_mut(&key) else { return };
         let (class, lane, bytes) = (item.class, item.lane, item.bytes);
+        self.owed_first &= !urgent(class);
         let purpose = if item.first.is_none() { Purpose::First } else { Purpose::Flush };
         item.first.get_or_insert(now);
         let paths = self.paths_for(class, lane);
@@ -249,10 +250,14 @@ impl<K: Ord + Copy> Courier<K> {
         }
         self.refill(now);
         while let Some((class, sent, key)) = overdue(&self.starved) {
-            let Some(path) = self.turn(key, Purpose::Overdue) else { break };
+            let others = self.waiting.first().is_some_and(|(class, ..)| urgent(*class));
+            let Some(path) = self.turn(key, Purpose::Overdue).filter(|_| !(others && self.owed_first)) else { break };
+            self.owed_first = others;
             self.starved.remove(&(class, sent, key));
             self.copy(now, key, path);
         }
+        // What the budget holds by now is for those that have not been sent at all.
+        self.fill(now);
     }
 
     /// Sends an alarm that is under way on a path that has shown life, if the line has the budget.

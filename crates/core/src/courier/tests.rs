@@ -455,6 +455,34 @@ fn a_receiver_that_answers_gets_twenty_thousand_alarms_without_waiting_for_the_b
     }
 }
 
+#[test]
+fn alarms_whose_receipts_never_come_do_not_keep_new_ones_from_being_sent() {
+    let mut courier = Courier::new(1);
+    courier.path_up(seconds(0), EXPRESS, express());
+    // A receiver that is heard and settles nothing.
+    for key in 0..400 {
+        courier.offer(seconds(0), key, Class::P0, false, BYTES);
+    }
+    let (mut unsent, mut next, mut longest) = (BTreeMap::new(), 1_000, Span::ZERO);
+    for tick in 1..1_200 {
+        let now = millis(tick * 100);
+        courier.handle_timeout(now);
+        courier.heard(now, EXPRESS);
+        if tick > 600 && tick % 10 == 0 {
+            courier.offer(now, next, Class::P0, false, BYTES);
+            unsent.insert(next, now);
+            next += 1;
+        }
+        for sent in copies(&mut courier) {
+            if let Some(since) = unsent.remove(&sent.key) {
+                longest = longest.max(now.since(since));
+            }
+        }
+    }
+    longest = unsent.values().map(|since| millis(120_000).since(*since)).fold(longest, Span::max);
+    assert!(longest < Span::from_secs(3), "one of them waited {longest:?}");
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Offer(u32, u8, bool),

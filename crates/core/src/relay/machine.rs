@@ -207,7 +207,7 @@ impl Relay {
                 self.finished.insert(self.next_finished, id);
                 self.next_finished += 1;
             }
-        } else if view.is_stored() {
+        } else if view.is_stored() || view.rests() {
             self.inquiry.add(now.mono, slot, id);
         }
     }
@@ -402,14 +402,15 @@ impl Machine for Relay {
             if view.is_finished() && carried {
                 return Err(format!("{id} is finished but still carried"));
             }
-            if !view.is_stored() && !view.refused && !carried {
+            if !view.is_stored() && !view.refused && !carried && !view.rests() {
                 return Err(format!("{id} is not stored, and nobody carries it"));
             }
             if self.unstored.contains_key(&view.row.slot) == view.is_stored() {
                 return Err(format!("{id} is wrongly listed as what the region has or has not"));
             }
-            if self.inquiry.contains(view.row.slot) != (view.is_stored() && !view.is_finished()) {
-                return Err(format!("{id} is in the record but with no officer, and nobody asks, or the reverse"));
+            let asked = !view.is_finished() && (view.is_stored() || view.rests());
+            if self.inquiry.contains(view.row.slot) != asked {
+                return Err(format!("{id} waits for the record's word and nobody asks, or the reverse"));
             }
             if view.kept && !view.waiting.is_empty() {
                 return Err(format!("{id} is kept, but somebody still waits for that"));

@@ -78,6 +78,11 @@ impl Relay {
             Message::Echo(echo) => self.prober.echo(now, path, echo),
             Message::Condition(degraded) => {
                 if let Some(node) = self.conditions.told(path, degraded.as_ref()) {
+                    let open = if degraded.is_none() { self.inquiry.newest() } else { Vec::new() };
+                    if !open.is_empty() {
+                        // What rested is in the record now, or about to be.
+                        self.send(path, Class::P2, Form::Stream, Message::Inquire(open));
+                    }
                     self.report(Report::Condition(node, degraded));
                 }
             }
@@ -116,7 +121,12 @@ impl Relay {
         if says_stored(&receipt) {
             self.courier.settle(now.mono, &id);
         }
-        self.reached(now, id, receipt).then_some(id)
+        let word_of_rest = stage >= Stage::Delivered || !receipt.is_final();
+        let news = self.reached(now, id, receipt);
+        if word_of_rest && self.events.get(&id).is_some_and(|view| !view.is_stored() && view.rests()) {
+            self.courier.withdraw(now.mono, &id);
+        }
+        news.then_some(id)
     }
 
     fn offer_again(&mut self, now: Now, id: EventId) {

@@ -215,6 +215,25 @@ fn what_a_station_has_but_the_record_does_not_is_still_carried() {
 }
 
 #[test]
+fn what_a_node_without_quorum_and_a_station_have_rests_and_is_asked_about() {
+    let mut bench = Bench::new(vec![]);
+    bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));
+    bench.raise(Kind::Panic, None);
+    let id = bench.only_id();
+    bench.receipt_as(id, Stage::Received, broker(), Standing::Provisional);
+    assert!(copies(&bench.wait(10_000)) > 3, "no station has it: its copies go on");
+    bench.receipt(id, Stage::Delivered, seat(1));
+    let rested = bench.wait(30_000);
+    assert_eq!(copies(&rested), 0, "it keeps nobody from the line");
+    let asks = rested.iter().filter(|output| matches!(output, Output::Send(.., Message::Inquire(ids)) if *ids == [id]));
+    assert_eq!(asks.count(), 3);
+    let outputs = bench.step(Input::Message(PATH, Message::Unknown(vec![id])));
+    assert!(copies(&outputs) > 0, "a node that does not have it gets it");
+    bench.receipt(id, Stage::Stored, broker());
+    assert_eq!(copies(&bench.wait(30_000)), 0);
+}
+
+#[test]
 fn what_the_region_has_forgotten_is_sent_again_until_it_is_finished() {
     let mut bench = Bench::new(vec![]);
     bench.step(Input::PathUp(PATH, broker(), PathInfo::plain(Lane::Express)));

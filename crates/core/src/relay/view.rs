@@ -77,6 +77,15 @@ impl EventView {
         self.row.receipts.iter().any(says_stored)
     }
 
+    /// Whether it need not be sent again and again though no record has it: a node without a quorum has it on its disk and, of an alarm, a
+    /// station too. It is asked about instead, like what is stored; without this, all that is pressed while a region has no quorum would be
+    /// repeated to its end, and new alarms would wait for their turn.
+    pub(super) fn rests(&self) -> bool {
+        let held = |receipt: &Receipt| receipt.stage == Stage::Received && receipt.standing == Standing::Provisional;
+        let urgent = self.row.sealed.event.class <= Class::P1;
+        self.row.receipts.iter().any(held) && (!urgent || self.furthest() >= Some(Stage::Delivered))
+    }
+
     /// The officers who have it and who assist: the acknowledgements, the owner's first once the region's record has said whose it is.
     #[must_use]
     pub fn acknowledgements(&self) -> Vec<&Receipt> {

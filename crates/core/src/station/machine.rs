@@ -10,6 +10,7 @@ use crate::id::{EventId, NodeName, PathId, PersistSeq};
 use crate::inquiry::Inquiry;
 use crate::keeping::Unkept;
 use crate::lane::Lane;
+use crate::limits;
 use crate::message::{Degraded, Hello, Message, Resume, STANDING_SINCE, WIRE_MINOR};
 use crate::path::{Form, PathInfo};
 use crate::probe::{PathHealth, Prober};
@@ -65,7 +66,7 @@ impl Station {
     pub fn new(now: Now, config: StationConfig, rows: Vec<InboxRow>) -> Self {
         let mut station = Self {
             me: NodeName::Station(config.seat.clone()),
-            courier: Courier::new(config.seed).of_statements(),
+            courier: Courier::new(config.seed).of_statements().with_rate(limits::SEAT_COPY_BYTES_PER_SECOND),
             rows: BTreeMap::new(),
             by_id: BTreeMap::new(),
             removable: BTreeSet::new(),

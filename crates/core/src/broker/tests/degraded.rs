@@ -295,3 +295,33 @@ fn an_escalation_without_a_quorum_outlives_its_node_and_is_one_in_the_record() {
     assert_eq!((entry.escalations.len(), bench.broker.waiting(), bench.journal.len()), (1, 0, 0));
     assert!(bench.events_to(PathId(3)).contains(&event));
 }
+
+#[test]
+fn what_a_long_outage_left_enters_the_record_a_window_at_a_time_and_news_at_once() {
+    let mut bench = Bench::started();
+    bench.step(Input::Quorum(Some(degraded())));
+    let total = limits::BROKER_PROPOSALS + 300;
+    for number in 0..total {
+        let mut event = event(Kind::Panic);
+        event.id = EventId::from_bytes((number as u128 + 1_000).to_be_bytes());
+        let copy = EventCopy { sealed: seal(&event), trail: Trail::default(), receipts: vec![] };
+        bench.broker.handle(bench.clock(), Input::Message(RELAY, Message::Event(copy)));
+    }
+    bench.drain();
+    bench.proposals.clear();
+    bench.step(Input::Quorum(None));
+    assert_eq!(bench.proposals.len(), limits::BROKER_PROPOSALS);
+    let fresh = bench.raise(1, Kind::Fire);
+    assert_eq!(bench.proposals.last().and_then(Command::event), Some(fresh), "an alarm does not stand behind what is old");
+    // A record that is slow is not buried under repeats.
+    bench.wait(9_000);
+    assert_eq!(bench.proposals.len(), limits::BROKER_PROPOSALS + 1);
+    let rest = bench.proposals.split_off(200);
+    bench.commit();
+    assert_eq!(bench.proposals.len(), 199, "as many as the record has taken, but for the one beyond the window");
+    bench.proposals.extend(rest);
+    bench.commit();
+    bench.commit();
+    assert_eq!((bench.broker.waiting(), bench.broker.record().len()), (0, total + 1));
+    assert!(bench.proposals.is_empty() && bench.journal.is_empty());
+}

@@ -186,12 +186,7 @@ impl Fleet {
     }
 
     /// Has them raise alarms until `until`, or until it is `over`; gives how many were stored from `from` on.
-    pub(super) async fn raise(
-        self,
-        from: Instant,
-        until: Instant,
-        over: &Arc<AtomicBool>,
-    ) -> Result<u32, BenchError> {
+    pub(super) async fn raise(self, from: Instant, until: Instant, over: &Arc<AtomicBool>) -> Result<u32, BenchError> {
         let mut running = JoinSet::new();
         for load in self.0 {
             running.spawn(load.run(from, until, over.clone()));

@@ -17,6 +17,7 @@ use huxiao_runtime::time_format::rfc3339;
 use serde::Serialize;
 
 use crate::archive::Archive;
+use crate::case_api;
 use crate::status::{Context, StatusJson};
 
 #[derive(Clone)]
@@ -28,11 +29,9 @@ struct Api {
 
 /// The node's routes.
 pub(crate) fn router(handle: Handle<Broker>, archive: Archive, context: Context) -> Router {
-    Router::new().route("/v1/status", get(status)).route("/v1/events/{id}", get(one)).with_state(Api {
-        handle,
-        archive,
-        context: Arc::new(context),
-    })
+    let cases = case_api::router(handle.clone(), archive.clone());
+    let own = Router::new().route("/v1/status", get(status)).route("/v1/events/{id}", get(one));
+    own.with_state(Api { handle, archive, context: Arc::new(context) }).merge(cases)
 }
 
 #[derive(Serialize)]

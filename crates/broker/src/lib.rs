@@ -159,9 +159,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     };
     let shell = shell::BrokerShell::new(tools);
     let context = status::Context::new(&base, link.clone(), region.clone(), opened.losses);
-    let router = api::router(handle.clone(), archive.clone(), context)
-        .merge(cluster_api::router(region.clone()))
-        .merge(case_api::router(handle.clone(), archive.clone()));
+    let router = api::router(handle.clone(), archive.clone(), context).merge(cluster_api::router(region.clone()));
     let inbox = inbox.fed_by(Feed::new(events, translate));
     watch(&mut base, &handle, levels.province.as_ref().map(|_| province.clone()));
     let shutdown = base.host.shutdown.clone();

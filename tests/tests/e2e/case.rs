@@ -118,7 +118,7 @@ fn proven(lab: &Lab, broker: &str, id: &str) {
     changed[2] = changed[2].replace("派两车", "派三车");
     let mut missing = owned.clone();
     missing.remove(4);
-    let mut swapped = owned.clone();
+    let mut swapped = owned;
     swapped.swap(5, 6);
     for (name, lines, line) in [("changed", changed, 3), ("missing", missing, 5), ("swapped", swapped, 6)] {
         let verdict = verify(name, &lines);

@@ -212,7 +212,7 @@ fn case() -> Case {
         heard: after(600_004),
         note: order.note,
         digest: [0x22; 32],
-        ..taken.clone()
+        ..taken
     };
     assert!(history.push(taken) && history.push(closed));
     let Summary { state, level: _, owner, cancel_requested, number_110, reason, .. } = case_summary();

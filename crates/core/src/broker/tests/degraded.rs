@@ -312,7 +312,11 @@ fn what_a_long_outage_left_enters_the_record_a_window_at_a_time_and_news_at_once
     bench.step(Input::Quorum(None));
     assert_eq!(bench.proposals.len(), limits::BROKER_PROPOSALS);
     let fresh = bench.raise(1, Kind::Fire);
-    assert_eq!(bench.proposals.last().and_then(Command::event), Some(fresh), "an alarm does not stand behind what is old");
+    assert_eq!(
+        bench.proposals.last().and_then(Command::event),
+        Some(fresh),
+        "an alarm does not stand behind what is old"
+    );
     // A record that is slow is not buried under repeats.
     bench.wait(9_000);
     assert_eq!(bench.proposals.len(), limits::BROKER_PROPOSALS + 1);

@@ -2,7 +2,7 @@
 //!
 //! Invariant: every message stands for itself. Messages of one session may arrive in any order and more than once.
 
-use crate::case::{ActionId, CaseOrder, CaseRefusal, Summary};
+use crate::case::{ActionId, CaseOrder, CaseRefusal, Step, Summary};
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
 use crate::id::{EventId, RecordId, StationId};
@@ -57,6 +57,10 @@ pub enum Message {
     CaseTaken(ActionId, u64, Box<Summary>),
     /// The answer to `Case`: it is not carried out, and how the case stands, if that is known.
     CaseRefused(ActionId, CaseRefusal, Option<Box<Summary>>),
+    /// Station to broker: which steps does the case of this event have after this number? Answered by `CaseSteps`, by whoever has them.
+    CaseAsk(EventId, u64),
+    /// The answer to `CaseAsk`: the next of them, and how many the case has in all.
+    CaseSteps(EventId, Vec<Step>, u64),
 }
 
 /// A broker node is without a quorum of its region: alarms flow, but nothing enters the record.

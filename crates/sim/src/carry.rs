@@ -264,7 +264,7 @@ impl World {
                 self.race(Node::Seat(at));
             }
             // No officer escalates here, or acts on a case.
-            station::Output::Escalated(..) | station::Output::Cased(..) => {}
+            station::Output::Escalated(..) | station::Output::Cased(..) | station::Output::History(..) => {}
             station::Output::Answer(_, Err(_)) | station::Output::Report(_) => {}
         }
         Ok(())

@@ -11,9 +11,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
 use huxiao_core::case::{Action, ActionId, CaseRefusal, Verb};
-use huxiao_core::station::{AckError, CaseError, EscalateError};
+use huxiao_core::station::{AckError, CaseError, EscalateError, HistoryError};
 use huxiao_core::{EventId, Name, StationId, Text, limits};
-use huxiao_runtime::case_json::CaseJson;
+use huxiao_runtime::case_json::{CaseJson, StepJson, hex};
 use huxiao_runtime::event_json::DegradedJson;
 use huxiao_runtime::http::{ApiError, Json, Query, SseEvent, SseGate};
 use serde::Deserialize;
@@ -213,12 +213,36 @@ fn not_escalated(id: EventId, error: &EscalateError) -> Response {
     (status, axum::Json(body)).into_response()
 }
 
-/// How a case stands. Its history is with the region's broker nodes.
-async fn case(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, ApiError> {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StepsQuery {
+    #[serde(default)]
+    after: u64,
+}
+
+/// A case with a page of its steps, which a broker node is asked for.
+async fn case(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(query): Query<StepsQuery>,
+) -> Result<Response, ApiError> {
     let id = parse_id(&id)?;
     let (row, _) = api.seat.get(id).await?.ok_or_else(|| unknown(id))?;
-    let case = case_of(&row).as_ref().map(CaseJson::new);
-    Ok(Json(serde_json::json!({ "id": id.to_string(), "case": case })).into_response())
+    let Some(known) = case_of(&row) else {
+        let none = serde_json::json!({ "id": id.to_string(), "case": null, "steps": [], "next": null });
+        return Ok(Json(none).into_response());
+    };
+    let (steps, total) = api.seat.history(id, query.after).await?.map_err(|error| match error {
+        HistoryError::Unknown(_) => unknown(id),
+        HistoryError::NoAnswer(_) => ApiError::new(StatusCode::GATEWAY_TIMEOUT, "no_answer", error.to_string()),
+        HistoryError::Busy => ApiError::unavailable("busy", error.to_string()),
+    })?;
+    let last = steps.last().map_or(query.after, |step| step.number);
+    let steps: Vec<StepJson> = steps.iter().map(StepJson::new).collect();
+    let next = Some(last).filter(|last| *last < total && !steps.is_empty());
+    let (event, case) = (hex(&row.sealed.bytes), CaseJson::new(&known));
+    let page = serde_json::json!({ "id": id.to_string(), "event": event, "case": case, "steps": steps, "next": next });
+    Ok(Json(page).into_response())
 }
 
 #[derive(Deserialize)]
@@ -266,7 +290,8 @@ async fn act(State(api): State<Api>, Path(id): Path<String>, Json(body): Json<Ca
     let officer = Name::new(&body.officer).map_err(|why| bad_field("officer", &why.to_string()))?;
     let note = Text::new(&body.note).map_err(|why| bad_field("note", &why.to_string()))?;
     let order = body.action_id.as_deref().map(str::parse::<ActionId>).transpose();
-    let order = order.map_err(|_| bad_field("action_id", "the id of an order is a UUID"))?;
+    let order = order.ok().filter(|order| *order != Some(ActionId::NONE));
+    let order = order.ok_or_else(|| bad_field("action_id", "the id of an order is a UUID, and not the zero one"))?;
     Ok(match api.seat.act((id, order), action, officer, note).await? {
         Ok(done) => Json(CaseDoneJson::new(&done)).into_response(),
         Err(error) => not_acted(id, &error),

@@ -19,7 +19,7 @@ use huxiao_store::{Loss, Store, StoreError};
 use crate::board::Board;
 use crate::feed::{Reader, Start};
 use crate::inbox;
-use crate::shell::{Answer, Answers, Bus, Cased, Escalated, StationShell, bus};
+use crate::shell::{Answer, Answers, Bus, Cased, Escalated, History, StationShell, bus};
 
 /// Rows that are looked at in one go: more would hold the loop up.
 pub(crate) const PAGE: usize = 256;
@@ -33,6 +33,7 @@ pub(crate) struct Seat {
     answers: Answers<Answer>,
     escalated: Answers<Escalated>,
     cased: Answers<Cased>,
+    histories: Answers<History>,
     me: NodeName,
     /// For the ids of orders that come without one.
     ids: Arc<Mutex<Rng>>,
@@ -92,6 +93,7 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
         answers: Answers::default(),
         escalated: Answers::default(),
         cased: Answers::default(),
+        histories: Answers::default(),
         me: me.clone(),
         // Another one than the machine's, which draws from the same seed.
         ids: Arc::new(Mutex::new(Rng::new(from.seed.rotate_left(32)))),
@@ -105,6 +107,7 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
         answers: seat.answers.clone(),
         escalated: seat.escalated.clone(),
         cased: seat.cased.clone(),
+        histories: seat.histories.clone(),
         board: seat.board.clone(),
         bus: seat.bus.clone(),
         marks: kept.marks,
@@ -182,6 +185,14 @@ impl Seat {
         // The machine says where and when.
         let order = CaseOrder { id, event, action, by: self.me.clone(), officer, at: WallTime(0), note };
         self.handle.urgent(Input::Case(ticket, Box::new(order)))?;
+        // The ticket's other end is dropped only with the loop.
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// The steps of a case after number `after`, as a broker node has them.
+    pub(crate) async fn history(&self, event: EventId, after: u64) -> Result<History, Stopped> {
+        let (ticket, answer) = self.histories.ask();
+        self.handle.urgent(Input::History(ticket, event, after))?;
         // The ticket's other end is dropped only with the loop.
         answer.await.map_err(|_| Stopped)
     }

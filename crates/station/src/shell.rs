@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use huxiao_core::case::Step;
 use huxiao_core::station::{
-    AckError, AckTicket, Acknowledged, CaseDone, CaseError, EscalateError, InboxRow, Input, Output, Report, Station,
-    Write,
+    AckError, AckTicket, Acknowledged, CaseDone, CaseError, EscalateError, HistoryError, InboxRow, Input, Output,
+    Report, Station, Write,
 };
 use huxiao_core::{Class, Degraded, Escalate, Message, NodeName, PersistSeq, Receipt, Stage};
 use huxiao_link::{DialHandle, Link};
@@ -46,6 +47,8 @@ pub(crate) type Answer = Result<Acknowledged, AckError>;
 pub(crate) type Escalated = Result<Escalate, EscalateError>;
 /// The answer to an officer who did something about an alarm.
 pub(crate) type Cased = Result<CaseDone, CaseError>;
+/// A page of a case's steps, and how many there are in all.
+pub(crate) type History = Result<(Vec<Step>, u64), HistoryError>;
 
 /// Those who wait for an answer of one kind.
 pub(crate) struct Answers<T> {
@@ -94,6 +97,7 @@ pub(crate) struct StationShell {
     pub(crate) answers: Answers<Answer>,
     pub(crate) escalated: Answers<Escalated>,
     pub(crate) cased: Answers<Cased>,
+    pub(crate) histories: Answers<History>,
     pub(crate) board: Board,
     pub(crate) bus: Bus,
     pub(crate) marks: Marks,
@@ -238,6 +242,7 @@ impl Shell<Station> for StationShell {
                 }
                 self.cased.give(ticket, answer);
             }
+            Output::History(ticket, answer) => self.histories.give(ticket, answer),
             Output::Report(report) => self.report(report),
         }
     }

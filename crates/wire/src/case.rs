@@ -5,7 +5,7 @@ use huxiao_core::case::{
     Verb,
 };
 use huxiao_core::record::Part;
-use huxiao_core::{WallTime, limits};
+use huxiao_core::{EventId, WallTime, limits};
 
 use crate::error::WireError;
 use crate::field;
@@ -70,6 +70,30 @@ pub(crate) fn raw_refused(id: ActionId, why: CaseRefusal, now: Option<&Summary>)
 pub(crate) fn refused(raw: &proto::CaseRefused) -> Result<(ActionId, CaseRefusal, Option<Summary>), WireError> {
     let why = denial("case_refused.why", raw.why.as_ref())?;
     Ok((action_id("case_refused.id", &raw.id)?, why, raw.state.as_ref().map(summary).transpose()?))
+}
+
+pub(crate) fn raw_ask(event: &EventId, after: u64) -> proto::CaseAsk {
+    proto::CaseAsk { event: event.as_bytes().to_vec(), after }
+}
+
+pub(crate) fn ask(raw: &proto::CaseAsk) -> Result<(EventId, u64), WireError> {
+    Ok((field::event_id("case_ask.event", &raw.event)?, raw.after))
+}
+
+pub(crate) fn raw_page(event: &EventId, steps: &[Step], total: u64) -> proto::CaseSteps {
+    proto::CaseSteps {
+        event: event.as_bytes().to_vec(),
+        first: steps.first().map_or(0, |step| step.number),
+        steps: steps.iter().map(raw_step).collect(),
+        total,
+    }
+}
+
+pub(crate) fn page(raw: &proto::CaseSteps) -> Result<(EventId, Vec<Step>, u64), WireError> {
+    field::at_most("case_steps.steps", raw.steps.len(), limits::LIST_ITEMS)?;
+    let numbers = (0..).map(|at| raw.first.saturating_add(at));
+    let steps = numbers.zip(&raw.steps).map(|(number, raw)| step(number, raw)).collect::<Result<_, _>>()?;
+    Ok((field::event_id("case_steps.event", &raw.event)?, steps, raw.total))
 }
 
 pub(crate) fn raw_summary(case: &Summary) -> proto::CaseState {
@@ -164,7 +188,7 @@ pub(crate) fn case(raw: &proto::CaseRow) -> Result<(Case, Part), WireError> {
 fn raw_step(step: &Step) -> proto::CaseStep {
     proto::CaseStep {
         index: step.index,
-        id: if step.id == NO_ID { Vec::new() } else { step.id.0.to_vec() },
+        id: if step.id == ActionId::NONE { Vec::new() } else { step.id.0.to_vec() },
         verb: i32::from(step.action.verb().number()),
         detail: step.action.detail().to_owned(),
         phase: i32::from(step.state.number()),
@@ -182,7 +206,7 @@ fn step(number: u64, raw: &proto::CaseStep) -> Result<Step, WireError> {
     Ok(Step {
         number,
         index: raw.index,
-        id: if raw.id.is_empty() { NO_ID } else { action_id("case.step.id", &raw.id)? },
+        id: if raw.id.is_empty() { ActionId::NONE } else { action_id("case.step.id", &raw.id)? },
         action: action("case.step.detail", raw.verb, &raw.detail)?,
         state: phase("case.step.phase", raw.phase)?,
         level: level("case.step.level", raw.level)?,
@@ -197,9 +221,6 @@ fn step(number: u64, raw: &proto::CaseStep) -> Result<Step, WireError> {
         })?,
     })
 }
-
-/// An acknowledgement comes without an order.
-const NO_ID: ActionId = ActionId([0; 16]);
 
 fn raw_denied((id, why): &(ActionId, CaseRefusal)) -> proto::CaseDenied {
     proto::CaseDenied { id: id.0.to_vec(), why: Some(raw_denial(*why)) }

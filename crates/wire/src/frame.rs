@@ -61,7 +61,9 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         | Message::Escalated(..)
         | Message::Case(_)
         | Message::CaseTaken(..)
-        | Message::CaseRefused(..) => vec![encode(message)],
+        | Message::CaseRefused(..)
+        | Message::CaseAsk(..)
+        | Message::CaseSteps(..) => vec![encode(message)],
     }
 }
 
@@ -147,4 +149,4 @@ fn count_fields(mut frame: &[u8]) -> Result<(), WireError> {
 }
 
 /// The numbers of the bodies in `session.proto`.
-const KNOWN_BODIES: std::ops::RangeInclusive<u32> = 1..=17;
+const KNOWN_BODIES: std::ops::RangeInclusive<u32> = 1..=19;

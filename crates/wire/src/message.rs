@@ -47,6 +47,8 @@ pub(crate) fn to_body(message: &Message) -> Body {
         Message::Case(order) => Body::CaseOrder(case::raw_order(order)),
         Message::Cases(cases) => Body::Cases(case::raw_states(cases)),
         Message::CaseTaken(id, step, now) => Body::CaseTaken(case::raw_taken(*id, *step, now)),
+        Message::CaseAsk(event, after) => Body::CaseAsk(case::raw_ask(event, *after)),
+        Message::CaseSteps(event, steps, total) => Body::CaseSteps(case::raw_page(event, steps, *total)),
         Message::CaseRefused(id, why, now) => Body::CaseRefused(case::raw_refused(*id, *why, now.as_deref())),
     }
 }
@@ -74,6 +76,14 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
         }
         Body::CaseOrder(raw) => Message::Case(Box::new(case::order(&raw)?)),
         Body::Cases(raw) => Message::Cases(case::states(&raw)?),
+        Body::CaseAsk(raw) => {
+            let (event, after) = case::ask(&raw)?;
+            Message::CaseAsk(event, after)
+        }
+        Body::CaseSteps(raw) => {
+            let (event, steps, total) = case::page(&raw)?;
+            Message::CaseSteps(event, steps, total)
+        }
         Body::CaseTaken(raw) => {
             let (id, step, now) = case::taken(&raw)?;
             Message::CaseTaken(id, step, Box::new(now))

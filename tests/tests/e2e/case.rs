@@ -82,6 +82,8 @@ fn a_case_goes_its_way_and_its_history_can_be_proven() {
     }
     let all = history(&lab, "broker-1", &id);
     assert_eq!(actions(&all)[0], "acknowledge");
+    let here = history(&lab, "station-001", &id);
+    assert_eq!((&here["steps"], &here["event"]), (&all["steps"], &all["event"]), "the station shows the same");
     // A case that went wrong is opened again.
     assert_eq!(case(&lab, "reopen", &id, "station-001", "014", &[]).code, Some(0));
     assert_eq!(case(&lab, "close", &id, "station-001", "014", &["--reason", "false"]).code, Some(0));

@@ -164,15 +164,14 @@ impl Archive {
         self.go_on();
     }
 
-    /// Those of these events that are archived, of a long case one part. One that this version cannot read is told of and left out.
+    /// Those of these events that are archived, each with all of its case. One that this version cannot read is told of and left out.
     ///
     /// # Errors
     /// Those of reading.
     pub fn recall(&self, ids: &[EventId]) -> Result<Vec<Entry>, ArchiveError> {
         let mut found = Vec::new();
         for id in ids {
-            let Some((number, bytes)) = self.get(*id)? else { continue };
-            found.extend(self.decoded(*id, number, &bytes));
+            found.extend(self.whole(*id)?);
         }
         Ok(found)
     }

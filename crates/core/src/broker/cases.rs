@@ -14,7 +14,7 @@ use crate::broker::port::{NotCommitted, Output, Report};
 use crate::broker::waiting::{AGAIN_AFTER, AGAIN_IN_DOUBT, AGAIN_SOON};
 use crate::case::{ActionId, Case, CaseOrder, CaseRefusal, State, Step, Summary, Verb};
 use crate::event::Class;
-use crate::id::{NodeName, PathId, SeatId};
+use crate::id::{EventId, NodeName, PathId, SeatId};
 use crate::limits;
 use crate::message::{CASES_SINCE, Message};
 use crate::path::Form;
@@ -59,8 +59,9 @@ impl Broker {
     /// A seat says an order.
     pub(super) fn case_ordered(&mut self, now: Now, path: PathId, seat: &SeatId, order: CaseOrder) {
         let me = NodeName::Station(seat.clone());
-        if order.by != me {
-            return self.report(Report::Improper(me, "an order about a case in somebody else's name"));
+        if order.by != me || order.id == ActionId::NONE {
+            return self
+                .report(Report::Improper(me, "an order about a case in somebody else's name, or without an id"));
         }
         let (id, event) = (order.id, order.event);
         let entry = self.record.get(&event);
@@ -192,6 +193,18 @@ impl Broker {
         }
     }
 
+    /// A seat wants to read what was done about an alarm of its station.
+    pub(super) fn case_asked(&mut self, path: PathId, seat: &SeatId, event: EventId, after: u64) {
+        if self.record.is_archived(&event) {
+            return self.recall_steps(path, event, after);
+        }
+        // A node that does not have it (yet) leaves the answer to others.
+        let entry = self.record.get(&event).filter(|entry| entry.admission.stations.contains(&seat.station));
+        if let Some(answer) = entry.map(|entry| page(entry, after)) {
+            self.send(path, Class::P2, Form::Stream, answer);
+        }
+    }
+
     /// A seat has come, and has the record up to `index`: it is told of the cases of its alarms that are open and of those that were closed since
     /// then, the newest of them. What an acknowledgement says it knows from that.
     pub(super) fn tell_cases(&mut self, path: PathId, seat: &SeatId, index: u64) {
@@ -223,6 +236,21 @@ fn is_plain(case: &Case) -> bool {
 /// How the case of an entry stands.
 fn summary(entry: &Entry) -> Summary {
     entry.case.summary(entry.admission.sealed.event.id)
+}
+
+/// The steps of a case behind number `after`: as many as go in one frame.
+pub(super) fn page(entry: &Entry, after: u64) -> Message {
+    let history = &entry.case.history;
+    let mut room = limits::CASE_PART_BYTES;
+    let behind = history.steps().skip(usize::try_from(after).unwrap_or(usize::MAX)).take(limits::LIST_ITEMS);
+    let fits = |step: &&Step| {
+        let weight = step.weight();
+        let fits = weight <= room;
+        room = room.saturating_sub(weight);
+        fits
+    };
+    let steps = behind.take_while(fits).cloned().collect();
+    Message::CaseSteps(entry.admission.sealed.event.id, steps, entry.case.steps())
 }
 
 /// What whoever said an order is told.

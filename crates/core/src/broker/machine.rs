@@ -260,6 +260,7 @@ impl Broker {
             (NodeName::Station(seat), Message::Receipts(receipts)) => {
                 receipts.into_iter().for_each(|receipt| self.said(now, path, &seat, receipt));
             }
+            (NodeName::Station(seat), Message::CaseAsk(event, after)) => self.case_asked(path, &seat, event, after),
             (NodeName::Station(seat), Message::Case(order)) => self.case_ordered(now, path, &seat, *order),
             (NodeName::Station(seat), Message::Escalate(order)) => {
                 self.escalate(now, path, &NodeName::Station(seat), order);

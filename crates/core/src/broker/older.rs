@@ -61,7 +61,15 @@ impl Broker {
 
 /// Whether a message began with the cases.
 fn says_case(message: &Message) -> bool {
-    matches!(message, Message::Case(_) | Message::Cases(_) | Message::CaseTaken(..) | Message::CaseRefused(..))
+    matches!(
+        message,
+        Message::Case(_)
+            | Message::Cases(_)
+            | Message::CaseTaken(..)
+            | Message::CaseRefused(..)
+            | Message::CaseAsk(..)
+            | Message::CaseSteps(..)
+    )
 }
 
 /// Whether a message has anything in it that began with the standing.

@@ -25,6 +25,8 @@ enum Question {
     Statement(Box<Receipt>),
     /// A seat, what became of its order about a case.
     Order(Box<CaseOrder>),
+    /// A seat, the steps of a case after this number.
+    Steps(u64),
 }
 
 /// The questions that are with the archive.
@@ -55,6 +57,11 @@ impl Broker {
         self.ask(path, vec![order.event], Question::Order(Box::new(order)));
     }
 
+    /// A seat wants to read what was done about an alarm that is in the archive.
+    pub(super) fn recall_steps(&mut self, path: PathId, event: EventId, after: u64) {
+        self.ask(path, vec![event], Question::Steps(after));
+    }
+
     fn ask(&mut self, path: PathId, ids: Vec<EventId>, question: Question) {
         if ids.is_empty() || self.recalls.open.len() >= limits::BROKER_RECALLS {
             return;
@@ -82,6 +89,10 @@ impl Broker {
             Question::HowFar => {
                 let receipts: Vec<Receipt> = its.iter().flat_map(|entry| entry.receipts()).collect();
                 self.send_receipts(path, &receipts);
+            }
+            Question::Steps(after) => {
+                let pages: Vec<Message> = its.iter().map(|entry| cases::page(entry, after)).collect();
+                pages.into_iter().for_each(|page| self.send(path, Class::P2, Form::Stream, page));
             }
             Question::Order(order) => {
                 let outcome = |entry: &&Entry| entry.outcome(&order).unwrap_or(Err(CaseRefusal::Archived));

@@ -15,6 +15,11 @@ use crate::time::WallTime;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ActionId(pub [u8; 16]);
 
+impl ActionId {
+    /// That of an acknowledgement, which comes without an order. No order has it.
+    pub const NONE: ActionId = ActionId([0; 16]);
+}
+
 impl fmt::Display for ActionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         uuid::Uuid::from_bytes(self.0).as_hyphenated().fmt(f)

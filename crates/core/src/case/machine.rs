@@ -108,7 +108,7 @@ impl Case {
     pub(crate) fn acknowledge(&mut self, event: &Sealed, index: u64, receipt: &Receipt) -> bool {
         let Ok(state) = next(self.state, Verb::Acknowledge) else { return false };
         let order = Said {
-            id: ActionId([0; 16]),
+            id: ActionId::NONE,
             action: Action::Acknowledge,
             by: receipt.by.clone(),
             officer: receipt.officer.clone(),

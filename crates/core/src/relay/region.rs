@@ -98,7 +98,9 @@ impl Relay {
             | Message::Case(_)
             | Message::Cases(_)
             | Message::CaseTaken(..)
-            | Message::CaseRefused(..) => {}
+            | Message::CaseRefused(..)
+            | Message::CaseAsk(..)
+            | Message::CaseSteps(..) => {}
         }
     }
 

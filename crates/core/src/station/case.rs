@@ -48,6 +48,11 @@ impl CaseOrders {
         self.open.iter().map(|open| open.again_at.min(open.until)).min()
     }
 
+    /// The sessions on which cases can be spoken of.
+    pub(super) fn paths(&self) -> &BTreeSet<PathId> {
+        &self.paths
+    }
+
     pub(super) fn path_down(&mut self, path: PathId) {
         self.paths.remove(&path);
         for open in &mut self.open {

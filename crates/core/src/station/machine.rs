@@ -17,6 +17,7 @@ use crate::probe::{PathHealth, Prober};
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage, Standing};
 use crate::station::case::CaseOrders;
 use crate::station::escalate::Escalations;
+use crate::station::history::Questions;
 use crate::station::officer::carried_as;
 use crate::station::port::{AckTicket, Acknowledged, Input, Output, Report, StationConfig, Write};
 use crate::station::row::InboxRow;
@@ -51,6 +52,7 @@ pub struct Station {
     conditions: Conditions,
     pub(super) escalations: Escalations,
     pub(super) cases: CaseOrders,
+    pub(super) questions: Questions,
     pub(super) unkept: Unkept<u64>,
     pub(super) answers: BTreeMap<PersistSeq, Vec<(AckTicket, Acknowledged)>>,
     pub(super) show_by: BTreeSet<(Timestamp, u64)>,
@@ -77,6 +79,7 @@ impl Station {
             conditions: Conditions::default(),
             escalations: Escalations::default(),
             cases: CaseOrders::default(),
+            questions: Questions::default(),
             unkept: Unkept::new(),
             next_persist: 1,
             writing: BTreeMap::new(),
@@ -236,6 +239,7 @@ impl Station {
                 }
             }
             Message::Cases(cases) => cases.iter().for_each(|case| self.case_heard(now, case)),
+            Message::CaseSteps(event, steps, total) => self.history_heard(event, &steps, total),
             Message::CaseTaken(id, step, case) => self.case_taken(now, id, step, &case),
             Message::CaseRefused(id, why, case) => self.case_refused(now, path, (id, why), case.as_deref()),
             Message::Hello(hello) => {
@@ -246,7 +250,11 @@ impl Station {
                     self.older.remove(&path);
                 }
             }
-            Message::Inquire(_) | Message::Probe(_) | Message::Escalate(_) | Message::Case(_) => {}
+            Message::Inquire(_)
+            | Message::Probe(_)
+            | Message::Escalate(_)
+            | Message::Case(_)
+            | Message::CaseAsk(..) => {}
         }
     }
 
@@ -376,6 +384,7 @@ impl Machine for Station {
                 self.escalate(now, ticket, event, stations, (officer, note));
             }
             Input::Case(ticket, order) => self.case_order(now, ticket, *order),
+            Input::History(ticket, event, after) => self.ask_history(now, ticket, event, after),
         }
         self.dispatch(now);
     }
@@ -388,6 +397,7 @@ impl Machine for Station {
         self.inquire(now);
         self.escalate_again(now);
         self.cases_again(now);
+        self.ask_again(now);
         self.probe(now);
         self.courier.handle_timeout(now.mono);
         self.dispatch(now);
@@ -403,6 +413,7 @@ impl Machine for Station {
             self.prober.poll_timeout(),
             self.escalations.poll_timeout(),
             self.cases.poll_timeout(),
+            self.questions.poll_timeout(),
         ];
         timers.into_iter().flatten().min()
     }

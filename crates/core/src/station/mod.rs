@@ -9,6 +9,7 @@
 
 mod case;
 mod escalate;
+mod history;
 mod inbox;
 mod machine;
 mod officer;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use machine::Station;
 pub use port::{
-    AckError, AckTicket, Acknowledged, CaseDone, CaseError, EscalateError, Input, Output, Report, StationConfig, Write,
+    AckError, AckTicket, Acknowledged, CaseDone, CaseError, EscalateError, HistoryError, Input, Output, Report,
+    StationConfig, Write,
 };
 pub use row::InboxRow;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::case::{ActionId, CaseOrder, CaseRefusal, Summary};
+use crate::case::{ActionId, CaseOrder, CaseRefusal, Step, Summary};
 use crate::escalate::Escalate;
 use crate::event::{Class, Text};
 use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SeatId, StationId};
@@ -71,6 +71,8 @@ pub enum Input {
     },
     /// An officer does something about an alarm. Seat and time of the order are this station's to say.
     Case(AckTicket, Box<CaseOrder>),
+    /// The steps of an event's case after this number are wanted.
+    History(AckTicket, EventId, u64),
 }
 
 /// A change of what is on disk.
@@ -108,6 +110,8 @@ pub enum Output {
     Escalated(AckTicket, Result<Escalate, EscalateError>),
     /// Answer the officer who did something about an alarm.
     Cased(AckTicket, Result<CaseDone, CaseError>),
+    /// Answer whoever wanted steps of a case: a page of them, and how many there are in all.
+    History(AckTicket, Result<(Vec<Step>, u64), HistoryError>),
     /// Something that people and metrics want to know.
     Report(Report),
 }
@@ -180,6 +184,20 @@ pub enum CaseError {
     },
     /// Too many are under way at once.
     #[error("{limit} orders of this station are under way; try again in some seconds", limit = limits::CASE_ORDERS_OPEN)]
+    Busy,
+}
+
+/// Why the history of a case cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HistoryError {
+    /// It never came here, or left the inbox long ago.
+    #[error("event {0} is not in this station's inbox")]
+    Unknown(EventId),
+    /// No broker node that knows cases has answered in time.
+    #[error("no broker node has answered within {seconds} s what was done about {0}; ask again", seconds = limits::CASE_ORDER_TIMEOUT.as_secs())]
+    NoAnswer(EventId),
+    /// Too many are under way at once.
+    #[error("{limit} questions of this station are under way; ask again in some seconds", limit = limits::CASE_ORDERS_OPEN)]
     Busy,
 }
 

@@ -11,7 +11,7 @@ use huxiao_core::case::Reason;
 
 use crate::exit::Outcome;
 use act::{Order, OrderArgs};
-pub(crate) use show::history;
+pub(crate) use show::{history, standing};
 
 /// What can be done about the case of an alarm.
 #[derive(Debug, Subcommand)]
@@ -58,7 +58,7 @@ pub enum CaseCommand {
         #[command(flatten)]
         order: OrderArgs,
     },
-    /// Show how it stands and, asked of a broker node, its whole history with digests
+    /// Show how it stands, and its whole history with digests
     Show(show::ShowArgs),
 }
 

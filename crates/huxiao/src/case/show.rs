@@ -24,10 +24,10 @@ pub struct ShowArgs {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Node {
-    /// Ask this broker node, for the whole history: http://host:port or unix:/path
+    /// Ask this broker node: http://host:port or unix:/path
     #[arg(long, value_name = "URL", env = "HUXIAO_BROKER_URL")]
     broker: Option<Endpoint>,
-    /// Ask this station, for how it stands
+    /// Ask this station, which asks its region
     #[arg(long, value_name = "URL", env = "HUXIAO_STATION_URL")]
     station: Option<Endpoint>,
 }
@@ -70,7 +70,7 @@ pub(crate) async fn history(client: &mut Client, id: &EventId) -> Result<Value, 
 }
 
 /// How a case stands, in one line: Chinese first.
-pub(super) fn standing(case: &Value) -> String {
+pub(crate) fn standing(case: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let state = text(&case["state"]);
     let words = state

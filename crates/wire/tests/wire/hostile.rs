@@ -55,6 +55,8 @@ fn check(message: &Message) {
             assert!(escalate.note.as_str().len() <= limits::NOTE_BYTES);
         }
         Message::Escalated(_, stations) => assert!(stations.len() <= limits::STATIONS_PER_SCHOOL),
+        Message::CaseAsk(..) => {}
+        Message::CaseSteps(_, steps, _) => assert!(steps.len() <= limits::LIST_ITEMS),
         Message::Case(order) => assert!(order.note.as_str().len() <= limits::NOTE_BYTES),
         Message::Cases(list) => assert!(list.len() <= limits::LIST_ITEMS),
         Message::CaseTaken(_, _, case) => assert!(case.level <= limits::CASE_LEVEL),

@@ -254,6 +254,8 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("case_taken", Message::CaseTaken(case_order().id, 3, Box::new(case_summary()))),
         ("case_refused", Message::CaseRefused(case_order().id, CaseRefusal::NotOwner, Some(Box::new(case_summary())))),
         ("case_refused_not_now", Message::CaseRefused(case_order().id, not_now(), None)),
+        ("case_ask", Message::CaseAsk(alarm().id, 300)),
+        ("case_steps", Message::CaseSteps(alarm().id, case().history.steps().cloned().collect(), 2)),
         ("refused_other_region", Message::Refused(alarm().id, Refusal::OtherRegion)),
         ("event_skewed", Message::Event(EventCopy { sealed: sealed(), trail: skewed(), receipts: vec![ahead()] })),
     ]

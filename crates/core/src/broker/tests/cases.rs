@@ -86,6 +86,9 @@ fn what_is_refused_is_said_with_its_reason_and_with_whose_it_is() {
     // In somebody else's name, and of an event that the station does not have.
     bench.orders(SECOND, &order(2, Action::Note, &seat("p1", "a")));
     assert!(matches!(bench.reports.last(), Some(Report::Improper(..))), "{:?}", bench.reports);
+    let reports = bench.reports.len();
+    bench.orders(SECOND, &order(0, Action::Note, &seat("p2", "b")));
+    assert_eq!((bench.reports.len(), bench.proposals.len()), (reports + 1, 0), "an order without an id");
     bench.greet(PathId(9), &seat("p9", "x"), None);
     bench.orders(PathId(9), &order(3, Action::Note, &seat("p9", "x")));
     assert_eq!((bench.refused_to(PathId(9)), bench.proposals.len()), (vec![CaseRefusal::Unknown], 0));
@@ -207,4 +210,53 @@ fn a_record_that_is_brought_over_answers_what_waits_and_tells_what_is_new() {
     bench.proposals.clear();
     bench.wait(20_000);
     assert_eq!(bench.proposals.len(), 0, "it waits no longer");
+}
+
+#[test]
+fn a_history_is_given_page_by_page_from_the_record_and_from_the_archive() {
+    let mut bench = Bench::with_case();
+    for number in 1..=100 {
+        let note =
+            CaseOrder { note: Text::new(&"长".repeat(200)).unwrap(), ..order(number, Action::Note, &seat("p2", "b")) };
+        bench.orders(SECOND, &note);
+        bench.commit();
+    }
+    let entry = bench.broker.record().get(&id(1)).unwrap().clone();
+    let pages = |bench: &mut Bench, archived: bool| {
+        let (mut steps, mut pages) = (Vec::new(), 0);
+        loop {
+            bench.hear(FIRST, Message::CaseAsk(id(1), steps.len() as u64));
+            if archived {
+                let (ticket, _) = bench.recalls.pop().unwrap();
+                bench.step(Input::Recalled(ticket, vec![entry.clone()]));
+            }
+            let page = bench.sent.iter().find_map(|(to, _, message)| match message {
+                Message::CaseSteps(_, steps, total) if *to == FIRST => Some((steps.clone(), *total)),
+                _ => None,
+            });
+            let (page, total) = page.unwrap();
+            assert!(
+                total == 101 && page.iter().map(crate::case::Step::weight).sum::<usize>() <= limits::CASE_PART_BYTES
+            );
+            pages += 1;
+            if page.is_empty() {
+                return (steps, pages);
+            }
+            steps.extend(page);
+        }
+    };
+    let (steps, count) = pages(&mut bench, false);
+    assert!(steps.iter().eq(entry.case.history.steps()) && count > 2, "{count} pages");
+    // A station that does not have the event is told nothing.
+    bench.greet(PathId(9), &seat("p9", "x"), None);
+    bench.hear(PathId(9), Message::CaseAsk(id(1), 0));
+    assert!(!bench.sent.iter().any(|(.., message)| matches!(message, Message::CaseSteps(..))));
+    let close = order(200, Action::Close(Reason::False), &seat("p1", "a"));
+    let limits = RecordLimits { finished: 0, ..RecordLimits::default() };
+    let image = bench.broker.record().image();
+    let mut record = RecordState::from_image(image, limits).unwrap();
+    record.apply(9_999, Command::Case { order: Box::new(close), heard: WallTime(5) });
+    bench.step(Input::Restored(Box::new(record)));
+    assert!(bench.broker.record().is_archived(&id(1)));
+    assert_eq!(pages(&mut bench, true), (steps, count));
 }

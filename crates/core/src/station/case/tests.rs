@@ -190,3 +190,29 @@ fn what_is_older_says_nothing_and_what_is_open_is_bounded() {
     seat.handle(at(0), Input::Case(AckTicket(1), Box::new(CaseOrder { event, ..order(201) })));
     assert_eq!(answers(drain(&mut seat)), [Err(CaseError::Unknown(event))]);
 }
+
+#[test]
+fn a_history_is_asked_for_until_some_node_gives_it() {
+    let mut seat = seat(2);
+    let asks = |outputs: &[Output]| {
+        outputs.iter().filter(|output| matches!(output, Output::Send(_, _, _, Message::CaseAsk(..)))).count()
+    };
+    let given = |outputs: Vec<Output>| -> Vec<Result<(Vec<crate::case::Step>, u64), crate::station::HistoryError>> {
+        outputs
+            .into_iter()
+            .filter_map(|o| if let Output::History(_, answer) = o { Some(answer) } else { None })
+            .collect()
+    };
+    seat.handle(at(0), Input::History(AckTicket(1), id(), 2));
+    assert_eq!(asks(&drain(&mut seat)), 1, "one node, at first");
+    seat.handle_timeout(at(500));
+    assert_eq!(asks(&drain(&mut seat)), 2, "then all");
+    let other = Message::CaseSteps(id(), vec![], 5);
+    seat.handle(at(600), Input::Message(PathId(1), other));
+    assert_eq!(given(drain(&mut seat)), [], "that is no answer to what was asked");
+    seat.handle(at(700), Input::Message(PathId(1), Message::CaseSteps(id(), vec![], 2)));
+    assert_eq!(given(drain(&mut seat)), [Ok((vec![], 2))]);
+    seat.handle(at(800), Input::History(AckTicket(2), id(), 0));
+    seat.handle_timeout(at(10_800));
+    assert_eq!(given(drain(&mut seat)), [Err(crate::station::HistoryError::NoAnswer(id()))]);
+}

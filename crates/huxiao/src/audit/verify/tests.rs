@@ -123,7 +123,7 @@ fn what_is_no_export_is_refused_in_words() {
     let (line, why) = verdict(&lines[..2]).unwrap_err();
     assert_eq!(line, 3);
     assert!(why.contains("ends before"), "{why}");
-    let behind = [lines.clone(), vec!["\n".to_owned()]].concat();
+    let behind = [lines, vec!["\n".to_owned()]].concat();
     assert_eq!(verdict(&behind).unwrap_err().0, 5);
     for bad in ["x\n", "{}\n", "{\"step\":{}}\n", &"9".repeat(70_000)] {
         assert_eq!(verdict(&[bad.to_owned()]).unwrap_err().0, 1);

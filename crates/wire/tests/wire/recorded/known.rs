@@ -157,7 +157,8 @@ fn what_began_later_is_found_out() {
         later.map(|(name, _)| name).collect::<Vec<_>>()
     };
     let minor_3 = ["condition", "condition_well", "receipts_standing", "escalate", "escalated"];
-    let minor_4 = ["case_order", "cases", "case_taken", "case_refused", "case_refused_not_now"];
+    let minor_4 =
+        ["case_order", "cases", "case_taken", "case_refused", "case_refused_not_now", "case_ask", "case_steps"];
     assert_eq!(later(MINOR_2), [&minor_3[..], &minor_4[..]].concat());
     assert_eq!(later(MINOR_3), minor_4);
 }

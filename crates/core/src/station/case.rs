@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::case::{ActionId, CaseOrder, CaseRefusal, Summary};
 use crate::event::Class;
-use crate::id::PathId;
+use crate::id::{EventId, PathId};
 use crate::lane::Lane;
 use crate::limits;
 use crate::message::{CASES_SINCE, Message};
@@ -27,6 +27,9 @@ pub(super) struct CaseOrders {
     open: Vec<Open>,
     /// Express sessions whose node knows cases.
     paths: BTreeSet<PathId>,
+    /// How cases stand whose events have not come yet: what is said of an event may overtake it. At most [`limits::CASES_TOLD`]; beyond it the
+    /// oldest events' are forgotten.
+    early: BTreeMap<EventId, Summary>,
 }
 
 #[derive(Debug)]
@@ -51,6 +54,20 @@ impl CaseOrders {
     /// The sessions on which cases can be spoken of.
     pub(super) fn paths(&self) -> &BTreeSet<PathId> {
         &self.paths
+    }
+
+    /// How the case of an event stands that has just come.
+    pub(super) fn take_early(&mut self, event: &EventId) -> Option<Summary> {
+        self.early.remove(event)
+    }
+
+    fn keep_early(&mut self, case: &Summary) {
+        if self.early.get(&case.event).is_none_or(|known| case.is_newer_than(known)) {
+            self.early.insert(case.event, case.clone());
+        }
+        if self.early.len() > limits::CASES_TOLD {
+            self.early.pop_first();
+        }
     }
 
     pub(super) fn path_down(&mut self, path: PathId) {
@@ -172,7 +189,7 @@ impl Station {
 
     /// How a case stands, by some node. What is older than what is known says nothing.
     pub(super) fn case_heard(&mut self, now: Now, case: &Summary) {
-        let Some(seq) = self.by_id.get(&case.event).copied() else { return };
+        let Some(seq) = self.by_id.get(&case.event).copied() else { return self.cases.keep_early(case) };
         let Some(held) = self.rows.get_mut(&seq) else { return };
         if held.row.case.as_ref().is_some_and(|known| !case.is_newer_than(known)) {
             return;

@@ -40,7 +40,7 @@ impl Station {
             // After the loss of an inbox the region knows already what this seat said. It is said again: that is how the region
             // learns that the seat has the event once more.
             unconfirmed: BTreeSet::from([Stage::Delivered]),
-            case: None,
+            case: self.cases.take_early(&id).map(Box::new),
         };
         for receipt in copy.receipts.into_iter().filter(|receipt| receipt.event == id) {
             if receipt.stage != Stage::Delivered || receipt.by != self.me {

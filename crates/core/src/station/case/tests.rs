@@ -4,7 +4,7 @@ use super::*;
 use crate::Machine;
 use crate::case::{Action, Reason, State};
 use crate::event::{Kind, Text};
-use crate::id::{EventId, Name, NodeName, SeatId};
+use crate::id::{Name, NodeName, SeatId};
 use crate::message::{EventCopy, Hello, WIRE_MINOR};
 use crate::path::PathInfo;
 use crate::receipt::Trail;
@@ -215,4 +215,24 @@ fn a_history_is_asked_for_until_some_node_gives_it() {
     seat.handle(at(800), Input::History(AckTicket(2), id(), 0));
     seat.handle_timeout(at(10_800));
     assert_eq!(given(drain(&mut seat)), [Err(crate::station::HistoryError::NoAnswer(id()))]);
+}
+
+#[test]
+fn what_is_said_of_a_case_before_its_event_comes_is_not_lost() {
+    let mut seat = seat(1);
+    let mut other = event(Kind::Panic);
+    other.id = EventId::from_bytes([7; 16]);
+    let early = |steps| Summary { event: other.id, ..summary(steps) };
+    hear(&mut seat, 1, Message::Cases(vec![early(4), early(3)]));
+    let copy = EventCopy { sealed: seal(&other), trail: Trail::default(), receipts: vec![] };
+    seat.handle(at(2), Input::Message(PathId(1), Message::Event(copy)));
+    drain(&mut seat);
+    assert_eq!(seat.get(&other.id).unwrap().case.as_deref(), Some(&early(4)));
+    // Of events that never come, so many are remembered.
+    for number in 0..2_000_u16 {
+        let mut id = [1; 16];
+        id[..2].copy_from_slice(&number.to_be_bytes());
+        hear(&mut seat, 1, Message::Cases(vec![Summary { event: EventId::from_bytes(id), ..summary(2) }]));
+    }
+    assert_eq!(seat.cases.early.len(), limits::CASES_TOLD);
 }

@@ -14,6 +14,7 @@ mod mqtt;
 mod place;
 mod plan;
 mod process;
+mod record;
 mod region;
 mod report;
 mod scratch;
@@ -43,6 +44,8 @@ enum Bench {
     Sla(sla::Args),
     /// The plan of a whole province: a route looked up, a change taken over
     Plan(plan::Args),
+    /// What one step of a case costs in a full record, in memory alone
+    Record(record::Args),
     /// A link as bad as asked between two network namespaces, to try any program on (needs root)
     Emulate(emulate::Args),
 }
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Bench::Region(args) => region::run(&args),
         Bench::Sla(args) => sla::run(&args),
         Bench::Plan(args) => plan::run(&args),
+        Bench::Record(args) => record::run(&args),
         Bench::Emulate(args) => emulate::run(&args),
     });
     match outcome {

@@ -9,6 +9,7 @@ use axum::routing::get;
 use huxiao_core::broker::Broker;
 use huxiao_core::record::{Entry, Escalation};
 use huxiao_core::{EventId, Overdue, StationId};
+use huxiao_runtime::case_json::CaseJson;
 use huxiao_runtime::drive::Handle;
 use huxiao_runtime::event_json::{EventFields, LapJson, ReceiptJson, StepJson, assisting, stages_on_the_way, timeline};
 use huxiao_runtime::http::{ApiError, Json};
@@ -16,6 +17,7 @@ use huxiao_runtime::time_format::rfc3339;
 use serde::Serialize;
 
 use crate::archive::Archive;
+use crate::case_api;
 use crate::events_api;
 use crate::status::{Context, StatusJson};
 
@@ -29,8 +31,9 @@ struct Api {
 /// The node's routes.
 pub(crate) fn router(handle: Handle<Broker>, archive: Archive, context: Context) -> Router {
     let events = events_api::router(handle.clone(), archive.clone());
-    let api = Api { handle, archive, context: Arc::new(context) };
-    Router::new().route("/v1/status", get(status)).route("/v1/events/{id}", get(one)).with_state(api).merge(events)
+    let cases = case_api::router(handle.clone(), archive.clone());
+    let own = Router::new().route("/v1/status", get(status)).route("/v1/events/{id}", get(one));
+    own.with_state(Api { handle, archive, context: Arc::new(context) }).merge(events).merge(cases)
 }
 
 /// One event, as `GET /v1/events/{id}` shows it.
@@ -54,6 +57,8 @@ pub(crate) struct EntryJson {
     /// The stages that the province knows of; `stored` is the event itself.
     forwarded: Vec<&'static str>,
     timeline: Vec<LapJson>,
+    /// What the police do about it; nothing below P1.
+    case: Option<CaseJson>,
 }
 
 #[derive(Debug, Serialize)]
@@ -117,6 +122,7 @@ impl EntryJson {
             owners: entry.owners().iter().map(ToString::to_string).collect(),
             overdue: entry.overdue.iter().map(OverdueJson::new).collect(),
             forwarded: entry.forwarded.iter().map(|stage| stage.as_str()).collect(),
+            case: entry.has_case().then(|| CaseJson::new(&entry.case.summary(event.id))),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod api;
 pub mod archive;
+mod case_api;
 mod cluster_api;
 mod events_api;
 mod fill;

@@ -173,7 +173,8 @@ impl Watch {
 
     async fn read_plan(&mut self) -> Option<()> {
         let handle = self.around.handle.upgrade()?;
-        let stations = handle.inspect(|broker| broker.plan().answering_stations().into_iter().cloned().collect::<BTreeSet<_>>());
+        let stations =
+            handle.inspect(|broker| broker.plan().answering_stations().into_iter().cloned().collect::<BTreeSet<_>>());
         let stations: BTreeSet<StationId> = stations.await.ok()?;
         self.supervisor.plan(self.around.clock.now(), &stations);
         Some(())

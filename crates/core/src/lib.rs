@@ -35,6 +35,7 @@ mod time;
 mod timeline;
 
 pub mod broker;
+pub mod case;
 pub mod courier;
 pub mod lamp;
 pub mod limits;
@@ -45,6 +46,7 @@ pub mod report;
 pub mod station;
 pub mod supervision;
 
+pub use case::{Case, CaseOrder, CaseRefusal};
 pub use escalate::Escalate;
 pub use event::{Class, Event, EventError, Kind, Mode, Sealed, Text};
 pub use id::{

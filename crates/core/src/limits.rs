@@ -63,7 +63,7 @@ pub const OVERDUE_STATIONS: usize = 16;
 /// Events that a region's record holds. What no station has finished stays, and when nothing else is left, only P0 is taken. Same for
 /// all nodes of a region, as the two that follow: it may grow with a version, and never shrinks.
 pub const RECORD_EVENTS: usize = 100_000;
-/// Finished events that a region's record holds; beyond it the oldest leave for the archive.
+/// Finished events whose case is closed (or that have none) that a region's record holds; beyond it the oldest leave for the archive.
 pub const RECORD_FINISHED: usize = 20_000;
 /// Events that have left the record and whose repeats are known for it; beyond it the oldest are forgotten.
 pub const ARCHIVED_IDS: usize = 1_000_000;
@@ -116,6 +116,34 @@ pub const BUTTONS_WATCHED: usize = 256;
 pub const ESCALATIONS_OPEN: usize = 64;
 /// How long a seat says an escalation again before it tells its officer that nobody has confirmed it.
 pub const ESCALATION_TIMEOUT: Span = Span::from_secs(10);
+
+/// Steps of one case's history: ten thousand notes and more.
+pub const CASE_STEPS: usize = 16_384;
+/// Steps of [`CASE_STEPS`] that only the way to a case's end may use: one that was closed is never too long to be.
+pub const CASE_STEPS_TO_END: usize = 16;
+/// Bytes that the histories of all cases in a region's record take, about. Beyond it only the way to a case's end is taken. Same for all
+/// nodes of a region, as the limits of cases above and below.
+pub const RECORD_CASE_BYTES: usize = 256 * 1_024 * 1_024;
+/// Bytes of a case's history in one row of a snapshot or of the archive; a longer one takes more rows.
+pub const CASE_PART_BYTES: usize = 40 * 1_024;
+/// Rows of one event in a snapshot or in the archive.
+pub const CASE_PARTS: usize = 1_024;
+/// Orders about one case that were refused, and are remembered.
+pub const CASE_REFUSED: usize = 16;
+/// The highest level of a case: station, county, city, province.
+pub const CASE_LEVEL: u8 = 4;
+/// How long after its closing a case may be reopened.
+pub const CASE_REOPEN: Span = Span::from_secs(600);
+/// Bytes of the number that the 110 centre gives a case.
+pub const CASE_NUMBER_BYTES: usize = 64;
+/// Orders about cases that one seat has under way at once.
+pub const CASE_ORDERS_OPEN: usize = 64;
+/// How long a seat says an order about a case again before it tells its officer that nobody has confirmed it.
+pub const CASE_ORDER_TIMEOUT: Span = Span::from_secs(10);
+/// Orders about cases that wait for the record at one broker node; others are said again by whoever has them.
+pub const BROKER_CASE_ORDERS: usize = 1_024;
+/// Cases of which a seat is told when it comes; the rest it is told of when something happens.
+pub const CASES_TOLD: usize = 1_024;
 
 /// After this long without a screen, the presser is told to dial 110.
 pub const DIAL_110_AFTER: Span = Span::from_secs(10);

@@ -22,6 +22,18 @@ const _: () = assert!(
     "an entry of the record fits one row of the archive"
 );
 const _: () = assert!(RECORD_FINISHED < RECORD_EVENTS && RECORD_EVENTS < ARCHIVED_IDS);
+const _: () = assert!(
+    (RECEIPTS_PER_EVENT * (NOTE_BYTES + 5 * NAME_BYTES))
+        + ESCALATIONS_PER_EVENT * NOTE_BYTES
+        + 2 * STATIONS_PER_EVENT * (NAME_BYTES + 4)
+        + STORE_VALUE_BYTES
+        + CASE_PART_BYTES
+        + CASE_REFUSED * 32
+        < ARCHIVE_ROW_BYTES,
+    "a part of an event with its case fits one row of the archive"
+);
+const _: () = assert!(CASE_STEPS * (NOTE_BYTES + 8 * NAME_BYTES) < CASE_PARTS * CASE_PART_BYTES);
+const _: () = assert!(CASE_STEPS_TO_END > 8, "a case can always be brought to its end");
 const _: () = assert!(EXPRESS_FRAME_BYTES < BULK_FRAME_BYTES);
 const _: () = assert!(STORE_VALUE_BYTES < EXPRESS_FRAME_BYTES, "what is stored can be sent");
 const _: () = assert!(LIST_ITEMS * 48 < EXPRESS_FRAME_BYTES, "a full list of ids fits one frame");

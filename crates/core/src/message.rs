@@ -2,6 +2,7 @@
 //!
 //! Invariant: every message stands for itself. Messages of one session may arrive in any order and more than once.
 
+use crate::case::{ActionId, CaseOrder, CaseRefusal, Step, Summary};
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
 use crate::id::{EventId, RecordId, StationId};
@@ -15,6 +16,8 @@ pub const WIRE_MINOR: u32 = 4;
 pub(crate) const STANDING_SINCE: u32 = 3;
 /// The first one in which seats are told who owns an alarm that nobody takes.
 pub(crate) const OWNERSHIP_SINCE: u32 = 4;
+/// The first one in which there are cases.
+pub(crate) const CASES_SINCE: u32 = 4;
 
 /// One message of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +55,18 @@ pub enum Message {
     /// Broker to relay and station: whether this node is without a quorum of its region (`None`: it has one). Said at each change and, while
     /// it is so, to whoever greets; repeated with the answer to the next probe, since messages may overtake each other.
     Condition(Option<Degraded>),
+    /// Station to broker: an officer's order about a case. Said again until it is answered, by `CaseTaken` or `CaseRefused`.
+    Case(Box<CaseOrder>),
+    /// Broker to station: how the cases of these alarms stand. Said at each change, and when a seat comes.
+    Cases(Vec<Summary>),
+    /// The answer to `Case`: it is this step of its case, which stands so now.
+    CaseTaken(ActionId, u64, Box<Summary>),
+    /// The answer to `Case`: it is not carried out, and how the case stands, if that is known.
+    CaseRefused(ActionId, CaseRefusal, Option<Box<Summary>>),
+    /// Station to broker: which steps does the case of this event have after this number? Answered by `CaseSteps`, by whoever has them.
+    CaseAsk(EventId, u64),
+    /// The answer to `CaseAsk`: the next of them, and how many the case has in all.
+    CaseSteps(EventId, Vec<Step>, u64),
 }
 
 /// A broker node is without a quorum of its region: alarms flow, but nothing enters the record.

@@ -11,6 +11,12 @@
 //! acknowledgement by another seat is kept as [`Standing::Assisting`](crate::Standing::Assisting), and both seats and the relay are told
 //! who owns and who assists.
 //!
+//! # What leaves the record
+//!
+//! Finished events whose case is closed leave for the archive oldest first, beyond [`RecordLimits::finished`]. Those that an officer has and
+//! whose case is open stay while there is room, and leave when nothing closed is left to make it. The case of an event that has left can
+//! only be looked at. One whose history is long leaves in several rows with consecutive archive numbers ([`Entry::parts`]).
+//!
 //! # An engine keeps to three rules
 //!
 //! * An index is never used twice, since stations resume at indexes. Gaps are allowed.
@@ -19,15 +25,18 @@
 //! * A command that this version does not know ends the node; a state built without it would be another.
 
 mod archived;
+mod cases;
 mod command;
 mod entry;
 mod image;
 mod pages;
 mod plan;
+mod shelf;
 mod state;
 
+pub use cases::Acted;
 pub use command::{Admission, Command};
-pub use entry::{Entry, Escalation};
+pub use entry::{Entry, Escalation, Part};
 pub use image::{Image, ImageError};
 pub use pages::{Cursor, CursorError, EventFilter, Page, Slice};
 pub use plan::{

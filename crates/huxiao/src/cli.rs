@@ -8,6 +8,8 @@ use huxiao_core::Role;
 
 use crate::alarm::{self, AlarmCommand};
 use crate::args::Global;
+use crate::audit::{self, AuditCommand};
+use crate::case::{self, CaseCommand};
 use crate::check::{self, CheckCommand};
 use crate::cluster::{self, ClusterCommand};
 use crate::completion::{self, CompletionArgs};
@@ -51,6 +53,13 @@ enum Command {
     /// Press, look, watch, answer
     #[command(subcommand)]
     Alarm(AlarmCommand),
+    /// What the police do about an alarm: act, and look at what was done
+    // `help` is what officers ask for there.
+    #[command(subcommand, disable_help_subcommand = true)]
+    Case(CaseCommand),
+    /// The history of all cases: export it, and verify an export
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// A small province in one process, to see and to try
     Dev(DevArgs),
     /// A ready set of certificates and configurations, to try real processes
@@ -108,6 +117,8 @@ where
         Command::Broker(command) => node::run(Role::Broker, command, global),
         Command::Station(command) => node::run(Role::Station, command, global),
         Command::Alarm(command) => block_on(alarm::run(command, global)),
+        Command::Case(command) => block_on(case::run(command)),
+        Command::Audit(command) => block_on(audit::run(command, global)),
         Command::Dev(args) => return dev::run(&args),
         Command::Lab(command) => lab::run(command, global),
         Command::Config(command) => config::run(command),

@@ -8,6 +8,8 @@
 
 mod alarm;
 mod args;
+mod audit;
+mod case;
 mod check;
 mod cli;
 mod cluster;

@@ -12,6 +12,7 @@
 //!
 //! Invariant: nothing here decides anything about an alarm.
 
+pub mod case_json;
 pub mod clock;
 pub mod config;
 pub mod drive;

@@ -146,7 +146,7 @@ impl World {
     fn start_broker(&mut self, at: usize, seed: u64) {
         let plan = self.plan();
         let finished = if self.nature.small_record { SMALL } else { LARGE };
-        let empty = RecordState::new(RecordLimits { finished, ..RecordLimits::default() });
+        let empty = RecordState::new(RecordLimits { finished, open_cases: finished, ..RecordLimits::default() });
         let (record, after) = self.found(at, empty);
         let journal: Vec<_> =
             self.brokers[at].replica.journal.iter().map(|(id, command)| (*id, command.clone())).collect();

@@ -53,6 +53,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     receipt.officer.map_or_else(|| receipt.by.to_string(), |o| o.to_string())
                 )?;
             }
+            Incoming::Case(row) => {
+                if let Some(case) = &row.case {
+                    writeln!(out, "{} is {}", case.event, case.state)?;
+                }
+            }
             Incoming::Stage { .. } => {}
             Incoming::Ownership { seq, ownership } => {
                 let owners: Vec<_> = ownership.owners.iter().map(ToString::to_string).collect();

@@ -10,8 +10,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
-use huxiao_core::station::{AckError, EscalateError};
+use huxiao_core::case::{Action, ActionId, CaseRefusal, Verb};
+use huxiao_core::station::{AckError, CaseError, EscalateError, HistoryError};
 use huxiao_core::{EventId, Name, StationId, Text, limits};
+use huxiao_runtime::case_json::{CaseJson, StepJson, hex};
 use huxiao_runtime::event_json::DegradedJson;
 use huxiao_runtime::http::{ApiError, Json, Query, SseEvent, SseGate};
 use serde::Deserialize;
@@ -19,7 +21,9 @@ use serde::Deserialize;
 use crate::feed::{Item, Reader, Start};
 use crate::seat::{PAGE, Seat};
 use crate::status::{Context, StatusJson};
-use crate::view::{AckJson, EscalateJson, EventJson, OwnerJson, OwnershipNews, StageJson, text};
+use crate::view::{
+    AckJson, CaseChangeJson, CaseDoneJson, EscalateJson, EventJson, OwnerJson, OwnershipNews, StageJson, case_of, text,
+};
 
 /// Earlier rows whose receipts are told to whoever resumes.
 const LOOK_BACK: usize = 256;
@@ -39,6 +43,7 @@ pub(crate) fn router(seat: Seat, gate: SseGate, context: Arc<Context>) -> Router
         .route("/v1/events/{id}/displayed", post(displayed))
         .route("/v1/events/{id}/ack", post(acknowledge))
         .route("/v1/events/{id}/escalate", post(escalate))
+        .route("/v1/events/{id}/case", get(case).post(act))
         .route("/v1/status", get(status))
         .with_state(Api { seat, gate, context })
 }
@@ -108,6 +113,7 @@ fn message(item: &Item) -> SseEvent {
         Item::Ownership { seq, ownership } => {
             SseEvent { name: "ownership", id: None, data: text(&OwnershipNews::new(*seq, ownership)) }
         }
+        Item::Case(row) => SseEvent { name: "case", id: None, data: text(&CaseChangeJson::new(row)) },
         Item::Condition(degraded) => {
             let data = serde_json::json!({ "degraded": degraded.as_ref().map(DegradedJson::new) });
             SseEvent { name: "condition", id: None, data: text(&data) }
@@ -207,6 +213,108 @@ fn not_escalated(id: EventId, error: &EscalateError) -> Response {
         EscalateError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
     };
     let body = serde_json::json!({ "error": { "code": code, "message": error.to_string() }, "id": id.to_string() });
+    (status, axum::Json(body)).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StepsQuery {
+    #[serde(default)]
+    after: u64,
+}
+
+/// A case with a page of its steps, which a broker node is asked for.
+async fn case(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(query): Query<StepsQuery>,
+) -> Result<Response, ApiError> {
+    let id = parse_id(&id)?;
+    let (row, _) = api.seat.get(id).await?.ok_or_else(|| unknown(id))?;
+    let Some(known) = case_of(&row) else {
+        let none = serde_json::json!({ "id": id.to_string(), "case": null, "steps": [], "next": null });
+        return Ok(Json(none).into_response());
+    };
+    let (steps, total) = api.seat.history(id, query.after).await?.map_err(|error| match error {
+        HistoryError::Unknown(_) => unknown(id),
+        HistoryError::NoAnswer(_) => ApiError::new(StatusCode::GATEWAY_TIMEOUT, "no_answer", error.to_string()),
+        HistoryError::Busy => ApiError::unavailable("busy", error.to_string()),
+    })?;
+    let last = steps.last().map_or(query.after, |step| step.number);
+    let steps: Vec<StepJson> = steps.iter().map(StepJson::new).collect();
+    let next = Some(last).filter(|last| *last < total && !steps.is_empty());
+    let (event, case) = (hex(&row.sealed.bytes), CaseJson::new(&known));
+    let page = serde_json::json!({ "id": id.to_string(), "event": event, "case": case, "steps": steps, "next": next });
+    Ok(Json(page).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaseBody {
+    action: String,
+    officer: String,
+    #[serde(default)]
+    note: String,
+    /// Why it is closed.
+    reason: Option<String>,
+    /// To which station it is transferred.
+    to: Option<String>,
+    /// What the 110 centre calls it.
+    number: Option<String>,
+    /// Which order it is: with the same, saying it again is harmless.
+    action_id: Option<String>,
+}
+
+impl CaseBody {
+    fn action(&self) -> Result<Action, ApiError> {
+        let verb: Verb = self.action.parse().map_err(|why: String| bad_field("action", &why))?;
+        if verb == Verb::Acknowledge {
+            return Err(bad_field("action", "an alarm is acknowledged at /v1/events/{id}/ack"));
+        }
+        let details = [("reason", &self.reason, Verb::Close), ("to", &self.to, Verb::Transfer)];
+        let details = details.into_iter().chain([("number", &self.number, Verb::Number)]);
+        let mut detail = "";
+        for (name, value, of) in details {
+            match value {
+                Some(value) if verb == of => detail = value,
+                Some(_) => return Err(bad_field(name, &format!("it belongs to {of}, not to {verb}"))),
+                None if verb == of => return Err(bad_field(name, &format!("{verb} needs it"))),
+                None => {}
+            }
+        }
+        let field = if verb == Verb::Close { "reason" } else { self.action.as_str() };
+        Action::from_parts(verb, detail).map_err(|why| bad_field(field, &why))
+    }
+}
+
+async fn act(State(api): State<Api>, Path(id): Path<String>, Json(body): Json<CaseBody>) -> Result<Response, ApiError> {
+    let id = parse_id(&id)?;
+    let action = body.action()?;
+    let officer = Name::new(&body.officer).map_err(|why| bad_field("officer", &why.to_string()))?;
+    let note = Text::new(&body.note).map_err(|why| bad_field("note", &why.to_string()))?;
+    let order = body.action_id.as_deref().map(str::parse::<ActionId>).transpose();
+    let order = order.ok().filter(|order| *order != Some(ActionId::NONE));
+    let order = order.ok_or_else(|| bad_field("action_id", "the id of an order is a UUID, and not the zero one"))?;
+    Ok(match api.seat.act((id, order), action, officer, note).await? {
+        Ok(done) => Json(CaseDoneJson::new(&done)).into_response(),
+        Err(error) => not_acted(id, &error),
+    })
+}
+
+fn not_acted(id: EventId, error: &CaseError) -> Response {
+    let (status, code) = match error {
+        CaseError::Unknown(_) => (StatusCode::NOT_FOUND, "unknown_event"),
+        CaseError::Refused { why: CaseRefusal::NoQuorum, .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_quorum"),
+        CaseError::Refused { why, .. } => (StatusCode::CONFLICT, why.as_str()),
+        CaseError::NotConfirmed { .. } => (StatusCode::GATEWAY_TIMEOUT, "not_confirmed"),
+        CaseError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+    };
+    let mut body = serde_json::json!({ "error": { "code": code, "message": error.to_string() }, "id": id.to_string() });
+    match error {
+        CaseError::Refused { case: Some(case), .. } => body["case"] = serde_json::json!(CaseJson::new(case)),
+        CaseError::NotConfirmed { id, .. } => body["action_id"] = id.to_string().into(),
+        _ => {}
+    }
     (status, axum::Json(body)).into_response()
 }
 

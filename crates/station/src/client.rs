@@ -27,8 +27,9 @@ use huxiao_runtime::host::Feed;
 use huxiao_runtime::shutdown::Shutdown;
 use tokio::task::JoinHandle;
 
-pub use error::{AcknowledgeError, ClientError, ConnectError, NotEscalated};
-pub use huxiao_core::station::{AckError, Acknowledged, EscalateError, InboxRow};
+pub use error::{AcknowledgeError, ClientError, ConnectError, NotActed, NotEscalated};
+pub use huxiao_core::case::{Action, ActionId};
+pub use huxiao_core::station::{AckError, Acknowledged, CaseDone, CaseError, EscalateError, InboxRow};
 pub use huxiao_core::{Class, Escalate, Event, EventId, Kind, Mode, Name, NodeName, Receipt, Stage, StationId, Text};
 pub use huxiao_runtime::drive::Stopped;
 pub use huxiao_store::{Loss, Trial};
@@ -87,6 +88,8 @@ pub enum Incoming {
         /// How far, and who owns it now.
         ownership: Ownership,
     },
+    /// The case of an event that was given stands otherwise: see [`InboxRow::case`]. May repeat.
+    Case(Box<InboxRow>),
     /// All that the inbox held was given; what follows has just come.
     Live,
     /// No broker node that can be reached has a quorum: alarms come, and what officers take is provisional. Or one has again (`None`).
@@ -199,6 +202,26 @@ impl Client {
         Ok(self.seat.escalate(id, to.to_vec(), officer, note).await??)
     }
 
+    /// An officer does something about an alarm: once, however often it is said with the same `id`; `None` draws one. The answer comes when the
+    /// region's record has it.
+    ///
+    /// # Errors
+    /// [`NotActed`].
+    pub async fn act(
+        &self,
+        event: EventId,
+        id: Option<ActionId>,
+        action: Action,
+        officer: &str,
+        note: &str,
+    ) -> Result<CaseDone, NotActed> {
+        let (officer, note) = (Name::new(officer)?, Text::new(note)?);
+        if action == Action::Acknowledge {
+            return Err(NotActed::Acknowledge);
+        }
+        Ok(self.seat.act((event, id), action, officer, note).await??)
+    }
+
     /// A screen shows these; unknown ids are passed over. The school's lamp changes with it, so say it only when it is so.
     ///
     /// # Errors
@@ -256,6 +279,7 @@ impl Client {
             }
             Item::Stage { seq, receipt } => Some(Incoming::Stage { seq, receipt }),
             Item::Ownership { seq, ownership } => Some(Incoming::Ownership { seq, ownership }),
+            Item::Case(row) => Some(Incoming::Case(row)),
             Item::Live => Some(Incoming::Live),
             Item::Condition(degraded) => Some(Incoming::Condition(degraded)),
         }

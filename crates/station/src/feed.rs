@@ -39,6 +39,8 @@ pub(crate) enum Item {
     Stage { seq: u64, receipt: Receipt },
     /// Nobody has taken an event that is shown, and its ownership went up.
     Ownership { seq: u64, ownership: Ownership },
+    /// The case of an event that is shown stands otherwise.
+    Case(Box<InboxRow>),
     /// The history is over.
     Live,
     /// No node that can be reached has a quorum; or one has again (`None`).
@@ -131,15 +133,20 @@ impl Reader {
         let from = self.from;
         let read = move |station: &Station| {
             let rows = station.rows_from(next).take_while(|row| row.seq < from).take(PAGE);
-            rows.map(|row| (row.seq, row.receipts.clone())).collect::<Vec<_>>()
+            rows.cloned().collect::<Vec<InboxRow>>()
         };
         let rows = self.seat.handle.inspect(read).await?;
         self.phase = match rows.last() {
-            Some((last, _)) => Phase::Before(last + 1),
+            Some(last) => Phase::Before(last.seq + 1),
             None => Phase::History(from),
         };
-        let receipts = rows.into_iter().flat_map(|(seq, receipts)| receipts.into_iter().map(move |r| (seq, r)));
-        self.queue.extend(receipts.map(|(seq, receipt)| Item::Stage { seq, receipt }));
+        for row in rows {
+            self.queue
+                .extend(row.receipts.iter().map(|receipt| Item::Stage { seq: row.seq, receipt: receipt.clone() }));
+            if row.case.is_some() {
+                self.queue.push_back(Item::Case(Box::new(row)));
+            }
+        }
         Ok(())
     }
 
@@ -179,6 +186,7 @@ impl Reader {
             Change::Durable(seq) => Item::Durable { seq: *seq, position: self.advance(*seq, true) },
             Change::Stage(seq, receipt) => Item::Stage { seq: *seq, receipt: receipt.clone() },
             Change::Ownership(seq, ownership) => Item::Ownership { seq: *seq, ownership: ownership.clone() },
+            Change::Case(row) => Item::Case(Box::new(row.clone())),
             Change::Condition(degraded) => Item::Condition(degraded.clone()),
         }
     }

@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
+use huxiao_core::case::{Action, ActionId, CaseOrder};
 use huxiao_core::station::{InboxRow, Input, Station, StationConfig};
-use huxiao_core::{EventId, Lane, Name, NodeName, Now, SeatId, StationId, Text};
+use huxiao_core::{EventId, Lane, Name, NodeName, Now, Rng, SeatId, StationId, Text, WallTime};
 use huxiao_link::{DialHandle, Expect, Link, LinkEvent, Target, Uplink};
 use huxiao_pki::Validity;
 use huxiao_runtime::drive::{self, Handle, Inbox, Stopped};
@@ -17,7 +19,7 @@ use huxiao_store::{Loss, Store, StoreError};
 use crate::board::Board;
 use crate::feed::{Reader, Start};
 use crate::inbox;
-use crate::shell::{Answer, Answers, Bus, Escalated, StationShell, bus};
+use crate::shell::{Answer, Answers, Bus, Cased, Escalated, History, StationShell, bus};
 
 /// Rows that are looked at in one go: more would hold the loop up.
 pub(crate) const PAGE: usize = 256;
@@ -30,6 +32,11 @@ pub(crate) struct Seat {
     pub(crate) bus: Bus,
     answers: Answers<Answer>,
     escalated: Answers<Escalated>,
+    cased: Answers<Cased>,
+    histories: Answers<History>,
+    me: NodeName,
+    /// For the ids of orders that come without one.
+    ids: Arc<Mutex<Rng>>,
 }
 
 /// A seat that is ready to be driven.
@@ -79,7 +86,18 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
     let board = Board::new(&kept.rows, next_seq);
     let machine = Station::new(from.now, config, kept.rows);
     let (handle, inputs) = drive::channel();
-    let seat = Seat { handle, board, bus: bus(), answers: Answers::default(), escalated: Answers::default() };
+    let seat = Seat {
+        handle,
+        board,
+        bus: bus(),
+        answers: Answers::default(),
+        escalated: Answers::default(),
+        cased: Answers::default(),
+        histories: Answers::default(),
+        me: me.clone(),
+        // Another one than the machine's, which draws from the same seed.
+        ids: Arc::new(Mutex::new(Rng::new(from.seed.rotate_left(32)))),
+    };
     let shell = StationShell {
         me,
         link: from.link.clone(),
@@ -88,6 +106,8 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
         handle: seat.handle.downgrade(),
         answers: seat.answers.clone(),
         escalated: seat.escalated.clone(),
+        cased: seat.cased.clone(),
+        histories: seat.histories.clone(),
         board: seat.board.clone(),
         bus: seat.bus.clone(),
         marks: kept.marks,
@@ -146,6 +166,33 @@ impl Seat {
     ) -> Result<Escalated, Stopped> {
         let (ticket, answer) = self.escalated.ask();
         self.handle.urgent(Input::Escalate { ticket, event, stations, officer, note })?;
+        // The ticket's other end is dropped only with the loop.
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// An officer does something about an alarm: once, however often it is said with the same id. Answered when the record has it, or after
+    /// [`CASE_ORDER_TIMEOUT`](huxiao_core::limits::CASE_ORDER_TIMEOUT).
+    pub(crate) async fn act(
+        &self,
+        (event, id): (EventId, Option<ActionId>),
+        action: Action,
+        officer: Name,
+        note: Text,
+    ) -> Result<Cased, Stopped> {
+        let draw = || ActionId(self.ids.lock().unwrap_or_else(PoisonError::into_inner).bytes16());
+        let id = id.unwrap_or_else(draw);
+        let (ticket, answer) = self.cased.ask();
+        // The machine says where and when.
+        let order = CaseOrder { id, event, action, by: self.me.clone(), officer, at: WallTime(0), note };
+        self.handle.urgent(Input::Case(ticket, Box::new(order)))?;
+        // The ticket's other end is dropped only with the loop.
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// The steps of a case after number `after`, as a broker node has them.
+    pub(crate) async fn history(&self, event: EventId, after: u64) -> Result<History, Stopped> {
+        let (ticket, answer) = self.histories.ask();
+        self.handle.urgent(Input::History(ticket, event, after))?;
         // The ticket's other end is dropped only with the loop.
         answer.await.map_err(|_| Stopped)
     }

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use huxiao_core::case::Step;
 use huxiao_core::station::{
-    AckError, AckTicket, Acknowledged, EscalateError, InboxRow, Input, Output, Report, Station, Write,
+    AckError, AckTicket, Acknowledged, CaseDone, CaseError, EscalateError, HistoryError, InboxRow, Input, Output,
+    Report, Station, Write,
 };
 use huxiao_core::{Class, Degraded, Escalate, Message, NodeName, Ownership, PersistSeq, Receipt, Stage};
 use huxiao_link::{DialHandle, Link};
@@ -32,6 +34,8 @@ pub(crate) enum Change {
     Stage(u64, Receipt),
     /// Nobody has taken an event that is shown, and its ownership went up.
     Ownership(u64, Ownership),
+    /// The case of an event that is shown stands otherwise.
+    Case(InboxRow),
     /// No node that can be reached has a quorum; or one has again (`None`).
     Condition(Option<Degraded>),
 }
@@ -43,6 +47,10 @@ pub(crate) type Bus = broadcast::Sender<Arc<Change>>;
 pub(crate) type Answer = Result<Acknowledged, AckError>;
 /// The answer to an officer who wants more stations to see an event.
 pub(crate) type Escalated = Result<Escalate, EscalateError>;
+/// The answer to an officer who did something about an alarm.
+pub(crate) type Cased = Result<CaseDone, CaseError>;
+/// A page of a case's steps, and how many there are in all.
+pub(crate) type History = Result<(Vec<Step>, u64), HistoryError>;
 
 /// Those who wait for an answer of one kind.
 pub(crate) struct Answers<T> {
@@ -90,6 +98,8 @@ pub(crate) struct StationShell {
     pub(crate) handle: WeakHandle<Station>,
     pub(crate) answers: Answers<Answer>,
     pub(crate) escalated: Answers<Escalated>,
+    pub(crate) cased: Answers<Cased>,
+    pub(crate) histories: Answers<History>,
     pub(crate) board: Board,
     pub(crate) bus: Bus,
     pub(crate) marks: Marks,
@@ -147,6 +157,7 @@ impl StationShell {
             }
             Report::Stage(row, receipt) => self.stage(&row, receipt),
             Report::Ownership(row, ownership) => self.ownership(&row, ownership),
+            Report::Case(row) => self.case(row),
             Report::NotKept(id, why) => {
                 tracing::error!(alarm_id = %id, why, "it is shown but could not be kept here; it is written again");
             }
@@ -170,6 +181,16 @@ impl StationShell {
         // A row that is not shown yet will be shown with its owners.
         if !self.board.read().hidden.contains(&row.seq) {
             self.tell(Change::Ownership(row.seq, ownership));
+        }
+    }
+
+    fn case(&self, row: InboxRow) {
+        if let Some(case) = &row.case {
+            tracing::info!(alarm_id = %case.event, state = %case.state, steps = case.steps, "the case stands so");
+        }
+        // A row that is not shown yet will be shown with its case.
+        if !self.board.read().hidden.contains(&row.seq) {
+            self.tell(Change::Case(row));
         }
     }
 
@@ -227,6 +248,13 @@ impl Shell<Station> for StationShell {
                 }
                 self.escalated.give(ticket, answer);
             }
+            Output::Cased(ticket, answer) => {
+                if let Err(error) = &answer {
+                    tracing::warn!(%error, "an order about a case is not carried out");
+                }
+                self.cased.give(ticket, answer);
+            }
+            Output::History(ticket, answer) => self.histories.give(ticket, answer),
             Output::Report(report) => self.report(report),
         }
     }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use huxiao_core::station::{Acknowledged, InboxRow};
-use huxiao_core::{Escalate, Ownership, Receipt, Stage};
+use huxiao_core::case::{LastStep, Owner, State, Summary, Verb};
+use huxiao_core::station::{Acknowledged, CaseDone, InboxRow};
+use huxiao_core::{Class, Escalate, Ownership, Receipt, Stage};
+use huxiao_runtime::case_json::CaseJson;
 use huxiao_runtime::event_json::{
     EventFields, LapJson, OwnershipJson, ReceiptJson, StepJson, assisting, stages_on_the_way, timeline,
 };
@@ -28,6 +30,8 @@ pub(crate) struct EventJson {
     /// Whether an officer has it by the region's record, or none need take it.
     finished: bool,
     durable: bool,
+    /// What the police do about it; nothing below P1.
+    case: Option<CaseJson>,
 }
 
 impl EventJson {
@@ -54,7 +58,66 @@ impl EventJson {
             ownership: row.ownership.as_ref().map(OwnershipJson::new),
             finished: row.is_finished(),
             durable,
+            case: case_of(row).as_ref().map(CaseJson::new),
         }
+    }
+}
+
+/// How the case of an alarm stands: as the region said or, before it said anything, as the acknowledgement that the record has says.
+pub(crate) fn case_of(row: &InboxRow) -> Option<Summary> {
+    let event = &row.sealed.event;
+    if event.class > Class::P1 || row.case.is_some() {
+        return row.case.as_deref().cloned();
+    }
+    let taken = row.owner().filter(|owner| owner.is_final());
+    Some(Summary {
+        event: event.id,
+        state: if taken.is_some() { State::Acknowledged } else { State::Raised },
+        level: 0,
+        owner: taken.map(|receipt| Owner { by: receipt.by.clone(), officer: receipt.officer.clone() }),
+        cancel_requested: false,
+        number_110: None,
+        reason: None,
+        steps: u64::from(taken.is_some()),
+        last: taken.map(|receipt| LastStep {
+            verb: Verb::Acknowledge,
+            by: receipt.by.clone(),
+            officer: receipt.officer.clone(),
+            at: receipt.at,
+        }),
+    })
+}
+
+/// How a case stands, for whoever follows.
+#[derive(Debug, Serialize)]
+pub(crate) struct CaseChangeJson {
+    id: String,
+    seq: u64,
+    case: Option<CaseJson>,
+}
+
+impl CaseChangeJson {
+    pub(crate) fn new(row: &InboxRow) -> Self {
+        let (id, case) = (row.sealed.event.id.to_string(), case_of(row).as_ref().map(CaseJson::new));
+        Self { id, seq: row.seq, case }
+    }
+}
+
+/// The answer to an officer who did something about an alarm.
+#[derive(Debug, Serialize)]
+pub(crate) struct CaseDoneJson {
+    id: String,
+    /// The order.
+    action_id: String,
+    /// The number of its step.
+    step: u64,
+    case: CaseJson,
+}
+
+impl CaseDoneJson {
+    pub(crate) fn new(done: &CaseDone) -> Self {
+        let (id, action_id) = (done.case.event.to_string(), done.id.to_string());
+        Self { id, action_id, step: done.step, case: CaseJson::new(&done.case) }
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn node(field: &'static str, text: &str) -> Result<NodeName, WireErro
 }
 
 /// Sixteen bytes, no more and no fewer.
-fn bytes16(field: &'static str, bytes: &[u8]) -> Result<[u8; 16], WireError> {
+pub(crate) fn bytes16(field: &'static str, bytes: &[u8]) -> Result<[u8; 16], WireError> {
     if bytes.is_empty() {
         return Err(WireError::Missing(field));
     }

@@ -49,6 +49,7 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         Message::Confirmed(list) => split(list, limit, &|part| Message::Confirmed(part.to_vec())),
         Message::Inquire(list) => split(list, limit, &|part| Message::Inquire(part.to_vec())),
         Message::Unknown(list) => split(list, limit, &|part| Message::Unknown(part.to_vec())),
+        Message::Cases(list) => split(list, limit, &|part| Message::Cases(part.to_vec())),
         Message::Hello(_)
         | Message::Event(_)
         | Message::Refused(..)
@@ -58,7 +59,12 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         | Message::Condition(_)
         | Message::Escalate(_)
         | Message::Escalated(..)
-        | Message::Ownership(_) => vec![encode(message)],
+        | Message::Ownership(_)
+        | Message::Case(_)
+        | Message::CaseTaken(..)
+        | Message::CaseRefused(..)
+        | Message::CaseAsk(..)
+        | Message::CaseSteps(..) => vec![encode(message)],
     }
 }
 
@@ -144,4 +150,4 @@ fn count_fields(mut frame: &[u8]) -> Result<(), WireError> {
 }
 
 /// The numbers of the bodies in `session.proto`.
-const KNOWN_BODIES: std::ops::RangeInclusive<u32> = 1..=13;
+const KNOWN_BODIES: std::ops::RangeInclusive<u32> = 1..=19;

@@ -11,6 +11,7 @@
 //! Generated types stay inside this crate; its callers see those of `huxiao_core` only. The contract itself is in
 //! `proto/huxiao/v1`.
 
+mod case;
 pub mod cluster;
 mod error;
 mod escalation;

@@ -4,6 +4,7 @@ use huxiao_core::{
     Degraded, Echo, EventCopy, EventId, Hello, Message, Receipt, Refusal, Resume, Stage, Step, Trail, WallTime, limits,
 };
 
+use crate::case;
 use crate::error::WireError;
 use crate::escalation;
 use crate::event::unseal;
@@ -45,6 +46,12 @@ pub(crate) fn to_body(message: &Message) -> Body {
         Message::Escalate(escalate) => Body::Escalate(escalation::raw(escalate)),
         Message::Escalated(event, stations) => Body::Escalated(escalation::raw_done(event, stations)),
         Message::Ownership(ownership) => Body::Ownership(overdue::raw_ownership(ownership)),
+        Message::Case(order) => Body::CaseOrder(case::raw_order(order)),
+        Message::Cases(cases) => Body::Cases(case::raw_states(cases)),
+        Message::CaseTaken(id, step, now) => Body::CaseTaken(case::raw_taken(*id, *step, now)),
+        Message::CaseAsk(event, after) => Body::CaseAsk(case::raw_ask(event, *after)),
+        Message::CaseSteps(event, steps, total) => Body::CaseSteps(case::raw_page(event, steps, *total)),
+        Message::CaseRefused(id, why, now) => Body::CaseRefused(case::raw_refused(*id, *why, now.as_deref())),
     }
 }
 
@@ -70,6 +77,24 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
             Message::Escalated(event, stations)
         }
         Body::Ownership(raw) => Message::Ownership(overdue::ownership(&raw)?),
+        Body::CaseOrder(raw) => Message::Case(Box::new(case::order(&raw)?)),
+        Body::Cases(raw) => Message::Cases(case::states(&raw)?),
+        Body::CaseAsk(raw) => {
+            let (event, after) = case::ask(&raw)?;
+            Message::CaseAsk(event, after)
+        }
+        Body::CaseSteps(raw) => {
+            let (event, steps, total) = case::page(&raw)?;
+            Message::CaseSteps(event, steps, total)
+        }
+        Body::CaseTaken(raw) => {
+            let (id, step, now) = case::taken(&raw)?;
+            Message::CaseTaken(id, step, Box::new(now))
+        }
+        Body::CaseRefused(raw) => {
+            let (id, why, now) = case::refused(&raw)?;
+            Message::CaseRefused(id, why, now.map(Box::new))
+        }
     })
 }
 

@@ -5,12 +5,13 @@
 //! last first, then receipts that repeat a stage, the last first, then who owns an alarm that nobody took. It takes several notes of full length on one event to come
 //! to that.
 
-use huxiao_core::record::{Admission, Command, Entry, Escalation};
+use huxiao_core::record::{Admission, Command, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
-use huxiao_core::{Rung, Stage, StationId, WallTime, limits};
+use huxiao_core::{Case, Rung, Stage, StationId, WallTime, limits};
 use prost::Message;
 
+use crate::case;
 use crate::error::WireError;
 use crate::field;
 use crate::message;
@@ -66,6 +67,7 @@ pub fn encode_inbox_row(row: &InboxRow) -> Vec<u8> {
         receipts: message::raw_receipts_of_event(&row.receipts),
         unconfirmed: row.unconfirmed.iter().map(|stage| field::stage_number(*stage)).collect(),
         ownership: row.ownership.as_ref().map(overdue::raw_ownership),
+        case: row.case.as_deref().map(case::raw_summary),
     };
     while raw.encoded_len() >= limits::STORE_VALUE_BYTES && message::shorten(&mut raw.receipts) {}
     if raw.encoded_len() >= limits::STORE_VALUE_BYTES {
@@ -94,6 +96,7 @@ pub fn decode_inbox_row(bytes: &[u8]) -> Result<InboxRow, WireError> {
             .map(|number| field::stage("row.unconfirmed", *number))
             .collect::<Result<_, _>>()?,
         ownership: raw.ownership.as_ref().map(overdue::ownership).transpose()?,
+        case: raw.case.as_ref().map(case::summary).transpose()?.map(Box::new),
     })
 }
 
@@ -128,6 +131,7 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         }
         Command::StagePlan(part) => Body::StagePlan(plan::raw_stage(part)),
         Command::ApplyPlan(order) => Body::ApplyPlan(plan::raw_apply(order)),
+        Command::Case { order, heard } => Body::Case(case::raw_act(order, *heard)),
     };
     versioned(&proto::RecordCommand { body: Some(body) })
 }
@@ -161,12 +165,17 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
         },
         Some(Body::StagePlan(raw)) => Command::StagePlan(plan::stage(&raw)?),
         Some(Body::ApplyPlan(raw)) => Command::ApplyPlan(plan::apply(&raw)?),
+        Some(Body::Case(raw)) => {
+            let (order, heard) = case::act(&raw)?;
+            Command::Case { order: Box::new(order), heard }
+        }
         None if bytes.len() == 1 => return Err(WireError::Missing("command")),
         None => return Err(field::bad("command", "a newer version of huxiao wrote it; start that version")),
     })
 }
 
-/// An event of the record, for a snapshot or the archive. May be longer than one value of a store.
+/// An event of the record, for a snapshot or the archive. May be longer than one value of a store. At most
+/// [`limits::ARCHIVE_ROW_BYTES`] of one of [`Entry::parts`].
 #[must_use]
 pub fn encode_entry(entry: &Entry) -> Vec<u8> {
     versioned(&proto::RecordEntry {
@@ -177,6 +186,7 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
         escalations: entry.escalations.iter().map(raw_escalation).collect(),
         overdue: entry.overdue.iter().map(overdue::raw_reached).collect(),
         forwarded: raw_stages(&entry.forwarded),
+        case: case::raw_case(&entry.case, entry.part),
     })
 }
 
@@ -185,10 +195,11 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
 /// # Errors
 /// As [`decode_relay_row`].
 pub fn decode_entry(bytes: &[u8]) -> Result<Entry, WireError> {
-    let raw: proto::RecordEntry = unversioned(bytes)?;
+    let raw: proto::RecordEntry = unversioned_within(bytes, limits::ARCHIVE_ROW_BYTES)?;
     field::at_most("entry.escalations", raw.escalations.len(), limits::ESCALATIONS_PER_EVENT)?;
     field::at_most("entry.overdue", raw.overdue.len(), Rung::ALL.len())?;
-    Ok(Entry {
+    let (kept, part) = raw.case.as_ref().map(case::case).transpose()?.unwrap_or((Case::default(), Part::WHOLE));
+    let mut entry = Entry {
         index: raw.index,
         routed_at: if raw.routed_at == 0 { raw.index } else { raw.routed_at },
         admission: admission(raw.admission.as_ref().ok_or(WireError::Missing("entry.admission"))?)?,
@@ -196,7 +207,12 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, WireError> {
         escalations: raw.escalations.iter().map(escalation).collect::<Result<_, _>>()?,
         overdue: raw.overdue.iter().map(overdue::reached).collect::<Result<_, _>>()?,
         forwarded: stages("entry.forwarded", &raw.forwarded)?,
-    })
+        case: kept,
+        part,
+    };
+    // Older versions wrote none.
+    entry.derive_case();
+    Ok(entry)
 }
 
 fn raw_admission(admission: &Admission) -> proto::Admit {
@@ -267,9 +283,13 @@ fn versioned(raw: &impl Message) -> Vec<u8> {
 
 /// The message behind the version byte.
 fn unversioned<M: Message + Default>(bytes: &[u8]) -> Result<M, WireError> {
+    unversioned_within(bytes, limits::EXPRESS_FRAME_BYTES)
+}
+
+fn unversioned_within<M: Message + Default>(bytes: &[u8], limit: usize) -> Result<M, WireError> {
     // Nothing larger is ever written; what is was not written by us.
-    if bytes.len() > limits::EXPRESS_FRAME_BYTES {
-        return Err(WireError::Oversized { len: bytes.len(), limit: limits::EXPRESS_FRAME_BYTES });
+    if bytes.len() > limit {
+        return Err(WireError::Oversized { len: bytes.len(), limit });
     }
     match bytes.split_first() {
         None => Err(WireError::Truncated { have: 0, need: 1 }),

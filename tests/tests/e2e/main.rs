@@ -11,6 +11,7 @@
 )]
 
 mod blocked_udp;
+mod case;
 mod clock;
 mod damage;
 mod hostile;

@@ -166,22 +166,62 @@ impl Archive {
         self.go_on();
     }
 
-    /// Those of these events that are archived. One that this version cannot read is told of and left out.
+    /// Those of these events that are archived, each with all of its case. One that this version cannot read is told of and left out.
     ///
     /// # Errors
     /// Those of reading.
     pub fn recall(&self, ids: &[EventId]) -> Result<Vec<Entry>, ArchiveError> {
         let mut found = Vec::new();
         for id in ids {
-            let Some((number, bytes)) = self.get(*id)? else { continue };
-            match huxiao_wire::decode_entry(&bytes) {
-                Ok(entry) => found.push(entry),
-                Err(error) => {
-                    tracing::error!(alarm_id = %id, number, %error, "an archived event cannot be read by this version; it stays on disk");
-                }
-            }
+            found.extend(self.whole(*id)?);
         }
         Ok(found)
+    }
+
+    /// The event with this id with all of its case, which may stand under several numbers. `None` if it is not here, or a part of it is not.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn whole(&self, id: EventId) -> Result<Option<Entry>, ArchiveError> {
+        let Some((number, bytes)) = self.get(id)? else { return Ok(None) };
+        let Some(found) = self.decoded(id, number, &bytes) else { return Ok(None) };
+        if found.is_whole() {
+            return Ok(Some(found));
+        }
+        let first = number.saturating_sub(u64::from(found.part.at));
+        let mut whole: Option<Entry> = None;
+        for number in first..first.saturating_add(u64::from(found.part.of)) {
+            let Some((_, bytes)) = self.numbered(number)?.filter(|(found, _)| *found == id) else { return Ok(None) };
+            let Some(part) = self.decoded(id, number, &bytes) else { return Ok(None) };
+            let follows = match &mut whole {
+                Some(whole) => whole.join(&part),
+                None => part.part.at == 0,
+            };
+            if !follows {
+                return Ok(None);
+            }
+            whole = whole.or(Some(part));
+        }
+        Ok(whole.filter(Entry::is_whole))
+    }
+
+    /// The entry with this number, on its way to the disk or there.
+    fn numbered(&self, number: u64) -> Result<Option<(EventId, Vec<u8>)>, ArchiveError> {
+        let waiting = self.inner().waiting.iter().find(|(waiting, ..)| *waiting == number).cloned();
+        match waiting {
+            Some((_, id, bytes)) => Ok(Some((id, bytes))),
+            None => self.read(number),
+        }
+    }
+
+    /// The entry in `bytes`; one that this version cannot read is told of.
+    pub(crate) fn decoded(&self, id: EventId, number: u64, bytes: &[u8]) -> Option<Entry> {
+        let decoded = huxiao_wire::decode_entry(bytes);
+        decoded
+            .inspect_err(|error| {
+                tracing::error!(alarm_id = %id, number, %error, "an archived event cannot be read by this version; it stays on disk");
+            })
+            .ok()
     }
 
     /// The event with this id, with its archive number. Reads the disk: a few small rows.

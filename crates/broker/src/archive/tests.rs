@@ -3,12 +3,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use huxiao_core::{EventId, Rng, WallTime};
+use huxiao_core::record::{RecordLimits, RecordState};
+use huxiao_core::{EventId, Rng, Stage, WallTime};
 use huxiao_store::{CommitError, Config, Store, Trial, Usage, VALUE_BYTES, open};
 
 use super::chunks::Shape;
 use super::row::ENTRY_BYTES;
 use super::{Archive, ArchiveError, ArchiveRow, RUNS, head_key, index_key};
+use crate::record::testing;
 
 const NOW: WallTime = WallTime(1_795_478_400_000_000);
 
@@ -280,4 +282,31 @@ fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_long_case_is_put_together_from_its_rows_wherever_they_stand() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive =
+        Archive::shaped(store(dir.path()), &dir.path().join("chunks"), false, Shape { keep: 99, chunk: 4 }).unwrap();
+    let mut state = RecordState::new(RecordLimits { finished: 0, open_cases: 0, ..RecordLimits::default() });
+    let mut commands = vec![testing::admit(1)];
+    commands.extend((0..600).map(|number| testing::case_note(1, number)));
+    commands.push(testing::note(1, Stage::Acknowledged, "d1"));
+    let mut left = Vec::new();
+    for (index, command) in (1..).zip(commands) {
+        left.extend(state.apply(index, command).archived);
+    }
+    assert!(left.len() > 5, "{} rows", left.len());
+    let id = testing::event_id(1);
+    let steps = |archive: &Archive| archive.whole(id).unwrap().map(|entry| entry.case.steps());
+    for (at, (number, entry)) in left.iter().enumerate() {
+        assert_eq!(steps(&archive), None, "{at} rows of {}", left.len());
+        archive.put(*number, entry);
+    }
+    assert_eq!(steps(&archive), Some(601), "on its way to the disk");
+    flush(&archive).unwrap();
+    settled(&archive);
+    assert_eq!(steps(&archive), Some(601), "some in a file, some in the database");
+    assert_eq!(archive.recall(&[id]).unwrap()[0].case.steps(), 601);
 }

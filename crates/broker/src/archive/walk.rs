@@ -65,7 +65,9 @@ impl Archive {
             match self.look(number, on_their_way.contains(&number))? {
                 Some(entry) => {
                     times = Times::after(times, number, first, entry.admission.at);
-                    if !from.is_past(&entry) && filter.matches(&entry) {
+                    // A long case takes several numbers, and its event is one: the first has all that is asked for here.
+                    let one = entry.part.at == 0;
+                    if one && !from.is_past(&entry) && filter.matches(&entry) {
                         walk.found.push(entry);
                     }
                 }

@@ -118,7 +118,7 @@ fn node(archive: &Archive) -> (Api, Shutdown, tokio::task::JoinHandle<Broker>) {
         seed: 1,
         software: String::new(),
     };
-    let record = RecordState::new(RecordLimits { finished: 20, ..RecordLimits::default() });
+    let record = RecordState::new(RecordLimits { finished: 20, open_cases: 20, ..RecordLimits::default() });
     let (machine, shutdown) = (Broker::new(config, Plan::default(), record, Vec::new()), Shutdown::new());
     let driven = drive::drive(machine, Keeper(archive.clone()), inbox, Clock::system(), shutdown.clone());
     let api = Api { handle, archive: archive.clone(), walkers: Arc::new(Semaphore::new(WALKERS)) };

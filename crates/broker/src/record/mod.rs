@@ -38,7 +38,7 @@ mod snapshots;
 mod status;
 mod stop;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod types;

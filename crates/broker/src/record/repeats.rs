@@ -31,7 +31,8 @@ fn claim(command: &Command) -> Option<Claim> {
         | Command::Overdue { .. }
         | Command::Forwarded { .. }
         | Command::StagePlan(_)
-        | Command::ApplyPlan(_) => None,
+        | Command::ApplyPlan(_)
+        | Command::Case { .. } => None,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! magic 8 | head: bytes 4, then: record | last | membership's own | membership | last index 8 | archived 8 | ids 8 | entries 8
-//! ids: 16 each, rising | entries: bytes 4, a row of `huxiao_wire::encode_entry`, rising by id
+//! ids: 16 each, rising | entries: bytes 4, a row of `huxiao_wire::encode_entry`, rising by id (a long case: several)
 //! format 2: rows of the plan 8 | rows: bytes 4, one of `huxiao_wire::encode_plan_rows`
 //! SHA-256 of all before 32
 //! ```
@@ -20,7 +20,7 @@ use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use huxiao_core::record::{Image, ImageError, PlanImage, RecordLimits, RecordState};
+use huxiao_core::record::{Entry, Image, ImageError, PlanImage, RecordLimits, RecordState};
 use huxiao_core::{EventId, RecordId, limits};
 use huxiao_wire::PlanRows;
 use huxiao_wire::cluster::{decode_membership, encode_membership};
@@ -122,7 +122,13 @@ pub(crate) fn encode(out: &mut dyn Write, meta: &SnapshotMeta, state: &RecordSta
         out.write_all(id.as_bytes())?;
     }
     for entry in &image.entries {
-        write_part(&mut out, &huxiao_wire::encode_entry(entry), ENTRY_BYTES)?;
+        if entry.part_count() == 1 {
+            write_part(&mut out, &huxiao_wire::encode_entry(entry), ENTRY_BYTES)?;
+            continue;
+        }
+        for part in entry.parts() {
+            write_part(&mut out, &huxiao_wire::encode_entry(&part), ENTRY_BYTES)?;
+        }
     }
     if !plan.is_empty() {
         out.write_all(&(plan.len() as u64).to_be_bytes())?;
@@ -146,7 +152,8 @@ fn head(meta: &SnapshotMeta, image: &Image) -> Result<Vec<u8>, super::convert::C
         head.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
         head.extend_from_slice(&part);
     }
-    for number in [image.last_index, image.archived, image.archived_ids.len() as u64, image.entries.len() as u64] {
+    let rows: usize = image.entries.iter().map(|entry| entry.part_count()).sum();
+    for number in [image.last_index, image.archived, image.archived_ids.len() as u64, rows as u64] {
         head.extend_from_slice(&number.to_be_bytes());
     }
     Ok(head)
@@ -211,7 +218,10 @@ fn decode(file: &mut impl Read) -> Result<(SnapshotMeta, Image), SnapshotError> 
     for _ in 0..entries {
         let bytes = read_part(file, "an entry", ENTRY_BYTES)?;
         let entry = huxiao_wire::decode_entry(&bytes).map_err(|why| nonsense("an entry", why))?;
-        image.entries.push(Arc::new(entry));
+        take_entry(&mut image.entries, entry)?;
+    }
+    if image.entries.last().is_some_and(|last| !last.is_whole()) {
+        return Err(nonsense("the last entry", "a part of its case is missing"));
     }
     if format == WITH_PLAN {
         image.plan = read_plan(file)?;
@@ -221,6 +231,20 @@ fn decode(file: &mut impl Read) -> Result<(SnapshotMeta, Image), SnapshotError> 
     }
     let last_membership = StoredMembership::new(membership_id, membership);
     Ok((SnapshotMeta { last_log_id: last, last_membership }, image))
+}
+
+/// Takes an entry in, or the next part of the last one.
+fn take_entry(entries: &mut Vec<Arc<Entry>>, entry: Entry) -> Result<(), SnapshotError> {
+    let open = entries.last_mut().filter(|last| !last.is_whole());
+    let follows = match open.map(Arc::make_mut) {
+        Some(last) => last.join(&entry),
+        None if entry.part.at == 0 => {
+            entries.push(Arc::new(entry));
+            true
+        }
+        None => false,
+    };
+    if follows { Ok(()) } else { Err(nonsense("an entry", "the parts of its case do not follow each other")) }
 }
 
 fn read_plan(file: &mut impl Read) -> Result<PlanImage, SnapshotError> {

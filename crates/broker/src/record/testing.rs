@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use huxiao_core::case::{Action, ActionId, CaseOrder};
 use huxiao_core::record::{Admission, Command, Image, RecordLimits, RecordState};
 use huxiao_core::{
     Event, EventId, Kind, Mode, Name, NodeName, Receipt, RecordId, RelayId, SeatId, Stage, Standing, Text, Trail,
@@ -98,6 +99,22 @@ pub(crate) fn note(number: u64, stage: Stage, seat: &str) -> Command {
         skew: None,
         standing: Standing::Settled,
     })
+}
+
+/// A long note about its case.
+pub(crate) fn case_note(number: u64, note: u32) -> Command {
+    let mut id = [9; 16];
+    id[..4].copy_from_slice(&note.to_be_bytes());
+    let order = CaseOrder {
+        id: ActionId(id),
+        event: event_id(number),
+        action: Action::Note,
+        by: NodeName::Station(SeatId { station: "p1".parse().unwrap(), seat: Name::new("d1").unwrap() }),
+        officer: Name::new("014").unwrap(),
+        at: wall(number + 2),
+        note: Text::new(&"记".repeat(100)).unwrap(),
+    };
+    Command::Case { order: Box::new(order), heard: wall(number + 3) }
 }
 
 /// The first command of a record.
@@ -349,7 +366,7 @@ impl Nodes {
         };
         let began = std::time::Instant::now();
         loop {
-            let limits = RecordLimits { finished: FINISHED, ..RecordLimits::default() };
+            let limits = RecordLimits { finished: FINISHED, open_cases: FINISHED, ..RecordLimits::default() };
             let node = format!("b{id}").parse().unwrap();
             let config = FolderConfig { node, fresh: StoreId(id), wal: wal.clone(), limits };
             match RecordFolder::open(&self.folder(id), config) {

@@ -209,7 +209,7 @@ async fn a_lost_newest_snapshot_is_fallen_back_behind_only_while_the_log_reaches
         node: "b1".parse().unwrap(),
         fresh: StoreId(9),
         wal: WalConfig { ballast_bytes: 0, ..WalConfig::default() },
-        limits: RecordLimits { finished: FINISHED, ..RecordLimits::default() },
+        limits: RecordLimits { finished: FINISHED, open_cases: FINISHED, ..RecordLimits::default() },
     };
     let error = until("a folder that is let go of", || match RecordFolder::open(&nodes.folder(1), config()) {
         Err(FolderError::Wal(WalError::InUse(_))) => None,

@@ -13,7 +13,7 @@ use crate::message::Message;
 use crate::path::Form;
 use crate::plan::Plan;
 use crate::receipt::{Receipt, Stage, Standing};
-use crate::record::{Command, Effect, Entry};
+use crate::record::{Command, Effect, Entry, StageId};
 use crate::time::{Now, Span};
 
 /// How long after the engine could not take a route it is handed to it again.
@@ -25,6 +25,10 @@ impl Broker {
         let claim = Claim::of(&command);
         let statement = match &command {
             Command::Note(receipt) => Some(receipt.clone()),
+            _ => None,
+        };
+        let ordered = match &command {
+            Command::Case { order, .. } => Some(order.clone()),
             _ => None,
         };
         let applied = self.record.apply(index, command);
@@ -57,35 +61,64 @@ impl Broker {
                 self.follow(now, id, None);
             }
             Effect::Forwarded(id) => self.track(now, id),
-            Effect::PlanApplied(version) => {
-                self.plan_changed(now);
-                if !replayed {
-                    self.report(Report::PlanInForce(version));
+            Effect::PlanApplied(version) => self.plan_in_force(now, version, replayed),
+            Effect::PlanRefused(stage) if !replayed => self.plan_refused(&stage),
+            Effect::PlanRefused(_) | Effect::PlanStaged(_) => {}
+            Effect::Acted(order, acted) => {
+                if let Some(entry) = self.entry_after(&applied.archived, &order.event) {
+                    self.case_acted(now, index, &order, &acted, &entry);
                 }
             }
-            Effect::PlanRefused(stage) if !replayed => {
-                if let Some(Err(why)) = self.record.plan().outcome(&stage).cloned() {
-                    self.report(Report::PlanRefused(why));
-                }
-            }
-            Effect::PlanRefused(_) | Effect::PlanStaged(_) | Effect::Founded(_) | Effect::Nothing => {}
+            Effect::Founded(_) => {}
+            Effect::Nothing => ordered.iter().for_each(|order| self.case_of_nothing(order)),
         }
-        applied.archived.iter().for_each(|(_, entry)| self.left_record(now, entry));
+        for id in &applied.cases {
+            if let Some(entry) = self.entry_after(&applied.archived, id) {
+                self.tell_case(&entry);
+            }
+        }
+        let left = applied.archived.iter().filter(|(_, entry)| entry.part.at == 0);
+        left.for_each(|(_, entry)| self.left_record(now, entry));
         self.archive(applied.archived);
         if let Some(claim) = &claim {
-            self.let_go(claim);
-            if let Claim::Note(id, stage, by) = claim
-                && let Some(noting) = self.waiting.note_mut(id, *stage, by)
-            {
-                // It came before its event did.
-                noting.wait.proposed = None;
-                self.waiting.landed(claim);
-            }
+            self.claim_committed(claim);
         }
         if let Some(receipt) = statement {
             self.confirm(&receipt);
         }
         self.propose_next(now);
+    }
+
+    /// A command that was perhaps waited for is in the log.
+    fn claim_committed(&mut self, claim: &Claim) {
+        self.let_go(claim);
+        if let Claim::Note(id, stage, by) = claim
+            && let Some(noting) = self.waiting.note_mut(id, *stage, by)
+        {
+            // It came before its event did.
+            noting.wait.proposed = None;
+            self.waiting.landed(claim);
+        }
+    }
+
+    fn plan_in_force(&mut self, now: Now, version: u64, replayed: bool) {
+        self.plan_changed(now);
+        if !replayed {
+            self.report(Report::PlanInForce(version));
+        }
+    }
+
+    fn plan_refused(&mut self, stage: &StageId) {
+        if let Some(Err(why)) = self.record.plan().outcome(stage).cloned() {
+            self.report(Report::PlanRefused(why));
+        }
+    }
+
+    /// An event as it stands after a command, which may have been the one by which it left the record.
+    fn entry_after(&self, archived: &[(u64, Arc<Entry>)], id: &EventId) -> Option<Arc<Entry>> {
+        // Of several parts, the last has all steps behind it.
+        let left = || archived.iter().rev().find(|(_, entry)| entry.admission.sealed.event.id == *id);
+        self.record.shared(id).or_else(|| left().map(|(_, entry)| Arc::clone(entry)))
     }
 
     fn admitted(&mut self, now: Now, index: u64, id: EventId, replayed: bool) {
@@ -168,7 +201,7 @@ impl Broker {
         }
     }
 
-    fn routed(&mut self, now: Now, index: u64, id: EventId, stations: &[StationId]) {
+    pub(super) fn routed(&mut self, now: Now, index: u64, id: EventId, stations: &[StationId]) {
         let Some(entry) = self.record.get(&id) else { return };
         let sealed = &entry.admission.sealed;
         let (class, bytes) = (sealed.event.class, sealed.wire_bytes());

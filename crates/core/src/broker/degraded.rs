@@ -175,7 +175,8 @@ impl Broker {
                     let order = Escalate { event, stations, by, officer, at, note };
                     self.waiting.insert_order(order, wait);
                 }
-                Command::Found { .. }
+                Command::Case { .. }
+                | Command::Found { .. }
                 | Command::Route { .. }
                 | Command::Overdue { .. }
                 | Command::Forwarded { .. }
@@ -352,6 +353,9 @@ impl Broker {
     pub(super) fn not_committed(&mut self, now: Now, command: &Command, why: &NotCommitted) {
         if let Command::Route { .. } = command {
             self.route_again_at = Some(now.mono + super::commit::ROUTE_AGAIN_AFTER);
+        }
+        if let Command::Case { order, .. } = command {
+            return self.case_not_committed(now, order, why);
         }
         let Some(claim) = Claim::of(command) else { return };
         if let (Command::Admit(admission), NotCommitted::Shed) = (command, why)

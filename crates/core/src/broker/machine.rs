@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::Machine;
+use crate::broker::cases::CaseOrders;
 use crate::broker::climbs::Climbs;
 use crate::broker::desk::{Desk, DeskView};
 use crate::broker::gate::Gate;
@@ -56,6 +57,7 @@ pub struct Broker {
     pub(super) pending_of: BTreeMap<RelayId, usize>,
     pub(super) waiting: Waiting,
     pub(super) recalls: Recalls,
+    pub(super) cases: CaseOrders,
     /// That it is without a quorum.
     pub(super) condition: Option<Degraded>,
     pub(super) leads: bool,
@@ -92,6 +94,7 @@ impl Broker {
             pending_of: BTreeMap::new(),
             waiting: Waiting::default(),
             recalls: Recalls::default(),
+            cases: CaseOrders::default(),
             condition: None,
             leads: false,
             sessions: BTreeMap::new(),
@@ -290,12 +293,14 @@ impl Broker {
                     desk.minor = hello.wire_minor;
                 }
                 self.tell_if_degraded(path);
-                self.greeted(now, &seat, hello.resume);
+                self.greeted(now, path, &seat, hello.resume);
             }
             (NodeName::Station(seat), Message::Inquire(ids)) => self.asked(path, &seat, &ids),
             (NodeName::Station(seat), Message::Receipts(receipts)) => {
                 receipts.into_iter().for_each(|receipt| self.said(now, path, &seat, receipt));
             }
+            (NodeName::Station(seat), Message::CaseAsk(event, after)) => self.case_asked(path, &seat, event, after),
+            (NodeName::Station(seat), Message::Case(order)) => self.case_ordered(now, path, &seat, *order),
             (NodeName::Station(seat), Message::Escalate(order)) => {
                 self.escalate(now, path, &NodeName::Station(seat), order);
             }
@@ -460,11 +465,12 @@ impl Machine for Broker {
         }
         self.look_at_waiting(now);
         self.climbs_due(now);
+        self.look_at_cases(now);
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
         let levels = [self.upward.as_ref().and_then(Upward::poll_timeout), self.regions_timeout()];
-        let own = [self.route_again_at, self.waiting.again_at, self.climbs.poll_timeout()];
+        let own = [self.route_again_at, self.waiting.again_at, self.climbs.poll_timeout(), self.cases.poll_timeout()];
         self.timers.next().into_iter().chain(own.into_iter().chain(levels).flatten()).min()
     }
 
@@ -491,6 +497,7 @@ impl Machine for Broker {
         }
         self.check_levels()?;
         self.check_climbs()?;
+        self.cases.check()?;
         if let Some(id) = self.pending.keys().find(|id| self.is_settled(&Claim::Admit(**id))) {
             return Err(format!("{id} is pending and in the record"));
         }

@@ -11,6 +11,7 @@
 //!   of what is routed to it.
 //! * A relay's flood takes its own room, not that of others.
 
+mod cases;
 mod climbs;
 mod commit;
 mod degraded;

@@ -4,12 +4,14 @@
 //! takes one that is provisional for the end of its alarm, and whoever assists for the owner. So these are left out towards it. Its school and its
 //! seats go on asking until the record has named an officer, as they did then.
 //!
+//! Before minor 4 there were no cases: nothing of them is said.
+//!
 //! Invariant: whoever has not greeted yet counts as old.
 
 use crate::broker::machine::Broker;
 use crate::broker::port::Output;
 use crate::id::{NodeName, PathId};
-use crate::message::{Message, STANDING_SINCE};
+use crate::message::{CASES_SINCE, Message, STANDING_SINCE};
 use crate::receipt::{Receipt, Stage, Standing};
 
 /// Since when a relay says which receipts have come.
@@ -23,6 +25,9 @@ impl Broker {
                 Output::Send(path, class, form, message) => (path, class, form, message),
                 output => return Some(output),
             };
+            if says_case(&message) && self.minor(path).is_none_or(|minor| minor < CASES_SINCE) {
+                continue;
+            }
             let (Some(peer), true) = (self.older(path), says_standing(&message)) else {
                 return Some(Output::Send(path, class, form, message));
             };
@@ -40,14 +45,31 @@ impl Broker {
     /// The peer of a session, if it is a relay or a seat of an older minor.
     fn older(&self, path: PathId) -> Option<NodeName> {
         let peer = &self.sessions.get(&path)?.peer;
-        let minor = match peer {
-            NodeName::Relay(relay) => self.relays.get(relay)?.minor,
-            NodeName::Station(seat) => self.desks.get(seat)?.minor,
-            // No region forwarded, and no province answered, before there was a standing.
-            NodeName::Broker { .. } => return None,
-        };
-        (minor < STANDING_SINCE).then(|| peer.clone())
+        (self.minor(path)? < STANDING_SINCE).then(|| peer.clone())
     }
+
+    /// The minor of the peer of a session, if it is a relay or a seat.
+    fn minor(&self, path: PathId) -> Option<u32> {
+        match &self.sessions.get(&path)?.peer {
+            NodeName::Relay(relay) => Some(self.relays.get(relay)?.minor),
+            NodeName::Station(seat) => Some(self.desks.get(seat)?.minor),
+            // No region forwarded, and no province answered, before there was a standing; and none is told of cases.
+            NodeName::Broker { .. } => None,
+        }
+    }
+}
+
+/// Whether a message began with the cases.
+fn says_case(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::Case(_)
+            | Message::Cases(_)
+            | Message::CaseTaken(..)
+            | Message::CaseRefused(..)
+            | Message::CaseAsk(..)
+            | Message::CaseSteps(..)
+    )
 }
 
 /// Whether a message has anything in it that began with the standing.

@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::broker::cases;
 use crate::broker::machine::Broker;
 use crate::broker::port::{Output, RecallTicket};
+use crate::case::{CaseOrder, CaseRefusal};
 use crate::event::Class;
 use crate::id::{EventId, NodeName, PathId, SeatId};
 use crate::limits;
@@ -21,6 +23,10 @@ enum Question {
     HowFar,
     /// A seat, whether its statement need be made again.
     Statement(Box<Receipt>),
+    /// A seat, what became of its order about a case.
+    Order(Box<CaseOrder>),
+    /// A seat, the steps of a case after this number.
+    Steps(u64),
 }
 
 /// The questions that are with the archive.
@@ -44,6 +50,16 @@ impl Broker {
             return self.send(path, Class::P1, Form::Datagram, done);
         }
         self.ask(path, vec![statement.event], Question::Statement(Box::new(statement)));
+    }
+
+    /// A seat orders something about the case of an event that is in the archive: it may have been carried out before the event left.
+    pub(super) fn recall_order(&mut self, path: PathId, order: CaseOrder) {
+        self.ask(path, vec![order.event], Question::Order(Box::new(order)));
+    }
+
+    /// A seat wants to read what was done about an alarm that is in the archive.
+    pub(super) fn recall_steps(&mut self, path: PathId, event: EventId, after: u64) {
+        self.ask(path, vec![event], Question::Steps(after));
     }
 
     fn ask(&mut self, path: PathId, ids: Vec<EventId>, question: Question) {
@@ -73,6 +89,16 @@ impl Broker {
             Question::HowFar => {
                 let receipts: Vec<Receipt> = its.iter().flat_map(|entry| entry.receipts()).collect();
                 self.send_receipts(path, &receipts);
+            }
+            Question::Steps(after) => {
+                let pages: Vec<Message> = its.iter().map(|entry| cases::page(entry, after)).collect();
+                pages.into_iter().for_each(|page| self.send(path, Class::P2, Form::Stream, page));
+            }
+            Question::Order(order) => {
+                let outcome = |entry: &&Entry| entry.outcome(&order).unwrap_or(Err(CaseRefusal::Archived));
+                let answers = its.iter().map(|entry| cases::answer(order.id, entry, outcome(entry)));
+                let answers: Vec<Message> = answers.collect();
+                answers.into_iter().for_each(|answer| self.send(path, Class::P1, Form::Stream, answer));
             }
             Question::Statement(statement) => {
                 let answers: Vec<Message> = its.iter().flat_map(|entry| answer(entry, &statement)).collect();

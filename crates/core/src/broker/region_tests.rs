@@ -1,12 +1,13 @@
 //! Several broker nodes and one log: whatever quorums are lost, proposals forgotten and nodes started anew, what a node said it has is in the
 //! record in the end, the same one everywhere, with one owner for each alarm, and both officers of a conflict know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::Machine;
+use crate::case::{Action, ActionId, CaseOrder, CaseRefusal, Reason, genesis, verify};
 use crate::escalate::Escalate;
 use crate::event::{Kind, Text};
 use crate::id::{EventId, Name, NodeName, PathId, RecordId, SchoolId, SeatId, StationId};
@@ -29,6 +30,8 @@ enum Op {
     Say(usize, u8, Stage, usize),
     /// A seat wants another station to see the event.
     Escalate(usize, u8, usize),
+    /// A seat acts on the case, with one of so many orders.
+    Case(usize, u8, usize, u8),
     /// The node loses its quorum, or has it again.
     Quorum(usize, bool),
     /// What the node proposed comes into the log; or is forgotten by a leader that dies, which its proposer may or may not hear.
@@ -64,6 +67,8 @@ struct Region {
     /// What each seat was told of an acknowledgement: the seat, the event, by whom, and its standing.
     told: BTreeSet<(usize, EventId, NodeName, Standing)>,
     said: BTreeSet<(EventId, Stage, usize)>,
+    /// What each seat was told of an order about a case.
+    answers: BTreeMap<(PathId, ActionId), Result<u64, CaseRefusal>>,
 }
 
 fn name(text: &str) -> Name {
@@ -105,6 +110,7 @@ impl Region {
             stored: BTreeSet::new(),
             told: BTreeSet::new(),
             said: BTreeSet::new(),
+            answers: BTreeMap::new(),
         };
         (0..NODES).for_each(|at| region.open(at));
         region
@@ -152,6 +158,8 @@ impl Region {
                 }
                 Output::Send(path, _, _, Message::Receipts(receipts)) => self.hear(path, &receipts),
                 Output::Send(path, _, _, Message::Event(copy)) => self.hear(path, &copy.receipts),
+                Output::Send(path, _, _, Message::CaseTaken(id, step, _)) => self.answered(path, id, Ok(step)),
+                Output::Send(path, _, _, Message::CaseRefused(id, why, _)) => self.answered(path, id, Err(why)),
                 Output::Send(..) | Output::Report(_) | Output::RaceProvince => {}
                 Output::Snapshot(..) => panic!("nobody asked for one"),
             }
@@ -195,6 +203,7 @@ impl Region {
                 };
                 self.step(at, Input::Message(SEATS[by].1, Message::Escalate(order)));
             }
+            Op::Case(at, number, by, order) => self.order(at, number, by, order),
             Op::Quorum(at, true) => self.step(at, Input::Quorum(None)),
             Op::Quorum(at, false) => {
                 let why = Text::new("alone").unwrap();
@@ -275,6 +284,45 @@ impl Region {
         self.step(at, Input::Message(SEATS[seat_at].1, Message::Receipts(vec![receipt])));
     }
 
+    /// A seat's order about a case: the same each time, and the other seat's is another.
+    fn order(&mut self, at: usize, number: u8, by: usize, order: u8) {
+        let actions = [
+            Action::Dispatch,
+            Action::Enroute,
+            Action::Onscene,
+            Action::TakeOver,
+            Action::Transfer(StationId(name("p2"))),
+            Action::Close(Reason::False),
+            Action::Reopen,
+            Action::Note,
+        ];
+        let mut id = [number; 16];
+        (id[1], id[2]) = (u8::from(by == 0), order);
+        let order = CaseOrder {
+            id: ActionId(id),
+            event: self::id(number),
+            action: actions[usize::from(order) % actions.len()].clone(),
+            by: NodeName::Station(seat(by)),
+            officer: name(SEATS[by].0),
+            at: WallTime(3),
+            note: Text::default(),
+        };
+        self.step(at, Input::Message(SEATS[by].1, Message::Case(Box::new(order))));
+    }
+
+    /// What a seat was told of an order: its step, or why there is none.
+    fn answered(&mut self, path: PathId, id: ActionId, answer: Result<u64, CaseRefusal>) {
+        // Who cannot say may be asked again.
+        if answer.is_err_and(CaseRefusal::is_soft) {
+            return;
+        }
+        let known = self.answers.entry((path, id)).or_insert(answer);
+        assert!(
+            *known == answer || answer == Err(CaseRefusal::Archived),
+            "{id} was answered {known:?}, then {answer:?}"
+        );
+    }
+
     /// All faults are over: what waits is proposed, committed and applied until nothing waits. Seats say again what was not confirmed.
     fn heal(&mut self) {
         (0..NODES).for_each(|at| self.act(Op::Quorum(at, true)));
@@ -298,6 +346,7 @@ fn op() -> impl Strategy<Value = Op> {
         5 => (node(), 1..6_u8, 4..7_usize, 0..2_usize)
             .prop_map(|(at, number, stage, seat)| Op::Say(at, number, Stage::ALL[stage], seat)),
         1 => (node(), 1..6_u8, 0..2_usize).prop_map(|(at, number, by)| Op::Escalate(at, number, by)),
+        4 => (node(), 1..6_u8, 0..2_usize, 0..16_u8).prop_map(|(at, number, by, order)| Op::Case(at, number, by, order)),
         3 => (node(), any::<bool>()).prop_map(|(at, quorum)| Op::Quorum(at, quorum)),
         4 => node().prop_map(Op::Commit),
         2 => node().prop_map(Op::Forget),
@@ -317,7 +366,7 @@ proptest! {
         ops in prop::collection::vec(op(), 1..80),
         finished in prop_oneof![Just(0_usize), Just(100)],
     ) {
-        let mut region = Region::new(RecordLimits { finished, ..RecordLimits::default() });
+        let mut region = Region::new(RecordLimits { finished, open_cases: finished, ..RecordLimits::default() });
         let mut owners: Vec<(EventId, NodeName)> = Vec::new();
         for op in ops {
             region.act(op);
@@ -348,6 +397,11 @@ proptest! {
         for entry in entries {
             let event = entry.admission.sealed.event.id;
             prop_assert!(entry.escalations.len() <= 1, "{} was escalated to one station twice", event);
+            let mut last = (0, genesis(&entry.admission.sealed.bytes));
+            for step in entry.case.history.steps() {
+                prop_assert_eq!(verify(last.0, &last.1, step), Ok(()));
+                last = (step.number, step.digest);
+            }
             let Some(owner) = entry.owner() else { continue };
             for assisting in entry.notes.iter().filter(|note| note.standing == Standing::Assisting) {
                 for (at, _) in SEATS.iter().enumerate() {

@@ -38,6 +38,7 @@ impl Broker {
         let seats: Vec<_> = self.desks.keys().cloned().collect();
         seats.iter().for_each(|seat| self.drain_desk(now, seat));
         self.plan_changed(now);
+        self.look_for_cases(now);
         self.propose_next(now);
     }
 
@@ -61,6 +62,9 @@ impl Broker {
                     desk.offer(now.mono, event.id, size, since, false);
                 }
             }
+        }
+        if known.map_or(!entry.case.is_untouched(), |known| known.case != entry.case) {
+            self.tell_case(entry);
         }
         for note in &entry.notes {
             let same =

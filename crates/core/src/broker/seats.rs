@@ -15,7 +15,7 @@ use crate::time::Now;
 impl Broker {
     /// A seat says how much it has: it is given the rest, alarms first. One that has nothing is given all there is; what it
     /// once had and lost is among that.
-    pub(super) fn greeted(&mut self, now: Now, seat: &SeatId, resume: Option<Resume>) {
+    pub(super) fn greeted(&mut self, now: Now, path: PathId, seat: &SeatId, resume: Option<Resume>) {
         let Some(desk) = self.desks.get_mut(seat) else { return };
         let me = NodeName::Station(seat.clone());
         let resume = resume.filter(|resume| Some(resume.record) == self.record.record());
@@ -42,6 +42,7 @@ impl Broker {
             desk.offer(now.mono, id, (class, bytes), index, true);
         }
         self.drain_desk(now, seat);
+        self.tell_cases(path, seat, resume.map_or(0, |resume| resume.index));
         self.tell_mark(seat);
         self.tell_seat_ownership(now, seat, None);
     }

@@ -1,5 +1,6 @@
 //! A broker node among relays and stations that come, go, and do what they may not.
 
+mod cases;
 mod climbs;
 mod degraded;
 mod plan;
@@ -484,7 +485,8 @@ fn a_probe_is_a_sign_of_life_and_brings_what_is_pending_at_once() {
 
 #[test]
 fn what_left_the_record_is_answered_out_of_the_archive_and_never_comes_in_again() {
-    let mut bench = Bench::new(plan(), RecordState::new(RecordLimits { finished: 0, ..RecordLimits::default() }));
+    let mut bench =
+        Bench::new(plan(), RecordState::new(RecordLimits { finished: 0, open_cases: 0, ..RecordLimits::default() }));
     bench.up(RELAY, NodeName::Relay(relay_id()));
     let (one, two) = (seat("p1", "a"), seat("p2", "a"));
     bench.greet(PathId(2), &one, None);

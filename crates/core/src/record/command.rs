@@ -1,5 +1,6 @@
 //! What is put into the record's log.
 
+use crate::case::CaseOrder;
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
 use crate::id::{EventId, Name, NodeName, RecordId, StationId};
@@ -68,6 +69,13 @@ pub enum Command {
     StagePlan(StagePlan),
     /// The parts together are taken over.
     ApplyPlan(ApplyPlan),
+    /// An officer does something about an alarm.
+    Case {
+        /// What.
+        order: Box<CaseOrder>,
+        /// When the order came to the node that proposes it, by its clock.
+        heard: WallTime,
+    },
 }
 
 impl Command {
@@ -82,6 +90,7 @@ impl Command {
             | Command::Escalate { event, .. }
             | Command::Overdue { event, .. }
             | Command::Forwarded { event, .. } => Some(*event),
+            Command::Case { order, .. } => Some(order.event),
         }
     }
 }

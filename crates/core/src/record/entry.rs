@@ -1,5 +1,6 @@
 //! One event in the record, and what can be said of it.
 
+use crate::case::{Case, State};
 use crate::event::{Class, Text};
 use crate::id::{Name, NodeName, StationId};
 use crate::limits;
@@ -26,6 +27,24 @@ pub struct Entry {
     pub overdue: Vec<Overdue>,
     /// The stages that the province knows of, in ascending order; [`Stage::Stored`] is the event itself.
     pub forwarded: Vec<Stage>,
+    /// What the police do about it.
+    pub case: Case,
+    /// Which part of it this is: a history that is too long for one row of a snapshot or of the archive takes several.
+    pub part: Part,
+}
+
+/// Which of the rows of one event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// From 0.
+    pub at: u32,
+    /// How many there are.
+    pub of: u32,
+}
+
+impl Part {
+    /// The one of one.
+    pub const WHOLE: Part = Part { at: 0, of: 1 };
 }
 
 /// Stations were added to an event.
@@ -48,7 +67,8 @@ pub struct Escalation {
 impl Entry {
     pub(super) fn new(index: u64, admission: Admission) -> Self {
         let (notes, escalations, overdue, forwarded) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { index, routed_at: index, admission, notes, escalations, overdue, forwarded }
+        let (case, part) = (Case::default(), Part::WHOLE);
+        Self { index, routed_at: index, admission, notes, escalations, overdue, forwarded, case, part }
     }
 
     /// The officer who has it: whose acknowledgement came first in the record's order.
@@ -130,6 +150,18 @@ impl Entry {
         let class = self.admission.sealed.event.class;
         let enough = if class <= Class::P1 { Stage::Acknowledged } else { Stage::Delivered };
         self.notes.iter().any(|note| note.stage >= enough)
+    }
+
+    /// Whether the police keep a case of it: of alarms, which an officer must take.
+    #[must_use]
+    pub fn has_case(&self) -> bool {
+        self.admission.sealed.event.class <= Class::P1
+    }
+
+    /// Whether nothing more is to be done about it, neither to take it nor about its case.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.is_finished() && (!self.has_case() || self.case.state == State::Closed)
     }
 
     /// The stages that the province must have and does not know of; the event itself is [`Stage::Stored`].

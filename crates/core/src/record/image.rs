@@ -93,7 +93,8 @@ impl RecordState {
             let id = entry.admission.sealed.event.id;
             let added = entry.escalations.iter().map(|escalation| escalation.index);
             let latest = added.chain(entry.overdue.iter().map(|overdue| overdue.index)).max();
-            let index = entry.index.max(entry.routed_at).max(latest.unwrap_or(0));
+            let step = entry.case.history.last().map_or(0, |step| step.index);
+            let index = entry.index.max(entry.routed_at).max(latest.unwrap_or(0)).max(step);
             if index > state.last_index {
                 return Err(ImageError::BehindTheEnd { event: id, index, last: state.last_index });
             }
@@ -124,11 +125,14 @@ impl RecordState {
             let since = entry.since(station).unwrap_or(index);
             free &= self.by_station.entry(station.clone()).or_default().insert(since, id).is_none();
         }
+        self.case_bytes += entry.case.history.weight();
+        self.list_case(entry);
         if entry.is_finished() {
-            free &= self.finished.insert(index, id).is_none();
-            if entry.owed().is_empty() {
-                self.free.insert(index, id);
-            }
+            let owes = !entry.owed().is_empty();
+            // No two events stand at one index, on whichever shelf.
+            free &= self.closed.get(index).is_none() && self.open.get(index).is_none();
+            let shelf = if entry.is_closed() { &mut self.closed } else { &mut self.open };
+            free &= shelf.put(index, id, !owes);
         } else {
             free &= self.unfinished.insert(index, id).is_none();
             *self.unfinished_of.entry(event.relay.clone()).or_default() += 1;

@@ -15,7 +15,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::event::{Class, Kind, Mode};
-use crate::id::{EventId, RecordId, SchoolId};
+use crate::id::{RecordId, SchoolId};
 use crate::record::entry::Entry;
 use crate::record::state::RecordState;
 use crate::time::WallTime;
@@ -189,15 +189,13 @@ impl RecordState {
     /// The record's events admitted after `index`, in order.
     fn admitted_after(&self, index: u64) -> impl Iterator<Item = &Arc<Entry>> {
         let from = index.saturating_add(1);
-        let mut done = self.finished.range(from..).peekable();
-        let mut open = self.unfinished.range(from..).peekable();
+        // Each event stands in one of them.
+        let lists = [self.unfinished.range(from..), self.closed.range(from), self.open.range(from)];
+        let mut lists = lists.map(Iterator::peekable);
         let ids = std::iter::from_fn(move || {
-            let done_first = match (done.peek(), open.peek()) {
-                (Some((done, _)), Some((open, _))) => done < open,
-                (done, _) => done.is_some(),
-            };
-            let next: Option<(&u64, &EventId)> = if done_first { done.next() } else { open.next() };
-            next.map(|(_, id)| id)
+            let heads = lists.each_mut().map(|list| list.peek().map(|(index, _)| **index));
+            let first = heads.iter().enumerate().filter(|(_, head)| head.is_some()).min_by_key(|(_, head)| **head)?.0;
+            lists[first].next().map(|(_, id)| id)
         });
         ids.filter_map(|id| self.entries.get(id))
     }

@@ -1,22 +1,29 @@
 //! The state that the log adds up to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::id::{EventId, RecordId, RelayId, StationId};
+use crate::case::CaseOrder;
+use crate::event::Kind;
+use crate::id::{EventId, RecordId, RelayId, SchoolId, StationId};
 use crate::limits;
 use crate::overdue::Overdue;
 use crate::receipt::Receipt;
 use crate::record::archived::ArchivedIds;
+use crate::record::cases::Acted;
 use crate::record::command::{Admission, Command};
 use crate::record::entry::{Entry, Escalation};
 use crate::record::plan::{PlanState, StageId};
+use crate::record::shelf::Shelf;
 
 /// How much a record holds. The same on all nodes of a region, or their records differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordLimits {
-    /// Finished events; the oldest beyond it leave for the archive.
+    /// Finished events whose case is closed or that have none; the oldest beyond it leave for the archive.
     pub finished: usize,
+    /// Events that an officer has and whose case is open; the oldest beyond it leave as well.
+    pub open_cases: usize,
     /// Events that are neither finished nor in the province, beyond which only P0 is to be taken; and events in all, beyond which finished
     /// ones leave though the province does not have them.
     pub events: usize,
@@ -26,7 +33,13 @@ pub struct RecordLimits {
 
 impl Default for RecordLimits {
     fn default() -> Self {
-        Self { finished: limits::RECORD_FINISHED, events: limits::RECORD_EVENTS, archived_ids: limits::ARCHIVED_IDS }
+        // Open cases stay while there is room at all.
+        Self {
+            finished: limits::RECORD_FINISHED,
+            open_cases: limits::RECORD_EVENTS,
+            events: limits::RECORD_EVENTS,
+            archived_ids: limits::ARCHIVED_IDS,
+        }
     }
 }
 
@@ -53,6 +66,8 @@ pub enum Effect {
     PlanApplied(u64),
     /// The plan is what it was.
     PlanRefused(StageId),
+    /// An officer's order about a case was carried out or refused, now or before.
+    Acted(Box<CaseOrder>, Acted),
     /// The command changed nothing: a repeat, or about an event that is not here (any more).
     Nothing,
 }
@@ -62,6 +77,8 @@ pub enum Effect {
 pub struct Applied {
     /// What it brought.
     pub effect: Effect,
+    /// The events whose case is another now.
+    pub cases: Vec<EventId>,
     /// The events that left for the archive, in order, each with its archive number: from 1, without gaps.
     pub archived: Vec<(u64, Arc<Entry>)>,
 }
@@ -76,9 +93,14 @@ pub struct RecordState {
     pub(super) entries: BTreeMap<EventId, Arc<Entry>>,
     pub(super) by_station: BTreeMap<StationId, BTreeMap<u64, EventId>>,
     pub(super) unrouted: BTreeSet<EventId>,
-    pub(super) finished: BTreeMap<u64, EventId>,
-    /// Those of `finished` of which the province is owed nothing.
-    pub(super) free: BTreeMap<u64, EventId>,
+    /// Finished events whose case is closed, or that have none.
+    pub(super) closed: Shelf,
+    /// Finished events whose case is open.
+    pub(super) open: Shelf,
+    /// Alarms whose case is not closed, by their school.
+    pub(super) cases_of: BTreeMap<SchoolId, BTreeSet<EventId>>,
+    /// About how many bytes the histories of all cases take.
+    pub(super) case_bytes: usize,
     pub(super) unfinished: BTreeMap<u64, EventId>,
     pub(super) unfinished_of: BTreeMap<RelayId, usize>,
     pub(super) plan: PlanState,
@@ -95,13 +117,15 @@ impl RecordState {
     /// Applies the command at `index`. Indexes rise; gaps are allowed. One that is not behind the last changes nothing.
     pub fn apply(&mut self, index: u64, command: Command) -> Applied {
         if index <= self.last_index {
-            return Applied { effect: Effect::Nothing, archived: Vec::new() };
+            return Applied { effect: Effect::Nothing, cases: Vec::new(), archived: Vec::new() };
         }
         self.last_index = index;
+        let mut cases = Vec::new();
         let effect = match command {
             Command::Found { record } => self.found(record),
-            Command::Admit(admission) => self.admit(index, admission),
-            Command::Note(receipt) => self.note(receipt),
+            Command::Admit(admission) => self.admit(index, admission, &mut cases),
+            Command::Note(receipt) => self.note(receipt, &mut cases),
+            Command::Case { order, heard } => self.act(index, order, heard, &mut cases),
             Command::Route { event, stations } => self.route(index, event, stations),
             Command::Escalate { event, stations, by, officer, at, note } => {
                 self.escalate(event, Escalation { index, stations, by, officer, at, note })
@@ -122,7 +146,7 @@ impl RecordState {
             Command::StagePlan(part) => self.plan.stage(part),
             Command::ApplyPlan(order) => self.plan.apply(index, order),
         };
-        Applied { effect, archived: self.evict() }
+        Applied { effect, cases, archived: self.evict() }
     }
 
     /// Which record it is; `None` before it was founded.
@@ -155,9 +179,21 @@ impl RecordState {
         self.entries.get(event).map(AsRef::as_ref)
     }
 
+    /// The event, shared with the record, if the record holds it.
+    #[must_use]
+    pub fn shared(&self, event: &EventId) -> Option<Arc<Entry>> {
+        self.entries.get(event).cloned()
+    }
+
     /// All events, in the order of their ids.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Arc<Entry>> {
         self.entries.values()
+    }
+
+    /// The events with ids behind `after`, in the order of their ids; all of them for `None`.
+    pub fn entries_after(&self, after: Option<EventId>) -> impl Iterator<Item = &Arc<Entry>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.entries.range((from, Bound::Unbounded)).map(|(_, entry)| entry)
     }
 
     /// Whether the event has left the record for the archive, as far as that is remembered.
@@ -247,32 +283,59 @@ impl RecordState {
                     if self.unrouted.contains(id) { "unrouted" } else { "routed" }
                 ));
             }
-            let (done, open) = (self.finished.get(&entry.index), self.unfinished.get(&entry.index));
-            if [done == Some(id), open == Some(id)] != [entry.is_finished(), !entry.is_finished()] {
-                return Err(format!("{id} is wrongly listed as finished or unfinished"));
-            }
-            if (self.free.get(&entry.index) == Some(id)) != (entry.is_finished() && entry.owed().is_empty()) {
-                return Err(format!("{id} is wrongly listed as free to leave, or not listed"));
-            }
-            if entry.overdue.windows(2).any(|pair| pair[0].rung >= pair[1].rung) {
-                return Err(format!("{id} reached a rung twice, or went down"));
-            }
-            if entry.receipts().len() > limits::RECEIPTS_PER_EVENT {
-                return Err(format!("{id} holds {} statements", entry.notes.len()));
-            }
+            self.check_entry(id, entry)?;
         }
+        self.check_counts()
+    }
+
+    fn check_entry(&self, id: &EventId, entry: &Entry) -> Result<(), String> {
+        let (index, finished, closed) = (entry.index, entry.is_finished(), entry.is_closed());
+        let listed =
+            [self.unfinished.get(&index), self.closed.get(index), self.open.get(index)].map(|at| at == Some(id));
+        if listed != [!finished, closed, finished && !closed] {
+            return Err(format!("{id} is wrongly listed as unfinished, closed or open"));
+        }
+        let free = self.closed.is_free(index) || self.open.is_free(index);
+        if free != (finished && entry.owed().is_empty()) {
+            return Err(format!("{id} is wrongly listed as free to leave, or not listed"));
+        }
+        let school = entry.admission.sealed.event.school();
+        let open = self.cases_of.get(school).is_some_and(|cases| cases.contains(id));
+        if open != (entry.has_case() && !closed) {
+            return Err(format!("{id} is wrongly listed as an open case of its school, or not listed"));
+        }
+        if entry.overdue.windows(2).any(|pair| pair[0].rung >= pair[1].rung) {
+            return Err(format!("{id} reached a rung twice, or went down"));
+        }
+        if entry.receipts().len() > limits::RECEIPTS_PER_EVENT {
+            return Err(format!("{id} holds {} statements", entry.notes.len()));
+        }
+        if !entry.is_whole() {
+            return Err(format!("{id} lacks a part of its history"));
+        }
+        entry.case.check().map_err(|why| format!("{id}: {why}"))
+    }
+
+    fn check_counts(&self) -> Result<(), String> {
         if u64::try_from(self.archived_ids.len()).is_ok_and(|ids| ids > self.archived) {
             return Err(format!("{} ids are remembered of {} archived events", self.archived_ids.len(), self.archived));
         }
         let open: usize = self.unfinished_of.values().sum();
-        if open != self.unfinished.len() || self.entries.len() != open + self.finished.len() {
+        if open != self.unfinished.len() || self.entries.len() != open + self.closed.len() + self.open.len() {
             return Err(format!("{open} events counted as unfinished, {} listed", self.unfinished.len()));
         }
         if self.entries.len() > self.limits.events.max(self.unfinished.len()) {
             return Err(format!("{} events are held, {} may be", self.entries.len(), self.limits.events));
         }
-        if self.finished.len() > self.limits.finished && !self.free.is_empty() {
-            return Err(format!("{} finished events are held, {} may be", self.finished.len(), self.limits.finished));
+        if self.closed.len() > self.limits.finished && self.closed.has_free() {
+            return Err(format!("{} closed events are held, {} may be", self.closed.len(), self.limits.finished));
+        }
+        if self.open.len() > self.limits.open_cases && self.open.has_free() {
+            return Err(format!("{} open cases are held, {} may be", self.open.len(), self.limits.open_cases));
+        }
+        let bytes: usize = self.entries.values().map(|entry| entry.case.history.weight()).sum();
+        if bytes != self.case_bytes || self.cases_of.values().any(BTreeSet::is_empty) {
+            return Err(format!("the cases take {bytes} bytes, {} are counted", self.case_bytes));
         }
         Ok(())
     }
@@ -285,7 +348,7 @@ impl RecordState {
         Effect::Founded(record)
     }
 
-    fn admit(&mut self, index: u64, mut admission: Admission) -> Effect {
+    fn admit(&mut self, index: u64, mut admission: Admission, cases: &mut Vec<EventId>) -> Effect {
         let id = admission.sealed.event.id;
         if self.entries.contains_key(&id) || self.is_archived(&id) {
             return Effect::Nothing;
@@ -301,15 +364,24 @@ impl RecordState {
         }
         *self.unfinished_of.entry(admission.sealed.event.relay.clone()).or_default() += 1;
         self.unfinished.insert(index, id);
-        self.entries.insert(id, Arc::new(Entry::new(index, admission)));
+        let entry = Entry::new(index, admission);
+        if entry.admission.sealed.event.kind == Kind::Cancel {
+            self.request_cancel(&entry, cases);
+        }
+        self.list_case(&entry);
+        self.entries.insert(id, Arc::new(entry));
         Effect::Admitted(id)
     }
 
-    fn note(&mut self, receipt: Receipt) -> Effect {
+    fn note(&mut self, receipt: Receipt, cases: &mut Vec<EventId>) -> Effect {
         let id = receipt.event;
-        let Some(noted) = self.entries.get_mut(&id).and_then(|entry| Arc::make_mut(entry).note(receipt)) else {
-            return Effect::Nothing;
-        };
+        let Some(entry) = self.entries.get_mut(&id).map(Arc::make_mut) else { return Effect::Nothing };
+        let Some(noted) = entry.note(receipt) else { return Effect::Nothing };
+        let before = entry.case.history.weight();
+        if entry.acknowledge(&noted) {
+            self.case_bytes += entry.case.history.weight() - before;
+            cases.push(id);
+        }
         self.file(id);
         Effect::Noted(noted)
     }
@@ -346,7 +418,7 @@ impl RecordState {
     }
 
     /// Lists an event for the stations that it was given at `index`.
-    fn list_for(&mut self, index: u64, event: EventId, stations: &[StationId]) {
+    pub(super) fn list_for(&mut self, index: u64, event: EventId, stations: &[StationId]) {
         self.unrouted.remove(&event);
         for station in stations {
             self.by_station.entry(station.clone()).or_default().insert(index, event);
@@ -354,12 +426,13 @@ impl RecordState {
     }
 
     /// Files an event under finished or unfinished, and under what may leave.
-    fn file(&mut self, id: EventId) {
-        let Some(entry) = self.entries.get(&id) else { return };
+    pub(super) fn file(&mut self, id: EventId) {
+        let Some(entry) = self.entries.get(&id).cloned() else { return };
         let (index, relay) = (entry.index, &entry.admission.sealed.event.relay);
         if !entry.is_finished() {
             return;
         }
+        self.list_case(&entry);
         if self.unfinished.remove(&index).is_some()
             && let Some(open) = self.unfinished_of.get_mut(relay)
         {
@@ -368,27 +441,32 @@ impl RecordState {
                 self.unfinished_of.remove(relay);
             }
         }
-        self.finished.insert(index, id);
-        if entry.owed().is_empty() {
-            self.free.insert(index, id);
-        } else {
-            self.free.remove(&index);
-        }
+        let (shelf, other) =
+            if entry.is_closed() { (&mut self.closed, &mut self.open) } else { (&mut self.open, &mut self.closed) };
+        other.remove(index);
+        shelf.put(index, id, entry.owed().is_empty());
     }
 
-    /// What leaves now: the oldest finished events beyond the limit, of those that the province has; and, should there be too many events in
-    /// all, of the others too.
+    /// Which event leaves next, if any: the oldest beyond its limit, of those that the province has; and, should there be too many events in
+    /// all, of the others too. Of those, what is closed goes first.
+    fn leaves(&self) -> Option<(u64, EventId)> {
+        let closed = if self.closed.len() > self.limits.finished { self.closed.first_free() } else { None };
+        let open = || if self.open.len() > self.limits.open_cases { self.open.first_free() } else { None };
+        let too_many = self.entries.len() > self.limits.events;
+        let any = || if too_many { self.closed.first().or_else(|| self.open.first()) } else { None };
+        closed.or_else(open).or_else(any)
+    }
+
+    /// What leaves now.
     fn evict(&mut self) -> Vec<(u64, Arc<Entry>)> {
         let mut left = Vec::new();
-        loop {
-            let next = if self.finished.len() > self.limits.finished { self.free.first_key_value() } else { None };
-            let too_many = self.entries.len() > self.limits.events;
-            let next = next.or_else(|| self.finished.first_key_value().filter(|_| too_many));
-            let Some((index, id)) = next.map(|(index, id)| (*index, *id)) else { return left };
-            self.finished.remove(&index);
-            self.free.remove(&index);
+        while let Some((index, id)) = self.leaves() {
+            self.closed.remove(index);
+            self.open.remove(index);
             self.unrouted.remove(&id);
             let Some(entry) = self.entries.remove(&id) else { continue };
+            self.case_bytes -= entry.case.history.weight();
+            self.unlist_case(&entry);
             for station in &entry.admission.stations {
                 if let (Some(events), Some(since)) = (self.by_station.get_mut(station), entry.since(station)) {
                     events.remove(&since);
@@ -397,9 +475,17 @@ impl RecordState {
                     }
                 }
             }
-            self.archived += 1;
             self.archived_ids.insert(id, self.limits.archived_ids);
-            left.push((self.archived, entry));
+            if entry.part_count() == 1 {
+                self.archived += 1;
+                left.push((self.archived, entry));
+                continue;
+            }
+            for part in entry.parts() {
+                self.archived += 1;
+                left.push((self.archived, Arc::new(part)));
+            }
         }
+        left
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::case::{Action, ActionId, CaseOrder, CaseRefusal, Reason, State, verify};
 use crate::event::{Kind, Text};
 use crate::id::{EventId, Name, NodeName, RecordId, SeatId, StationId};
 use crate::limits;
@@ -81,9 +82,38 @@ fn overdue(number: u8, rung: Rung, owner: &str) -> Command {
     }
 }
 
-/// The limits of a record that holds so many finished events.
+/// An officer's order; the same `order` is the same one.
+fn case(number: u8, action: Action, station: &str, order: u8) -> Command {
+    let mut id = [order; 16];
+    id[0] = number;
+    let order = CaseOrder {
+        id: ActionId(id),
+        event: self::id(number),
+        action,
+        by: format!("station/{station}/d1").parse().unwrap(),
+        officer: Name::new("014").unwrap(),
+        at: WallTime(4),
+        note: Text::new("备注").unwrap(),
+    };
+    Command::Case { order: Box::new(order), heard: WallTime(5) }
+}
+
+fn actions() -> [Action; 8] {
+    [
+        Action::Dispatch,
+        Action::Onscene,
+        Action::Handled,
+        Action::Close(Reason::False),
+        Action::Reopen,
+        Action::TakeOver,
+        Action::Transfer("p7".parse().unwrap()),
+        Action::Note,
+    ]
+}
+
+/// The limits of a record that holds so many finished events, whether their cases are closed or open.
 fn finished(finished: usize) -> RecordLimits {
-    RecordLimits { finished, ..RecordLimits::default() }
+    RecordLimits { finished, open_cases: finished, ..RecordLimits::default() }
 }
 
 /// Applies to a state and keeps the log, and what left.
@@ -219,7 +249,7 @@ fn an_event_stays_until_the_province_has_it_and_all_that_was_said_of_it() {
 
 #[test]
 fn too_many_events_in_all_leave_though_the_province_lacks_them() {
-    let mut bench = Bench::new(RecordLimits { finished: 1, events: 3, archived_ids: 2 });
+    let mut bench = Bench::new(RecordLimits { finished: 1, open_cases: 1, events: 3, archived_ids: 2 });
     for number in 1..=9 {
         bench.commit(owed(number));
         bench.commit(note(number, Stage::Acknowledged, 1));
@@ -249,6 +279,133 @@ fn parts_that_no_record_makes_are_refused() {
     assert_eq!(back(few), Err(ImageError::TooManyArchived { ids: 2, archived: 1 }));
 }
 
+#[test]
+fn what_an_officer_does_is_a_step_and_who_may_not_is_told_why() {
+    let mut bench = Bench::new(finished(10));
+    bench.commit(admit(1, Kind::Panic, true));
+    let acted = |effect| match effect {
+        Effect::Acted(_, acted) => acted,
+        other => panic!("{other:?}"),
+    };
+    let early = acted(bench.commit(case(1, Action::Dispatch, "p1", 1)));
+    assert_eq!((early.outcome, early.changed), (Err(CaseRefusal::NotTaken), false));
+    bench.commit(note(1, Stage::Acknowledged, 2));
+    assert_eq!(acted(bench.commit(case(1, Action::Dispatch, "p1", 2))).outcome, Ok(2));
+    let repeat = acted(bench.commit(case(1, Action::Dispatch, "p1", 2)));
+    assert_eq!((repeat.outcome, repeat.changed), (Ok(2), false));
+    assert_eq!(acted(bench.commit(case(1, Action::Enroute, "p9", 3))).outcome, Err(CaseRefusal::Unknown));
+    assert_eq!(acted(bench.commit(case(1, Action::Enroute, "p2", 4))).outcome, Err(CaseRefusal::NotOwner));
+    let moved = acted(bench.commit(case(1, Action::Transfer("p7".parse().unwrap()), "p1", 5)));
+    assert_eq!((moved.outcome, moved.stations), (Ok(3), vec!["p7".parse().unwrap()]));
+    assert_eq!(bench.state.for_station(&"p7".parse().unwrap(), 0).count(), 1, "it is for that station now");
+    assert_eq!(acted(bench.commit(case(1, Action::TakeOver, "p7", 6))).outcome, Ok(4));
+    assert_eq!(bench.commit(case(9, Action::Note, "p1", 7)), Effect::Nothing, "no such event");
+    // Below P1 there is no case.
+    bench.commit(admit(2, Kind::Fault, true));
+    assert_eq!(acted(bench.commit(case(2, Action::Note, "p1", 8))).outcome, Err(CaseRefusal::NoCase));
+    let entry = bench.state.get(&id(1)).unwrap();
+    let first = entry.case.history.steps().next().unwrap();
+    assert_eq!((first.index, first.by.to_string().as_str()), (entry.index, "station/p1/d2"));
+}
+
+#[test]
+fn an_event_of_another_region_has_its_case_there() {
+    let mut bench = Bench::new(finished(10));
+    let Command::Admit(mut admission) = admit(1, Kind::Panic, true) else { panic!("an admission") };
+    let step =
+        |node: &str| crate::receipt::Step { node: node.parse().unwrap(), arrived: WallTime(1), left: None, skew: None };
+    admission.trail = Trail::new(vec![step("broker/below/n1"), step("broker/r1/n1")]);
+    bench.commit(Command::Admit(admission));
+    bench.commit(note(1, Stage::Acknowledged, 2));
+    let Effect::Acted(_, acted) = bench.commit(case(1, Action::Dispatch, "p1", 1)) else { panic!("an order") };
+    assert_eq!(acted.outcome, Err(CaseRefusal::Elsewhere));
+}
+
+#[test]
+fn a_request_to_cancel_flags_the_open_cases_that_it_is_about_and_closes_none() {
+    let mut bench = Bench::new(finished(10));
+    for number in 1..=4 {
+        bench.commit(admit(number, if number == 4 { Kind::Fault } else { Kind::Panic }, true));
+    }
+    bench.commit(note(1, Stage::Acknowledged, 2));
+    bench.commit(note(2, Stage::Acknowledged, 2));
+    bench.commit(case(2, Action::Close(Reason::False), "p1", 1));
+    bench.index += 1;
+    let applied = bench.state.apply(bench.index, admit(5, Kind::Cancel, true));
+    assert_eq!(applied.cases, [id(1), id(3)], "what is closed and what has no case are not asked about");
+    bench.state.check().unwrap();
+    let case = |number| &bench.state.get(&id(number)).unwrap().case;
+    assert_eq!((case(1).state, case(1).cancel_requested), (State::Acknowledged, true));
+    assert_eq!((case(3).state, case(3).cancel_requested), (State::Raised, true));
+    assert!(!case(2).cancel_requested && !case(5).cancel_requested);
+}
+
+#[test]
+fn what_is_open_stays_while_there_is_room_and_what_is_closed_leaves_first() {
+    let limits = RecordLimits { finished: 1, open_cases: 10, events: 4, archived_ids: 100 };
+    let mut bench = Bench::new(limits);
+    for number in 1..=4 {
+        bench.commit(admit(number, Kind::Panic, true));
+        bench.commit(note(number, Stage::Acknowledged, 2));
+    }
+    assert_eq!(bench.state.len(), 4, "all are open");
+    bench.commit(case(3, Action::Close(Reason::False), "p1", 1));
+    assert_eq!(bench.state.len(), 4, "one closed may stay");
+    bench.commit(admit(5, Kind::Panic, true));
+    assert!(bench.state.is_archived(&id(3)), "the closed one makes room");
+    bench.commit(admit(6, Kind::Panic, true));
+    assert!(bench.state.is_archived(&id(1)), "then the oldest that an officer has");
+    // What leaves by the very command that closes it.
+    bench.commit(case(2, Action::Close(Reason::False), "p1", 2));
+    bench.commit(case(4, Action::Close(Reason::False), "p1", 3));
+    assert!(bench.state.is_archived(&id(2)) && !bench.state.is_archived(&id(4)));
+    let closed = bench.archive.values().filter(|entry| entry.case.state == State::Closed).count();
+    assert_eq!(closed, 2);
+}
+
+#[test]
+fn a_long_case_leaves_in_several_rows_and_is_put_together_again() {
+    let mut bench = Bench::new(RecordLimits { finished: 0, open_cases: 10, ..RecordLimits::default() });
+    bench.commit(admit(1, Kind::Panic, true));
+    bench.commit(note(1, Stage::Acknowledged, 2));
+    for number in 0..10_000_u32 {
+        let Command::Case { mut order, heard } = case(1, Action::Note, "p1", 0) else { panic!("an order") };
+        order.id.0[4..8].copy_from_slice(&number.to_be_bytes());
+        // Without `commit`, which keeps a log and looks at everything each time.
+        bench.index += 1;
+        bench.state.apply(bench.index, Command::Case { order, heard });
+    }
+    let whole = bench.state.get(&id(1)).unwrap().clone();
+    assert_eq!(whole.case.steps(), 10_001);
+    let image = bench.state.image();
+    assert_eq!(RecordState::from_image(image, bench.state.limits()).as_ref(), Ok(&bench.state));
+    bench.commit(case(1, Action::Close(Reason::False), "p1", 1));
+    let rows = bench.archive.len();
+    assert!(rows > 10 && bench.state.archived() == rows as u64, "{rows} rows");
+    let mut parts = bench.archive.values();
+    let mut again = parts.next().unwrap().clone();
+    assert!(!again.is_whole() && !again.clone().join(&whole), "another row is no next part");
+    assert!(parts.all(|part| again.join(part)));
+    assert!(again.is_whole());
+    assert_eq!((again.case.steps(), &again.notes), (10_002, &whole.notes));
+    let mut last = (0, crate::case::genesis(&again.admission.sealed.bytes));
+    for step in again.case.history.steps() {
+        verify(last.0, &last.1, step).unwrap();
+        last = (step.number, step.digest);
+    }
+}
+
+#[test]
+fn what_an_older_version_kept_of_a_case_is_who_took_it() {
+    let mut bench = Bench::new(finished(10));
+    bench.commit(admit(1, Kind::Panic, true));
+    bench.commit(note(1, Stage::Acknowledged, 2));
+    let entry = bench.state.get(&id(1)).unwrap();
+    let mut old = Entry { case: crate::case::Case::default(), ..entry.clone() };
+    old.derive_case();
+    assert_eq!(&old, entry, "digest included: nodes that kept it themselves have the same");
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let kinds = prop_oneof![Just(Kind::Panic), Just(Kind::Assist), Just(Kind::Status)];
     prop_oneof![
@@ -258,6 +415,9 @@ fn command() -> impl Strategy<Value = Command> {
         1 => (0..40_u8).prop_map(|number| Command::Route { event: id(number), stations: vec!["p2".parse().unwrap()] }),
         1 => (0..40_u8, 0..4_usize).prop_map(|(number, at)| escalate(number, &[["p1", "p2", "p3", "p4"][at]])),
         2 => (0..40_u8, 0..4_usize).prop_map(|(number, at)| overdue(number, Rung::ALL[at], ["p1", "p3", "p4", "p5"][at])),
+        3 => (0..40_u8, 0..8_usize, 0..2_usize, any::<u8>()).prop_map(|(number, at, station, order)| {
+            case(number, actions()[at].clone(), STATIONS[station], order)
+        }),
         1 => (0..40_u8, prop::collection::vec(3..7_usize, 1..4)).prop_map(|(number, stages)| Command::Forwarded {
             event: id(number),
             stages: stages.into_iter().map(|stage| Stage::ALL[stage]).collect(),

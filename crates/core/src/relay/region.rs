@@ -95,7 +95,13 @@ impl Relay {
             | Message::Mark(_)
             | Message::Escalate(_)
             | Message::Escalated(..)
-            | Message::Ownership(_) => {}
+            | Message::Ownership(_)
+            | Message::Case(_)
+            | Message::Cases(_)
+            | Message::CaseTaken(..)
+            | Message::CaseRefused(..)
+            | Message::CaseAsk(..)
+            | Message::CaseSteps(..) => {}
         }
     }
 

@@ -42,6 +42,7 @@ impl Station {
             // learns that the seat has the event once more.
             unconfirmed: BTreeSet::from([Stage::Delivered]),
             ownership: None,
+            case: self.cases.take_early(&id).map(Box::new),
         };
         for receipt in copy.receipts.into_iter().filter(|receipt| receipt.event == id) {
             if receipt.stage != Stage::Delivered || receipt.by != self.me {

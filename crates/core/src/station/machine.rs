@@ -15,7 +15,9 @@ use crate::message::{Degraded, Hello, Message, Resume, STANDING_SINCE, WIRE_MINO
 use crate::path::{Form, PathInfo};
 use crate::probe::{PathHealth, Prober};
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage, Standing};
+use crate::station::case::CaseOrders;
 use crate::station::escalate::Escalations;
+use crate::station::history::Questions;
 use crate::station::officer::carried_as;
 use crate::station::port::{AckTicket, Acknowledged, Input, Output, Report, StationConfig, Write};
 use crate::station::row::InboxRow;
@@ -49,6 +51,8 @@ pub struct Station {
     pub(super) prober: Prober,
     conditions: Conditions,
     pub(super) escalations: Escalations,
+    pub(super) cases: CaseOrders,
+    pub(super) questions: Questions,
     pub(super) unkept: Unkept<u64>,
     pub(super) answers: BTreeMap<PersistSeq, Vec<(AckTicket, Acknowledged)>>,
     pub(super) show_by: BTreeSet<(Timestamp, u64)>,
@@ -74,6 +78,8 @@ impl Station {
             prober: Prober::default(),
             conditions: Conditions::default(),
             escalations: Escalations::default(),
+            cases: CaseOrders::default(),
+            questions: Questions::default(),
             unkept: Unkept::new(),
             next_persist: 1,
             writing: BTreeMap::new(),
@@ -233,14 +239,23 @@ impl Station {
                     self.out.push_back(Output::Report(Report::Condition(node, degraded)));
                 }
             }
+            Message::Cases(cases) => cases.iter().for_each(|case| self.case_heard(now, case)),
+            Message::CaseSteps(event, steps, total) => self.history_heard(event, &steps, total),
+            Message::CaseTaken(id, step, case) => self.case_taken(now, id, step, &case),
+            Message::CaseRefused(id, why, case) => self.case_refused(now, path, (id, why), case.as_deref()),
             Message::Hello(hello) => {
+                self.cases_on(path, hello.wire_minor);
                 if hello.wire_minor < STANDING_SINCE {
                     self.older.insert(path);
                 } else {
                     self.older.remove(&path);
                 }
             }
-            Message::Inquire(_) | Message::Probe(_) | Message::Escalate(_) => {}
+            Message::Inquire(_)
+            | Message::Probe(_)
+            | Message::Escalate(_)
+            | Message::Case(_)
+            | Message::CaseAsk(..) => {}
         }
     }
 
@@ -358,6 +373,7 @@ impl Machine for Station {
                 self.older.remove(&path);
                 self.prober.path_down(path);
                 self.conditions.path_down(path);
+                self.cases.path_down(path);
                 self.courier.path_down(now.mono, path);
             }
             Input::Message(path, message) => self.message(now, path, message),
@@ -368,6 +384,8 @@ impl Machine for Station {
             Input::Escalate { ticket, event, stations, officer, note } => {
                 self.escalate(now, ticket, event, stations, (officer, note));
             }
+            Input::Case(ticket, order) => self.case_order(now, ticket, *order),
+            Input::History(ticket, event, after) => self.ask_history(now, ticket, event, after),
         }
         self.dispatch(now);
     }
@@ -379,6 +397,8 @@ impl Machine for Station {
         }
         self.inquire(now);
         self.escalate_again(now);
+        self.cases_again(now);
+        self.ask_again(now);
         self.probe(now);
         self.courier.handle_timeout(now.mono);
         self.dispatch(now);
@@ -393,6 +413,8 @@ impl Machine for Station {
             self.courier.poll_timeout(),
             self.prober.poll_timeout(),
             self.escalations.poll_timeout(),
+            self.cases.poll_timeout(),
+            self.questions.poll_timeout(),
         ];
         timers.into_iter().flatten().min()
     }

@@ -7,7 +7,9 @@
 //! * What officers did is carried to the region until its record confirms it, and said again should the region have forgotten it.
 //! * An alarm that nobody has taken is asked about, so that an answer given elsewhere is not missed.
 
+mod case;
 mod escalate;
+mod history;
 mod inbox;
 mod machine;
 mod officer;
@@ -17,5 +19,8 @@ mod row;
 mod tests;
 
 pub use machine::Station;
-pub use port::{AckError, AckTicket, Acknowledged, EscalateError, Input, Output, Report, StationConfig, Write};
+pub use port::{
+    AckError, AckTicket, Acknowledged, CaseDone, CaseError, EscalateError, HistoryError, Input, Output, Report,
+    StationConfig, Write,
+};
 pub use row::InboxRow;

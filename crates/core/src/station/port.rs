@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::case::{ActionId, CaseOrder, CaseRefusal, Step, Summary};
 use crate::escalate::Escalate;
 use crate::event::{Class, Text};
 use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SeatId, StationId};
@@ -69,6 +70,10 @@ pub enum Input {
         /// Why; may be empty.
         note: Text,
     },
+    /// An officer does something about an alarm. Seat and time of the order are this station's to say.
+    Case(AckTicket, Box<CaseOrder>),
+    /// The steps of an event's case after this number are wanted.
+    History(AckTicket, EventId, u64),
 }
 
 /// A change of what is on disk.
@@ -104,6 +109,10 @@ pub enum Output {
     Answer(AckTicket, Result<Acknowledged, AckError>),
     /// Answer the officer who wanted more stations to see an event.
     Escalated(AckTicket, Result<Escalate, EscalateError>),
+    /// Answer the officer who did something about an alarm.
+    Cased(AckTicket, Result<CaseDone, CaseError>),
+    /// Answer whoever wanted steps of a case: a page of them, and how many there are in all.
+    History(AckTicket, Result<(Vec<Step>, u64), HistoryError>),
     /// Something that people and metrics want to know.
     Report(Report),
 }
@@ -137,6 +146,60 @@ pub enum AckError {
         /// What the disk said.
         why: String,
     },
+}
+
+/// An officer's order about a case is in the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaseDone {
+    /// The order.
+    pub id: ActionId,
+    /// The number of its step.
+    pub step: u64,
+    /// How the case stands now.
+    pub case: Summary,
+}
+
+/// Why an officer's order about a case is not in the record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CaseError {
+    /// It never came here, or left the inbox long ago.
+    #[error("event {0} is not in this station's inbox")]
+    Unknown(EventId),
+    /// The region does not carry it out.
+    #[error("{event}: {why}")]
+    Refused {
+        /// The event.
+        event: EventId,
+        /// Why.
+        why: CaseRefusal,
+        /// How the case stands, if that was said.
+        case: Option<Box<Summary>>,
+    },
+    /// No broker node has answered in time. It may still come into the record; saying it again with the same id is harmless.
+    #[error("no broker node has confirmed within {seconds} s what was ordered about {event}; look at the case, and say it again with id {id}", seconds = limits::CASE_ORDER_TIMEOUT.as_secs())]
+    NotConfirmed {
+        /// The event.
+        event: EventId,
+        /// The order.
+        id: ActionId,
+    },
+    /// Too many are under way at once.
+    #[error("{limit} orders of this station are under way; try again in some seconds", limit = limits::CASE_ORDERS_OPEN)]
+    Busy,
+}
+
+/// Why the history of a case cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HistoryError {
+    /// It never came here, or left the inbox long ago.
+    #[error("event {0} is not in this station's inbox")]
+    Unknown(EventId),
+    /// No broker node that knows cases has answered in time.
+    #[error("no broker node has answered within {seconds} s what was done about {0}; ask again", seconds = limits::CASE_ORDER_TIMEOUT.as_secs())]
+    NoAnswer(EventId),
+    /// Too many are under way at once.
+    #[error("{limit} questions of this station are under way; ask again in some seconds", limit = limits::CASE_ORDERS_OPEN)]
+    Busy,
 }
 
 /// Why more stations cannot be made to see an event.
@@ -176,6 +239,8 @@ pub enum Report {
     Stage(InboxRow, Receipt),
     /// Nobody has taken an alarm, and its ownership went up.
     Ownership(InboxRow, Ownership),
+    /// The case of an event stands otherwise.
+    Case(InboxRow),
     /// The disk does not take it.
     NotKept(EventId, String),
     /// The region has confirmed what this station said.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::case::Summary;
 use crate::event::{Class, Sealed};
 use crate::id::NodeName;
 use crate::overdue::Ownership;
@@ -25,6 +26,8 @@ pub struct InboxRow {
     pub unconfirmed: BTreeSet<Stage>,
     /// Who owns it because nobody took it, as the region said last; `None` while it has reached no rung.
     pub ownership: Option<Ownership>,
+    /// How its case stands, if a broker node has said so. Before that, nothing was done but what the receipts say.
+    pub case: Option<Box<Summary>>,
 }
 
 impl InboxRow {

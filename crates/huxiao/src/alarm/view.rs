@@ -10,6 +10,7 @@ use huxiao_runtime::time_format::parse_rfc3339;
 use serde_json::Value;
 
 use super::waterfall::Lap;
+use crate::case::standing as case_standing;
 use crate::output;
 
 /// An event of either API.
@@ -142,6 +143,9 @@ impl View {
         rows.extend(self.owner().map(|owner| ("acknowledged_by", owner)));
         rows.extend(self.ownership().map(|words| ("overdue", words)));
         rows.extend(self.0["assisting"].as_array().into_iter().flatten().map(|by| ("assisting", officer(by))));
+        if self.0["case"]["steps"].as_u64().is_some_and(|steps| steps > 0) {
+            rows.push(("case", case_standing(&self.0["case"])));
+        }
         if self.count() > 1 {
             rows.push(("count", format!("{}  按键连续触发  presses of a button that sticks", self.count())));
         }
@@ -209,6 +213,7 @@ mod tests {
             "lamp_text": {"zh": "派出所已收到", "en": "On a police screen"}, "new_member": 7,
             "stages": {"kept": "2026-03-01T08:30:00.001500Z", "displayed": "2026-03-01T08:29:59.999000Z"},
             "acknowledged_by": {"by": "station/s/desk-1", "officer": "014", "note": "已出警", "at": "2026"},
+            "case": {"state": "onscene", "steps": 4, "level": 1, "owner": {"by": "station/s/desk-1", "officer": "014"}},
             "assisting": [{"by": "station/t/desk-1", "officer": "021", "at": "2026", "standing": "assisting"}],
         }))
     }
@@ -234,6 +239,7 @@ mod tests {
             "1.5",
             "officer 021",
             "[协助 assisting]",
+            "已到场  on scene: officer 014",
         ] {
             assert!(table.contains(words), "{words} in\n{table}");
         }

@@ -15,6 +15,7 @@ use super::Pauses;
 use super::reporter::Reporter;
 use super::view::{View, degraded, officer};
 use crate::args::{Global, duration};
+use crate::case::standing;
 use crate::exit::{Code, Failure, Outcome};
 use crate::http::{Client, Endpoint, EventStream, HttpError, Message};
 use crate::output::{self, Lines, PrintError};
@@ -205,7 +206,7 @@ impl Watch<'_> {
         if self.args.count.is_some_and(|count| self.printed >= count) { Err(End::Counted) } else { Ok(()) }
     }
 
-    /// Says what is not about one line: how the region is, and an officer's answer that is provisional or came second.
+    /// Says what is not about one line: how the region is, how a case stands now, and an officer's answer that is provisional or came second.
     fn news(&self, message: &Message) {
         let Ok(json) = serde_json::from_str::<Value>(&message.data) else { return };
         match message.event.as_str() {
@@ -218,6 +219,10 @@ impl Watch<'_> {
                 let owners: Vec<_> = owners.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
                 let words = ["zh", "en"].map(|language| json["text"][language].as_str().unwrap_or_default());
                 self.global.say(&format!("{id}: {}: {}", words.join("  "), owners.join(", ")));
+            }
+            "case" if json["case"].is_object() => {
+                let id = json["id"].as_str().unwrap_or_default();
+                self.global.say(&format!("{id}: {}", standing(&json["case"])));
             }
             "stage"
                 if json["stage"] == Stage::Acknowledged.as_str()

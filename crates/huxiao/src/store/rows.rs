@@ -4,6 +4,7 @@
 
 use huxiao_broker::archive::ArchiveRow;
 use huxiao_core::{Command, InboxRow, RelayRow};
+use huxiao_runtime::case_json::CaseJson;
 use huxiao_runtime::event_json::{EventFields, OwnershipJson, ReceiptJson, StepJson};
 use huxiao_runtime::time_format::rfc3339;
 use huxiao_store::{Found, Space};
@@ -65,6 +66,7 @@ fn inbox(row: &InboxRow) -> Value {
         "receipts": row.receipts.iter().map(ReceiptJson::new).collect::<Vec<_>>(),
         "unconfirmed": row.unconfirmed.iter().map(|stage| stage.as_str()).collect::<Vec<_>>(),
         "ownership": row.ownership.as_ref().map(OwnershipJson::new),
+        "case": row.case.as_deref().map(CaseJson::new),
     })
 }
 
@@ -106,6 +108,12 @@ fn record(command: &Command) -> Value {
             "what": "apply_plan", "stage": hex(&order.stage.0), "base": order.base, "digest": hex(&order.digest),
             "by": order.by.to_string(), "who": order.who.as_str(), "at": rfc3339(order.at), "note": order.note.as_str(),
         }),
+        Command::Case { order, heard } => json!({
+            "what": "case", "id": order.event.to_string(), "action_id": order.id.to_string(),
+            "action": order.action.verb().as_str(), "detail": order.action.detail(), "by": order.by.to_string(),
+            "officer": order.officer.to_string(), "at": rfc3339(order.at), "heard": rfc3339(*heard),
+            "note": order.note.as_str(),
+        }),
     }
 }
 
@@ -117,6 +125,7 @@ fn archive(row: &ArchiveRow) -> Value {
                 "at": rfc3339(entry.admission.at), "by": entry.admission.by.to_string(),
                 "stations": entry.admission.stations.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "receipts": entry.receipts().iter().map(ReceiptJson::new).collect::<Vec<_>>(),
+                "case": CaseJson::new(&entry.case.summary(*id)),
             }),
             // Further parts stand in rows of their own, which may be lost.
             Err(_) => json!({

@@ -1,6 +1,6 @@
 //! What can go wrong with a client, for each thing that a program asks of it.
 
-use huxiao_core::station::{AckError, EscalateError};
+use huxiao_core::station::{AckError, CaseError, EscalateError};
 use huxiao_link::LinkError;
 use huxiao_pki::CredentialsError;
 use huxiao_runtime::drive::Stopped;
@@ -64,6 +64,26 @@ pub enum NotEscalated {
     /// The station's answer.
     #[error(transparent)]
     Refused(#[from] EscalateError),
+    /// The client is being shut down, or its store failed.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// Why nothing was done about an alarm.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotActed {
+    /// Give the officer's number in letters, digits and `.`, `_`, `-`.
+    #[error("officer: {0}")]
+    Officer(#[from] huxiao_core::NameError),
+    /// Shorten the note, or take control characters out of it.
+    #[error("note: {0}")]
+    Note(#[from] huxiao_core::EventError),
+    /// Acknowledge it as such.
+    #[error("an alarm is taken with acknowledge, not with an order about its case")]
+    Acknowledge,
+    /// The region's answer, or none.
+    #[error(transparent)]
+    Refused(#[from] CaseError),
     /// The client is being shut down, or its store failed.
     #[error(transparent)]
     Stopped(#[from] Stopped),

@@ -56,6 +56,12 @@ fn check(message: &Message) {
         }
         Message::Escalated(_, stations) => assert!(stations.len() <= limits::STATIONS_PER_SCHOOL),
         Message::Ownership(ownership) => assert!(ownership.owners.len() <= limits::OVERDUE_STATIONS),
+        Message::CaseAsk(..) => {}
+        Message::CaseSteps(_, steps, _) => assert!(steps.len() <= limits::LIST_ITEMS),
+        Message::Case(order) => assert!(order.note.as_str().len() <= limits::NOTE_BYTES),
+        Message::Cases(list) => assert!(list.len() <= limits::LIST_ITEMS),
+        Message::CaseTaken(_, _, case) => assert!(case.level <= limits::CASE_LEVEL),
+        Message::CaseRefused(_, _, case) => assert!(case.as_ref().is_none_or(|case| case.level <= limits::CASE_LEVEL)),
         Message::Refused(..) | Message::Mark(_) | Message::Probe(_) | Message::Echo(_) => {}
     }
     assert_eq!(decode_frame(&encode(message), LIMIT).as_ref(), Ok(message), "what was taken must be sendable");
@@ -85,6 +91,7 @@ fn feed(bytes: &[u8]) {
         check_receipts(&entry.notes, limits::RECEIPTS_PER_EVENT);
         assert!(entry.escalations.len() <= limits::ESCALATIONS_PER_EVENT);
         assert!(entry.overdue.iter().all(|reached| reached.stations.len() <= limits::OVERDUE_STATIONS));
+        assert!(entry.case.history.len() <= limits::CASE_STEPS && entry.case.refused.len() <= limits::CASE_REFUSED);
         assert_eq!(decode_entry(&encode_entry(&entry)).as_ref(), Ok(&entry));
     }
 }
@@ -167,15 +174,15 @@ fn another_format_version_is_told_before_anything_else() {
 
 #[test]
 fn a_message_of_a_newer_minor_is_told_apart_from_a_broken_one() {
-    // Body 15, length-delimited, whatever it holds; and body 100 as a number.
-    let newer: [&[u8]; 3] = [&[0x7A, 0x00], &[0x7A, 0x03, 0xFF, 0xFF, 0xFF], &[0xA0, 0x06, 0x01]];
+    // Body 60, length-delimited, whatever it holds; and body 100 as a number.
+    let newer: [&[u8]; 3] = [&[0xE2, 0x03, 0x00], &[0xE2, 0x03, 0x03, 0xFF, 0xFF, 0xFF], &[0xA0, 0x06, 0x01]];
     for body in newer {
         let error = decode_frame(&framed(body), LIMIT).unwrap_err();
         assert_eq!(error, WireError::UnknownBody);
         assert!(error.is_skippable());
     }
     assert_eq!(decode_frame(&framed(&[]), LIMIT), Err(WireError::Missing("frame.body")));
-    assert!(matches!(decode_frame(&framed(&[0x7A, 0x05, 0x00]), LIMIT), Err(WireError::Protobuf(_))));
+    assert!(matches!(decode_frame(&framed(&[0xE2, 0x03, 0x05, 0x00]), LIMIT), Err(WireError::Protobuf(_))));
 }
 
 #[test]

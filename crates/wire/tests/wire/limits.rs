@@ -2,15 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use huxiao_core::case::{
+    Action, ActionId, Case, CaseNumber, CaseRefusal, History, LastStep, Owner, Reason, State, Step as CaseStep,
+    Summary, Verb,
+};
+use huxiao_core::record::{Admission, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
-    Class, Event, EventCopy, EventId, Kind, Message, Mode, Name, NodeName, Ownership, Receipt, RelayId, Rung, SchoolId,
-    SeatId, Stage, Standing, StationId, Step, Text, Trail, WallTime, limits,
+    Class, Event, EventCopy, EventId, Kind, Message, Mode, Name, NodeName, Overdue, Ownership, Receipt, RelayId, Rung,
+    SchoolId, SeatId, Stage, Standing, StationId, Step, Text, Trail, WallTime, limits,
 };
 use huxiao_wire::{
-    decode_frame, decode_inbox_row, decode_relay_row, encode, encode_inbox_row, encode_relay_row, encode_within, seal,
-    unseal,
+    decode_entry, decode_frame, decode_inbox_row, decode_relay_row, encode, encode_entry, encode_inbox_row,
+    encode_relay_row, encode_within, seal, unseal,
 };
 
 fn name(letter: &str) -> Name {
@@ -77,6 +82,97 @@ fn trail() -> Trail {
         Step { node: seat("t"), arrived: LATE, left: Some(LATE), skew: Some(i64::MIN) };
         limits::TRAIL_STEPS
     ])
+}
+
+/// A case with the longest of everything.
+fn case() -> Summary {
+    Summary {
+        event: event().id,
+        state: State::Closed,
+        level: limits::CASE_LEVEL,
+        owner: Some(Owner { by: seat("c"), officer: Some(name("o")) }),
+        cancel_requested: true,
+        number_110: Some(CaseNumber::new(&"9".repeat(limits::CASE_NUMBER_BYTES)).unwrap()),
+        reason: Some(Reason::Other),
+        steps: u64::MAX,
+        last: Some(LastStep { verb: Verb::Number, by: seat("c"), officer: Some(name("o")), at: LATE }),
+    }
+}
+
+/// A step with the longest of everything.
+fn step(number: u64) -> CaseStep {
+    CaseStep {
+        number,
+        index: u64::MAX,
+        id: ActionId([255; 16]),
+        action: Action::Transfer(StationId(name("t"))),
+        state: State::Closed,
+        level: limits::CASE_LEVEL,
+        by: seat("c"),
+        officer: Some(name("o")),
+        at: LATE,
+        heard: WallTime(i64::MAX),
+        note: note(),
+        digest: [255; 32],
+    }
+}
+
+#[test]
+fn an_event_with_a_case_at_all_its_limits_fits_the_rows_of_the_archive() {
+    let admission = Admission {
+        sealed: seal(&event()),
+        trail: trail(),
+        at: LATE,
+        by: seat("b"),
+        stations: vec![StationId(name("p")); limits::STATIONS_PER_EVENT],
+        owed: true,
+    };
+    let escalation = |stations: usize| Escalation {
+        index: u64::MAX,
+        stations: vec![StationId(name("e")); stations],
+        by: seat("b"),
+        officer: Some(name("o")),
+        at: LATE,
+        note: note(),
+    };
+    let overdue = |rung: Rung| Overdue {
+        index: u64::MAX,
+        rung,
+        owners: vec![StationId(name("w")); limits::OVERDUE_STATIONS],
+        stations: vec![StationId(name("w")); limits::OVERDUE_STATIONS],
+        by: seat("b"),
+        at: LATE,
+    };
+    let mut history = History::default();
+    (1..=100).for_each(|number| assert!(history.push(step(number))));
+    let refused = CaseRefusal::NotNow { verb: Verb::Number, state: State::Closed };
+    let entry = Entry {
+        index: u64::MAX - 1,
+        routed_at: u64::MAX,
+        admission,
+        notes: receipts(0),
+        // Together they add at most as many stations as there is room for.
+        escalations: (0..limits::ESCALATIONS_PER_EVENT).map(|at| escalation(if at == 0 { 31 } else { 0 })).collect(),
+        overdue: Rung::ALL.map(overdue).into(),
+        forwarded: Stage::ALL.to_vec(),
+        case: Case {
+            state: State::Closed,
+            level: limits::CASE_LEVEL,
+            owner: case().owner,
+            cancel_requested: true,
+            number_110: case().number_110,
+            closed: Some((Reason::Other, LATE)),
+            history,
+            refused: vec![(ActionId([255; 16]), refused); limits::CASE_REFUSED].into(),
+        },
+        part: Part::WHOLE,
+    };
+    let rows: Vec<Vec<u8>> = entry.parts().iter().map(encode_entry).collect();
+    assert!(rows.len() > 2 && rows.iter().all(|row| row.len() <= limits::ARCHIVE_ROW_BYTES));
+    let mut parts = rows.iter().map(|row| decode_entry(row).unwrap());
+    let mut again = parts.next().unwrap();
+    assert!(parts.all(|part| again.join(&part)));
+    assert_eq!(again, entry);
 }
 
 fn first_of_each_stage(receipts: &[Receipt]) -> Vec<(Stage, NodeName)> {
@@ -185,11 +281,13 @@ fn rows_at_all_limits_fit_the_store_and_keep_the_first_of_each_stage() {
             receipts: receipts.clone(),
             unconfirmed: Stage::ALL.into_iter().collect(),
             ownership: Some(ownership()),
+            case: Some(Box::new(case())),
         };
         let bytes = encode_inbox_row(&row);
         assert!(bytes.len() <= limits::STORE_VALUE_BYTES, "{} bytes", bytes.len());
         let back = decode_inbox_row(&bytes).unwrap();
         assert_eq!((back.sealed, back.trail, back.unconfirmed), (row.sealed, row.trail, row.unconfirmed));
+        assert_eq!(back.case, row.case);
         assert_eq!(first_of_each_stage(&back.receipts), first_of_each_stage(&receipts));
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use huxiao_core::record::{Admission, Command, Entry, Escalation};
+use huxiao_core::case::{
+    Action, ActionId, Case, CaseNumber, CaseOrder, CaseRefusal, LastStep, Owner, Reason, State, Summary, Verb,
+};
+use huxiao_core::record::{Admission, Command, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
@@ -135,6 +138,52 @@ fn ownership() -> impl Strategy<Value = Ownership> {
     (id(), rung(), stations(), wall()).prop_map(|(event, rung, owners, at)| Ownership { event, rung, owners, at })
 }
 
+fn case_action() -> impl Strategy<Value = Action> {
+    let plain = [Action::TakeOver, Action::Dispatch, Action::Enroute, Action::Onscene, Action::NeedHelp, Action::Note];
+    prop_oneof![
+        select(plain.to_vec()),
+        select(Reason::ALL).prop_map(Action::Close),
+        name().prop_map(|name| Action::Transfer(StationId(name))),
+        "[!-~]{1,64}".prop_map(|text| Action::Number(CaseNumber::new(&text).unwrap())),
+    ]
+}
+
+fn case_order() -> impl Strategy<Value = CaseOrder> {
+    (any::<[u8; 16]>(), id(), case_action(), node(), name(), wall(), text()).prop_map(
+        |(id, event, action, by, officer, at, note)| CaseOrder {
+            id: ActionId(id),
+            event,
+            action,
+            by,
+            officer,
+            at,
+            note,
+        },
+    )
+}
+
+fn case_refusal() -> impl Strategy<Value = CaseRefusal> {
+    (1..=14_i32, select(Verb::ALL), select(&State::ALL[..]))
+        .prop_map(|(number, verb, state)| CaseRefusal::from_number(number, Some((verb, state))))
+}
+
+fn case_summary() -> impl Strategy<Value = Summary> {
+    let owner = option::of((node(), option::of(name())).prop_map(|(by, officer)| Owner { by, officer }));
+    let last = (select(Verb::ALL), node(), option::of(name()), wall()).prop_map(|(verb, by, officer, at)| LastStep {
+        verb,
+        by,
+        officer,
+        at,
+    });
+    let marks = (0..=limits::CASE_LEVEL, any::<bool>(), any::<u64>());
+    (id(), select(&State::ALL[..]), marks, owner, option::of(select(Reason::ALL)), option::of(last)).prop_map(
+        |(event, state, (level, cancel_requested, steps), owner, reason, last)| {
+            let number_110 = (steps % 2 == 0).then(|| CaseNumber::new("110-7").unwrap());
+            Summary { event, state, level, owner, cancel_requested, number_110, reason, steps, last }
+        },
+    )
+}
+
 fn message() -> impl Strategy<Value = Message> {
     use Refusal::{Expired, NoRoom, Other, OtherRegion, OtherRelay, OtherSchool};
     let refusal = select(&[OtherSchool, OtherRelay, Expired, NoRoom, OtherRegion, Other][..]);
@@ -149,6 +198,15 @@ fn message() -> impl Strategy<Value = Message> {
         resume().prop_map(Message::Mark),
         option::of((wall(), text()).prop_map(|(since, why)| Degraded { since, why })).prop_map(Message::Condition),
         escalate(),
+        case_order().prop_map(|order| Message::Case(Box::new(order))),
+        vec(case_summary(), 0..4).prop_map(Message::Cases),
+        (any::<[u8; 16]>(), any::<u64>(), case_summary()).prop_map(|(id, step, case)| Message::CaseTaken(
+            ActionId(id),
+            step,
+            Box::new(case)
+        )),
+        (any::<[u8; 16]>(), case_refusal(), option::of(case_summary()))
+            .prop_map(|(id, why, case)| Message::CaseRefused(ActionId(id), why, case.map(Box::new))),
         (id(), some_stations(0)).prop_map(|(id, stations)| Message::Escalated(id, stations)),
         ownership().prop_map(Message::Ownership),
         any::<u64>().prop_map(Message::Probe),
@@ -171,7 +229,7 @@ fn inbox_row() -> impl Strategy<Value = InboxRow> {
     let ownership = option::of(ownership());
     (any::<u64>(), event(), trail(), wall(), vec(receipt(), 0..6), unconfirmed, ownership).prop_map(
         |(seq, event, trail, received_at, receipts, unconfirmed, ownership): (_, _, _, _, _, BTreeSet<Stage>, _)| {
-            InboxRow { ownership, seq, sealed: seal(&event), trail, received_at, receipts, unconfirmed }
+            InboxRow { case: None, ownership, seq, sealed: seal(&event), trail, received_at, receipts, unconfirmed }
         },
     )
 }
@@ -186,7 +244,8 @@ fn command() -> impl Strategy<Value = Command> {
     let admit = admission().prop_map(Command::Admit);
     let overdue = (id(), rung(), stations(), stations(), node(), wall())
         .prop_map(|(event, rung, owners, told, by, at)| Command::Overdue { event, rung, owners, told, by, at });
-    prop_oneof![found, admit, receipt().prop_map(Command::Note), route, escalate, overdue, forwarded]
+    let case = (case_order(), wall()).prop_map(|(order, heard)| Command::Case { order: Box::new(order), heard });
+    prop_oneof![found, admit, receipt().prop_map(Command::Note), route, escalate, overdue, forwarded, case]
 }
 
 fn stations() -> impl Strategy<Value = Vec<StationId>> {
@@ -211,14 +270,20 @@ fn entry() -> impl Strategy<Value = Entry> {
         .prop_map(|(index, rung, owners, stations, by, at)| Overdue { index, rung, owners, stations, by, at });
     let overdue = vec(overdue, 0..=Rung::ALL.len());
     (indexes, admission(), vec(receipt(), 0..6), vec(escalation, 0..4), overdue, stages()).prop_map(
-        |((index, routed), admission, notes, escalations, overdue, forwarded)| Entry {
-            index,
-            routed_at: routed.unwrap_or(index),
-            admission,
-            notes,
-            escalations,
-            overdue,
-            forwarded,
+        |((index, routed), admission, notes, escalations, overdue, forwarded)| {
+            let mut entry = Entry {
+                index,
+                routed_at: routed.unwrap_or(index),
+                admission,
+                notes,
+                escalations,
+                overdue,
+                forwarded,
+                case: Case::default(),
+                part: Part::WHOLE,
+            };
+            entry.derive_case();
+            entry
         },
     )
 }

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use huxiao_core::record::{Admission, Command, Entry, Escalation};
+use huxiao_core::case::{
+    Action, ActionId, Case, CaseNumber, CaseOrder, CaseRefusal, History, LastStep, Owner, Reason, State,
+    Step as CaseStep, Summary, Verb,
+};
+use huxiao_core::record::{Admission, Command, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
@@ -127,6 +131,97 @@ pub(crate) fn escalate() -> Escalate {
     }
 }
 
+/// An officer closes a case.
+pub(crate) fn case_order() -> CaseOrder {
+    CaseOrder {
+        id: ActionId(*b"order-of-officer"),
+        event: alarm().id,
+        action: Action::Close(Reason::Accidental),
+        by: node("station/xixiangtang/seat-2"),
+        officer: name("045123"),
+        at: after(600_000),
+        note: Text::new("门卫误碰").unwrap(),
+    }
+}
+
+fn not_now() -> CaseRefusal {
+    CaseRefusal::NotNow { verb: Verb::Onscene, state: State::Acknowledged }
+}
+
+/// A case of which there is all to say.
+pub(crate) fn case_summary() -> Summary {
+    Summary {
+        event: alarm().id,
+        state: State::Closed,
+        level: 1,
+        owner: Some(Owner { by: node("station/xixiangtang/seat-2"), officer: Some(name("045123")) }),
+        cancel_requested: true,
+        number_110: Some(CaseNumber::new("110-2025-0077").unwrap()),
+        reason: Some(Reason::Accidental),
+        steps: 3,
+        last: Some(LastStep {
+            verb: Verb::Close,
+            by: node("station/xixiangtang/seat-2"),
+            officer: Some(name("045123")),
+            at: after(600_000),
+        }),
+    }
+}
+
+/// A case of which there is nothing to say.
+fn case_plain() -> Summary {
+    Summary {
+        event: other_id(),
+        state: State::Raised,
+        level: 0,
+        owner: None,
+        cancel_requested: false,
+        number_110: None,
+        reason: None,
+        steps: 0,
+        last: None,
+    }
+}
+
+/// A case with a history, as the record has it.
+fn case() -> Case {
+    let mut history = History::default();
+    let taken = CaseStep {
+        number: 1,
+        index: 70_000,
+        id: ActionId([0; 16]),
+        action: Action::Acknowledge,
+        state: State::Acknowledged,
+        level: 0,
+        by: acknowledged().by,
+        officer: acknowledged().officer,
+        at: acknowledged().at,
+        heard: acknowledged().at,
+        note: acknowledged().note,
+        digest: [0x11; 32],
+    };
+    let order = case_order();
+    let closed = CaseStep {
+        number: 2,
+        index: 70_009,
+        id: order.id,
+        action: order.action,
+        state: State::Closed,
+        by: order.by,
+        officer: Some(order.officer),
+        at: order.at,
+        heard: after(600_004),
+        note: order.note,
+        digest: [0x22; 32],
+        ..taken
+    };
+    assert!(history.push(taken) && history.push(closed));
+    let Summary { state, level: _, owner, cancel_requested, number_110, reason, .. } = case_summary();
+    let closed = reason.map(|reason| (reason, after(600_004)));
+    let refused = [(ActionId(*b"order-of-another"), not_now())].into();
+    Case { state, level: 0, owner, cancel_requested, number_110, closed, history, refused }
+}
+
 /// Every message, each under the name of its golden file.
 pub(crate) fn messages() -> Vec<(&'static str, Message)> {
     let copy = EventCopy { sealed: sealed(), trail: trail(), receipts: vec![stored(), acknowledged()] };
@@ -156,6 +251,13 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("escalate", Message::Escalate(escalate())),
         ("escalated", Message::Escalated(alarm().id, vec![StationId(name("nanning-110"))])),
         ("ownership", Message::Ownership(ownership())),
+        ("case_order", Message::Case(Box::new(case_order()))),
+        ("cases", Message::Cases(vec![case_summary(), case_plain()])),
+        ("case_taken", Message::CaseTaken(case_order().id, 3, Box::new(case_summary()))),
+        ("case_refused", Message::CaseRefused(case_order().id, CaseRefusal::NotOwner, Some(Box::new(case_summary())))),
+        ("case_refused_not_now", Message::CaseRefused(case_order().id, not_now(), None)),
+        ("case_ask", Message::CaseAsk(alarm().id, 300)),
+        ("case_steps", Message::CaseSteps(alarm().id, case().history.steps().cloned().collect(), 2)),
         ("refused_other_region", Message::Refused(alarm().id, Refusal::OtherRegion)),
         ("event_skewed", Message::Event(EventCopy { sealed: sealed(), trail: skewed(), receipts: vec![ahead()] })),
     ]
@@ -179,6 +281,7 @@ pub(crate) fn inbox_row() -> InboxRow {
         receipts: vec![stored(), acknowledged()],
         unconfirmed: BTreeSet::from([Stage::Displayed, Stage::Acknowledged]),
         ownership: None,
+        case: None,
     }
 }
 
@@ -218,6 +321,8 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         escalations: vec![],
         overdue: vec![],
         forwarded: vec![],
+        case: Case::default(),
+        part: Part::WHOLE,
     };
     let mut full = Entry {
         routed_at: 70_001,
@@ -231,7 +336,15 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     let mut overdue = full.clone();
     overdue.admission.stations.push(StationId(name("xixiangtang-county")));
     overdue.overdue = vec![reached(Rung::Louder, &[]), reached(Rung::County, &["xixiangtang-county"])];
-    vec![("entry", plain), ("entry_full", full), ("entry_overdue", overdue)]
+    let kept = Entry { notes: vec![acknowledged()], case: case(), ..plain.clone() };
+    let part = Entry { part: Part { at: 1, of: 3 }, ..kept.clone() };
+    vec![
+        ("entry", plain),
+        ("entry_full", full),
+        ("entry_overdue", overdue),
+        ("entry_case", kept),
+        ("entry_case_part", part),
+    ]
 }
 
 /// What a seat is told of an alarm that nobody takes.
@@ -284,5 +397,6 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command_escalate", escalate),
         ("command_forwarded", forwarded),
         ("command_overdue", overdue),
+        ("command_case", Command::Case { order: Box::new(case_order()), heard: after(600_004) }),
     ]
 }

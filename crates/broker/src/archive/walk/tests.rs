@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::mpsc;
 
-use huxiao_core::record::{Cursor, Entry, EventFilter};
-use huxiao_core::{Admission, Class, Event, EventId, Kind, Mode, Name, RelayId, Rng, SchoolId, Text, Trail, WallTime};
+use huxiao_core::record::{Cursor, Entry, EventFilter, Part};
+use huxiao_core::{
+    Admission, Case, Class, Event, EventId, Kind, Mode, Name, RelayId, Rng, SchoolId, Text, Trail, WallTime,
+};
 use huxiao_store::{Config, Store, Trial, open};
 
 use super::super::Archive;
@@ -52,7 +54,10 @@ fn entry(number: u64) -> Entry {
         },
         notes: Vec::new(),
         escalations: Vec::new(),
+        overdue: Vec::new(),
         forwarded: Vec::new(),
+        case: Case::default(),
+        part: Part::WHOLE,
     }
 }
 

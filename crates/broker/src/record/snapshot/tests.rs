@@ -6,10 +6,10 @@ use huxiao_core::{Stage, Text, WallTime};
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::testing::{admit, found, note};
+use crate::record::testing::{admit, case_note, event_id, found, note};
 use crate::record::types::{Member, Membership, log_id};
 
-const LIMITS: RecordLimits = RecordLimits { finished: 4, events: 100, archived_ids: 8 };
+const LIMITS: RecordLimits = RecordLimits { finished: 4, open_cases: 4, events: 100, archived_ids: 8 };
 
 fn commands() -> impl Strategy<Value = Vec<Command>> {
     let stage = prop::sample::select(vec![Stage::Delivered, Stage::Displayed, Stage::Acknowledged]);
@@ -93,6 +93,23 @@ proptest! {
         std::fs::write(file.path(), &content[..at]).unwrap();
         prop_assert!(read(file.path(), LIMITS).is_err());
     }
+}
+
+#[test]
+fn a_long_case_takes_several_rows_and_is_read_back_as_it_was() {
+    let mut commands = vec![found(), admit(1), note(1, Stage::Acknowledged, "d1"), admit(2)];
+    commands.extend((0..400).map(|number| case_note(1, number)));
+    let state = state(commands);
+    let entry = state.shared(&event_id(1)).unwrap();
+    assert!(entry.case.steps() == 401 && entry.part_count() > 2, "{} rows", entry.part_count());
+    let (file, ..) = written(&meta(500), &state);
+    assert_eq!(read(file.path(), LIMITS).unwrap().state.image(), state.image());
+    // A row of it that is missing is told.
+    let mut rows: Vec<Arc<Entry>> = Vec::new();
+    let parts = entry.parts();
+    assert!(take_entry(&mut rows, parts[1].clone()).is_err(), "not the first");
+    take_entry(&mut rows, parts[0].clone()).unwrap();
+    assert!(take_entry(&mut rows, parts[2].clone()).is_err(), "not the next");
 }
 
 /// Puts a right digest behind bytes that nobody wrote.

@@ -52,6 +52,62 @@ pub(super) const MINOR_2: Known = &[
     ("Echo", &[(1, ""), (2, ""), (3, "")]),
 ];
 
+/// The same as of minor 3.
+pub(super) const MINOR_3: Known = &[
+    (
+        "Frame",
+        &[
+            (1, "Hello"),
+            (2, "EventCopy"),
+            (3, "ReceiptList"),
+            (4, "ConfirmedList"),
+            (5, "Ids"),
+            (6, "Ids"),
+            (7, "Refused"),
+            (8, "Resume"),
+            (9, "Probe"),
+            (10, "Echo"),
+            (11, "Condition"),
+            (12, "EscalateOrder"),
+            (13, "Escalated"),
+        ],
+    ),
+    ("Hello", &[(1, ""), (2, ""), (3, "Resume")]),
+    ("Resume", &[(1, ""), (2, "")]),
+    ("EventCopy", &[(1, "Event"), (2, "Step"), (3, "Receipt")]),
+    (
+        "Event",
+        &[
+            (1, ""),
+            (2, ""),
+            (3, ""),
+            (4, ""),
+            (5, ""),
+            (6, ""),
+            (7, ""),
+            (8, ""),
+            (9, ""),
+            (10, ""),
+            (11, ""),
+            (12, ""),
+            (13, ""),
+        ],
+    ),
+    ("Step", &[(1, ""), (2, ""), (3, ""), (4, "")]),
+    ("Receipt", &[(1, ""), (2, ""), (3, ""), (4, ""), (5, ""), (6, ""), (7, ""), (8, "")]),
+    ("ReceiptList", &[(1, "Receipt")]),
+    ("ConfirmedList", &[(1, "EventStage")]),
+    ("EventStage", &[(1, ""), (2, "")]),
+    ("Ids", &[(1, "")]),
+    ("Refused", &[(1, ""), (2, "")]),
+    ("Probe", &[(1, "")]),
+    ("Echo", &[(1, ""), (2, ""), (3, "")]),
+    ("Condition", &[(1, "Degraded")]),
+    ("Degraded", &[(1, ""), (2, "")]),
+    ("EscalateOrder", &[(1, ""), (2, ""), (3, ""), (4, ""), (5, ""), (6, "")]),
+    ("Escalated", &[(1, ""), (2, "")]),
+];
+
 fn varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
@@ -95,10 +151,22 @@ pub(super) fn unknown(known: Known, message: &str, mut bytes: &[u8]) -> Option<S
 fn what_began_later_is_found_out() {
     use crate::samples;
     use huxiao_wire::{HEADER_BYTES, encode};
-    let later = samples::messages().into_iter().filter(|(_, message)| {
-        let bytes = encode(message);
-        unknown(MINOR_2, "Frame", &bytes[HEADER_BYTES..]).is_some()
-    });
-    let later: Vec<&str> = later.map(|(name, _)| name).collect();
-    assert_eq!(later, ["condition", "condition_well", "receipts_standing", "escalate", "escalated", "ownership"]);
+    let later = |known| {
+        let samples = samples::messages().into_iter();
+        let later = samples.filter(|(_, message)| unknown(known, "Frame", &encode(message)[HEADER_BYTES..]).is_some());
+        later.map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    let minor_3 = ["condition", "condition_well", "receipts_standing", "escalate", "escalated"];
+    let minor_4 = [
+        "ownership",
+        "case_order",
+        "cases",
+        "case_taken",
+        "case_refused",
+        "case_refused_not_now",
+        "case_ask",
+        "case_steps",
+    ];
+    assert_eq!(later(MINOR_2), [&minor_3[..], &minor_4[..]].concat());
+    assert_eq!(later(MINOR_3), minor_4);
 }

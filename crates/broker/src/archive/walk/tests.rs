@@ -152,7 +152,7 @@ fn what_is_not_here_and_should_be_is_counted() {
 
 /// By hand: `cargo test -p huxiao-broker --lib a_large_archive_is_walked -- --ignored --nocapture`; `HUXIAO_ARCHIVED` sets another number.
 #[test]
-#[ignore = "takes a while"]
+#[ignore = "a measurement of a large archive, run by hand: it prints figures"]
 fn a_large_archive_is_walked_in_short_steps_and_the_second_time_passed_over() {
     let total: u64 = std::env::var("HUXIAO_ARCHIVED").map_or(100_000, |text| text.parse().unwrap());
     let dir = tempfile::tempdir().unwrap();

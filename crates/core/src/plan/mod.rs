@@ -73,6 +73,15 @@ pub struct Escalation {
     pub neighbours: Vec<StationId>,
 }
 
+impl Escalation {
+    /// Whether there is anybody to whom an alarm could go.
+    #[must_use]
+    pub fn leads_anywhere(&self) -> bool {
+        let desks = [&self.county, &self.city, &self.province];
+        desks.into_iter().any(Option::is_some) || !self.neighbours.is_empty()
+    }
+}
+
 impl Plan {
     /// Adds a school of which no more is known than who answers for it.
     ///

@@ -233,3 +233,14 @@ fn without_a_quorum_seats_are_told_all_the_same_and_the_record_catches_up() {
     bench.commit();
     assert_eq!(bench.broker.record().get(&event).unwrap().rung(), Some(Rung::Province));
 }
+
+#[test]
+fn where_the_plan_names_nobody_to_go_to_nothing_enters_the_record() {
+    let mut bench = Bench::started();
+    bench.greet(PathId(2), &seat("p1", "a"), None);
+    bench.step(Input::Leads(true));
+    bench.raise(1, Kind::Panic);
+    bench.commit();
+    bench.wait(300_000);
+    assert_eq!(bench.rungs(), [], "older nodes of the region would end at it");
+}

@@ -122,7 +122,7 @@ impl EntryJson {
             owners: entry.owners().iter().map(ToString::to_string).collect(),
             overdue: entry.overdue.iter().map(OverdueJson::new).collect(),
             forwarded: entry.forwarded.iter().map(|stage| stage.as_str()).collect(),
-            case: entry.has_case().then(|| CaseJson::new(&entry.case.summary(event.id))),
+            case: entry.summary().as_ref().map(CaseJson::new),
         }
     }
 }

@@ -7,15 +7,18 @@ use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
 use crate::id::{EventId, RecordId, StationId};
 use crate::overdue::Ownership;
+use crate::plan::{PlanMark, SchoolPart};
 use crate::receipt::{Receipt, Stage, Trail};
 use crate::time::WallTime;
 
 /// The minor version of `huxiao.v1` that this version speaks. Rises when messages or fields are added.
-pub const WIRE_MINOR: u32 = 4;
+pub const WIRE_MINOR: u32 = 5;
 /// The first one in which receipts have a [`Standing`](crate::Standing), and nodes say whether they have a quorum.
 pub(crate) const STANDING_SINCE: u32 = 3;
 /// The first one in which seats are told who owns an alarm that nobody takes.
 pub(crate) const OWNERSHIP_SINCE: u32 = 4;
+/// The first one in which relays are told their school's part of the plan.
+pub(crate) const PLANS_SINCE: u32 = 5;
 /// The first one in which there are cases.
 pub(crate) const CASES_SINCE: u32 = 4;
 
@@ -67,6 +70,10 @@ pub enum Message {
     CaseAsk(EventId, u64),
     /// The answer to `CaseAsk`: the next of them, and how many the case has in all.
     CaseSteps(EventId, Vec<Step>, u64),
+    /// Broker to relay: what the plan says of its school. Said when it greets and at each change, until it is answered by `PlanKept`.
+    SchoolPlan(Box<SchoolPart>),
+    /// Relay to broker: of this plan, or a newer one, it has its school's part on its disk.
+    PlanKept(PlanMark),
 }
 
 /// A broker node is without a quorum of its region: alarms flow, but nothing enters the record.

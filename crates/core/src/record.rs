@@ -29,6 +29,7 @@ mod cases;
 mod command;
 mod entry;
 mod image;
+mod joining;
 mod pages;
 mod plan;
 mod shelf;
@@ -38,6 +39,8 @@ pub use cases::Acted;
 pub use command::{Admission, Command};
 pub use entry::{Entry, Escalation, Part};
 pub use image::{Image, ImageError};
+pub(crate) use joining::joins;
+pub use joining::{Bond, rise};
 pub use pages::{Cursor, CursorError, EventFilter, Page, Slice};
 pub use plan::{
     ApplyPlan, PlanDigest, PlanImage, PlanOutcome, PlanRefusal, PlanState, PlanVersion, StageId, StagePlan, Staged,

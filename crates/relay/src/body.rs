@@ -1,7 +1,10 @@
 //! What a press looks like in JSON, and how it becomes a [`Press`].
 
+use std::collections::BTreeMap;
+
+use huxiao_core::event::taxonomy;
 use huxiao_core::relay::Press;
-use huxiao_core::{Kind, Mode, Name, NameError, Text, limits};
+use huxiao_core::{Details, Kind, Mode, Name, NameError, Text, limits};
 use huxiao_runtime::http::ApiError;
 use serde::Deserialize;
 
@@ -20,6 +23,8 @@ pub(crate) struct PressBody {
     drill: bool,
     #[serde(default)]
     note: String,
+    #[serde(default)]
+    details: BTreeMap<String, String>,
 }
 
 impl PressBody {
@@ -32,12 +37,16 @@ impl PressBody {
             (false, true) => Mode::Drill,
             (true, true) => return Err(bad_field("drill", "an event is a test or a drill, not both")),
         };
+        let given = self.details.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let details = Details::new(given).map_err(|why| bad_field("details", &why.to_string()))?;
+        taxonomy::check(&kind, &details).map_err(|why| bad_field("details", &why.to_string()))?;
         Ok(Press {
             kind,
             mode,
             device: name("device", self.device)?,
             zone: name("zone", self.zone)?,
             note: Text::new(&self.note).map_err(|why| bad_field("note", &why.to_string()))?,
+            details,
         })
     }
 }

@@ -12,6 +12,8 @@ mod dials;
 mod keeper;
 mod outbox;
 mod paths;
+mod school;
+mod school_api;
 mod shell;
 mod status;
 mod traffic;
@@ -85,6 +87,7 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
         return Err(StartError::Role("the certificate is not a relay's".to_owned()));
     };
     let rows = outbox::read(&base.store)?;
+    let school = school::SchoolFile::new(&base.config.path("data.dir"));
     let (link, events) = base.link(LinkConfig::accepting(&[Role::Broker]))?;
     let expect = Expect::broker(base.region("relay.region")?);
     let dials = Dials::default();
@@ -109,6 +112,7 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
             epoch: opened.epoch,
             next_slot: opened.high + 1,
             copy_rate: u32::try_from(base.config.bytes("relay.copy_rate")).unwrap_or(limits::COPY_BYTES_PER_SECOND),
+            plan: school.read(),
             spare_nodes: base.config.addresses("relay.brokers").len() > HOMES,
             seed: base.host.seed,
             seal: huxiao_wire::seal,
@@ -117,7 +121,8 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
         rows,
     );
     let (handle, inbox) = drive::channel();
-    let (shell, changes, answers) = shell::RelayShell::new(link.clone(), dials.clone(), base.store.clone(), &handle);
+    let (shell, changes, answers) =
+        shell::RelayShell::new(link.clone(), dials.clone(), base.store.clone(), school, &handle);
     let upstream = base.health.check("upstream", Relevance::Told);
     let context = status::Context {
         me: NodeName::Relay(me).to_string(),
@@ -126,6 +131,7 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
         health: base.health.clone(),
         link: link.clone(),
         store: base.store.clone(),
+        clock: base.host.clock.clone(),
         paths: paths.clone(),
     };
     let router = api::router(handle.clone(), changes, answers, base.gate.clone(), context);

@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use crate::dials::Dials;
 use crate::outbox;
+use crate::school::SchoolFile;
 use crate::view::{Change, EventJson};
 
 /// Changes that a slow reader of the stream may fall behind before it is cut.
@@ -57,6 +58,8 @@ pub(crate) struct RelayShell {
     changes: broadcast::Sender<Arc<Change>>,
     /// Changes of this step; their events are looked up once the machine is at rest.
     told: Vec<(&'static str, EventId, Option<Receipt>)>,
+    /// Where the plan's part is kept.
+    school: SchoolFile,
 }
 
 impl RelayShell {
@@ -64,6 +67,7 @@ impl RelayShell {
         link: Link,
         dials: Dials,
         store: Store,
+        school: SchoolFile,
         handle: &Handle<Relay>,
     ) -> (Self, broadcast::Sender<Arc<Change>>, Answers) {
         let (changes, _) = broadcast::channel(CHANGES);
@@ -76,6 +80,7 @@ impl RelayShell {
             answers: answers.clone(),
             changes: changes.clone(),
             told: Vec::new(),
+            school,
         };
         (shell, changes, answers)
     }
@@ -109,6 +114,14 @@ impl RelayShell {
                 tracing::warn!(%node, why = %degraded.why, "this broker node is without a quorum: alarms arrive, and are kept here until the region's record has them");
             }
             Report::Condition(node, None) => tracing::info!(%node, "this broker node has its quorum again"),
+            Report::Plan(mark) => {
+                tracing::info!(version = mark.version, "the region told what its plan says of this school");
+            }
+            Report::CheckedIn(post) => tracing::debug!(%post, "a guard checked in"),
+            Report::Withheld(why) => {
+                metric::increment(Counter::PersonWithheld, &[why.as_str()]);
+                tracing::debug!(why = %why, "a person warning is held back");
+            }
             Report::NotKept(sealed, why) => {
                 tracing::error!(alarm_id = %sealed.event.id, why, "it is being sent but could not be kept here");
                 self.told.push(("not_kept", sealed.event.id, None));
@@ -141,6 +154,7 @@ impl Shell<Relay> for RelayShell {
                     tracing::debug!(?path, %class, "not sent");
                 }
             }
+            Output::KeepPlan(part) => self.school.keep(*part, self.handle.upgrade()),
             Output::Hurry => self.dials.hurry(),
             Output::Race => self.dials.race(),
             Output::DialOthers => self.dials.others(),

@@ -34,6 +34,7 @@ pub(crate) struct Context {
     pub(crate) health: Health,
     pub(crate) link: Link,
     pub(crate) store: Store,
+    pub(crate) clock: Clock,
     pub(crate) paths: watch::Receiver<Arc<Paths>>,
 }
 

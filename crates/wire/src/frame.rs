@@ -64,7 +64,9 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         | Message::CaseTaken(..)
         | Message::CaseRefused(..)
         | Message::CaseAsk(..)
-        | Message::CaseSteps(..) => vec![encode(message)],
+        | Message::CaseSteps(..)
+        | Message::SchoolPlan(_)
+        | Message::PlanKept(_) => vec![encode(message)],
     }
 }
 

@@ -10,6 +10,7 @@ use crate::escalation;
 use crate::event::unseal;
 use crate::field;
 use crate::overdue;
+use crate::plan::relay;
 use crate::proto;
 use crate::proto::frame::Body;
 
@@ -52,6 +53,8 @@ pub(crate) fn to_body(message: &Message) -> Body {
         Message::CaseAsk(event, after) => Body::CaseAsk(case::raw_ask(event, *after)),
         Message::CaseSteps(event, steps, total) => Body::CaseSteps(case::raw_page(event, steps, *total)),
         Message::CaseRefused(id, why, now) => Body::CaseRefused(case::raw_refused(*id, *why, now.as_deref())),
+        Message::SchoolPlan(part) => Body::SchoolPlan(relay::raw(part)),
+        Message::PlanKept(mark) => Body::PlanKept(relay::raw_mark(mark)),
     }
 }
 
@@ -91,6 +94,8 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
             let (id, step, now) = case::taken(&raw)?;
             Message::CaseTaken(id, step, Box::new(now))
         }
+        Body::SchoolPlan(raw) => Message::SchoolPlan(Box::new(relay::school_plan(&raw)?)),
+        Body::PlanKept(raw) => Message::PlanKept(relay::mark(&raw)?),
         Body::CaseRefused(raw) => {
             let (id, why, now) = case::refused(&raw)?;
             Message::CaseRefused(id, why, now.map(Box::new))

@@ -47,6 +47,13 @@ impl Broker {
                 if receipt.stage == Stage::Acknowledged {
                     self.unfollow(&receipt.event);
                 }
+                for receipt in &applied.also {
+                    self.noted(now, receipt, replayed);
+                    self.track(now, receipt.event);
+                    self.unfollow(&receipt.event);
+                    self.claim_committed(&Claim::of_statement(receipt));
+                    self.confirm(receipt);
+                }
             }
             Effect::Overdue(id, stations) => {
                 self.routed(now, index, id, &stations);
@@ -236,6 +243,7 @@ impl Broker {
         }
         routed.sort_unstable();
         routed.into_iter().for_each(|(_, id)| self.express(now, id));
+        self.plan_swept(now);
     }
 
     pub(super) fn propose_routes(&mut self) {

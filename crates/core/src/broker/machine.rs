@@ -9,6 +9,7 @@ use crate::broker::cases::CaseOrders;
 use crate::broker::climbs::Climbs;
 use crate::broker::desk::{Desk, DeskView};
 use crate::broker::gate::Gate;
+use crate::broker::plans::Plans;
 use crate::broker::port::{BrokerConfig, Input, JournalId, Output, Report};
 use crate::broker::recall::Recalls;
 use crate::broker::regions::Regions;
@@ -68,6 +69,8 @@ pub struct Broker {
     presence: Presence,
     pub(super) timers: Timers,
     pub(super) route_again_at: Option<Timestamp>,
+    /// Relays that are to be told of their school's plan.
+    pub(super) plans: Plans,
     /// Alarms that nobody has taken.
     pub(super) climbs: Climbs,
     /// The way to the province, if this region has one.
@@ -103,6 +106,7 @@ impl Broker {
             presence: Presence::new(config.seed),
             timers: Timers::default(),
             route_again_at: None,
+            plans: Plans::default(),
             climbs: Climbs::default(),
             upward: None,
             accepted: BTreeSet::new(),
@@ -240,6 +244,8 @@ impl Broker {
                 if gate.paths.is_empty() {
                     let wake = gate.wake;
                     self.relays.remove(&relay);
+                    self.plans.gone(&relay);
+                    self.tell_plans(now);
                     self.presence.note(NodeName::Relay(relay.clone()), false);
                     self.timers.set(NodeName::Relay(relay), wake, None);
                 } else {
@@ -287,7 +293,9 @@ impl Broker {
                     gate.minor = hello.wire_minor;
                 }
                 self.tell_if_degraded(path);
+                self.plan_greeted(now, &relay);
             }
+            (NodeName::Relay(relay), Message::PlanKept(mark)) => self.plan_kept(now, &relay, mark),
             (NodeName::Station(seat), Message::Hello(hello)) => {
                 if let Some(desk) = self.desks.get_mut(&seat) {
                     desk.minor = hello.wire_minor;
@@ -466,11 +474,18 @@ impl Machine for Broker {
         self.look_at_waiting(now);
         self.climbs_due(now);
         self.look_at_cases(now);
+        self.tell_plans(now);
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
         let levels = [self.upward.as_ref().and_then(Upward::poll_timeout), self.regions_timeout()];
-        let own = [self.route_again_at, self.waiting.again_at, self.climbs.poll_timeout(), self.cases.poll_timeout()];
+        let own = [
+            self.route_again_at,
+            self.waiting.again_at,
+            self.climbs.poll_timeout(),
+            self.cases.poll_timeout(),
+            self.plans.poll_timeout(),
+        ];
         self.timers.next().into_iter().chain(own.into_iter().chain(levels).flatten()).min()
     }
 
@@ -498,6 +513,7 @@ impl Machine for Broker {
         self.check_levels()?;
         self.check_climbs()?;
         self.cases.check()?;
+        self.plans.check()?;
         if let Some(id) = self.pending.keys().find(|id| self.is_settled(&Claim::Admit(**id))) {
             return Err(format!("{id} is pending and in the record"));
         }

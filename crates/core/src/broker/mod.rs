@@ -22,6 +22,7 @@ mod intake;
 mod levels_tests;
 mod machine;
 mod older;
+mod plans;
 mod port;
 mod province;
 mod recall;

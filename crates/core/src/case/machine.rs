@@ -15,6 +15,7 @@ use crate::event::Sealed;
 use crate::id::{Name, NodeName, StationId};
 use crate::limits;
 use crate::receipt::Receipt;
+use crate::record::Bond;
 use crate::time::WallTime;
 
 /// Whose a case is.
@@ -101,6 +102,8 @@ impl Case {
             reason: self.closed.map(|(reason, _)| reason),
             steps: self.steps(),
             last,
+            bond: Bond::Alone,
+            presses: 0,
         }
     }
 

@@ -18,10 +18,12 @@ impl RecordState {
     pub(super) fn act(
         &mut self,
         index: u64,
-        order: Box<CaseOrder>,
+        mut order: Box<CaseOrder>,
         heard: WallTime,
         changed: &mut Vec<EventId>,
     ) -> Effect {
+        // What is ordered about a repeat is about the first press.
+        order.event = self.root_of(&order.event);
         let id = order.event;
         let full = self.case_bytes >= limits::RECORD_CASE_BYTES;
         let Some(entry) = self.entries.get_mut(&id).map(Arc::make_mut) else { return Effect::Nothing };
@@ -44,26 +46,6 @@ impl RecordState {
             let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.is_meant_by(cancel)) else { continue };
             if !entry.case.cancel_requested && Arc::make_mut(entry).case.request_cancel() {
                 changed.push(id);
-            }
-        }
-    }
-
-    /// Lists an event as one of its school's open cases, or no longer.
-    pub(super) fn list_case(&mut self, entry: &Entry) {
-        if entry.has_case() && !entry.is_closed() {
-            let event = &entry.admission.sealed.event;
-            self.cases_of.entry(event.school().clone()).or_default().insert(event.id);
-        } else {
-            self.unlist_case(entry);
-        }
-    }
-
-    pub(super) fn unlist_case(&mut self, entry: &Entry) {
-        let event = &entry.admission.sealed.event;
-        if let Some(cases) = self.cases_of.get_mut(event.school()) {
-            cases.remove(&event.id);
-            if cases.is_empty() {
-                self.cases_of.remove(event.school());
             }
         }
     }
@@ -194,6 +176,9 @@ impl Entry {
             escalations: self.escalations.clone(),
             overdue: self.overdue.clone(),
             forwarded: self.forwarded.clone(),
+            bond: self.bond,
+            presses: self.presses,
+            pressed_at: self.pressed_at,
             case: Case::default(),
             part: self.part,
         }

@@ -10,11 +10,13 @@
 mod buttons;
 mod intake;
 mod machine;
+mod persons;
 mod port;
 mod raise;
 mod region;
 pub mod roster;
 mod row;
+mod school;
 #[cfg(test)]
 mod stuck_tests;
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! What a relay is told, what it wants done, and what it reports.
 
-use crate::event::{Class, Event, Sealed};
-use crate::id::{NodeName, PathId, PersistSeq, RelayId};
+use crate::duty::Sensor;
+use crate::event::{Class, Event, Sealed, Text};
+use crate::id::{Name, NodeName, PathId, PersistSeq, RelayId};
 use crate::lamp::Lamp;
 #[cfg(doc)]
 use crate::limits;
 use crate::message::{Degraded, Message, Refusal};
 use crate::path::{Form, PathInfo};
+use crate::plan::{PlanMark, SchoolPart, Withheld};
 use crate::receipt::Receipt;
 use crate::relay::raise::{Press, RaiseError, Raised, Ticket};
 use crate::relay::row::RelayRow;
@@ -23,6 +25,8 @@ pub struct RelayConfig {
     pub copy_rate: u32,
     /// Whether the region has nodes that are not dialled as a rule.
     pub spare_nodes: bool,
+    /// The plan's part for its school, as it was kept.
+    pub plan: Option<SchoolPart>,
     /// Seed of all that is random.
     pub seed: u64,
     /// Encodes an event, the same bytes for the same event.
@@ -43,6 +47,17 @@ pub enum Input {
         /// The presser's key, at most [`limits::IDEMPOTENCY_KEY_BYTES`] bytes.
         idempotency_key: Option<String>,
     },
+    /// A guard is at a post.
+    CheckIn {
+        /// Which.
+        post: Name,
+        /// What saw it.
+        sensor: Sensor,
+        /// Who; may be empty.
+        person: Text,
+    },
+    /// The plan's part with this mark is on stable storage.
+    PlanKept(PlanMark),
     /// What was asked to be persisted under this number is on stable storage.
     Persisted(PersistSeq),
     /// It is not, and will not be.
@@ -69,6 +84,9 @@ pub enum Write {
 pub enum Output {
     /// Bring this to stable storage and say so with [`Input::Persisted`].
     Persist(PersistSeq, Write),
+    /// Bring the plan's part for the school to stable storage and say so with [`Input::PlanKept`]. What cannot be kept is asked for again when the
+    /// region tells it again.
+    KeepPlan(Box<SchoolPart>),
     /// Send this.
     Send(PathId, Class, Form, Message),
     /// An alarm waits and no broker node answers: dial now, whatever pause between two tries is under way. Said again every half second.
@@ -99,4 +117,10 @@ pub enum Report {
     NotKept(Sealed, String),
     /// A broker node lost its quorum, or has it again (`None`).
     Condition(NodeName, Option<Degraded>),
+    /// The region's plan says something else of the school.
+    Plan(PlanMark),
+    /// A guard checked in at this post.
+    CheckedIn(Name),
+    /// The plan holds a person warning back.
+    Withheld(Withheld),
 }

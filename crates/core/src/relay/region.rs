@@ -76,6 +76,7 @@ impl Relay {
             }
             Message::Refused(id, refusal) => self.refused(now, id, refusal),
             Message::Echo(echo) => self.prober.echo(now, path, echo),
+            Message::SchoolPlan(part) => self.plan_told(now, path, *part),
             Message::Condition(degraded) => {
                 if let Some(node) = self.conditions.told(path, degraded.as_ref()) {
                     let open = if degraded.is_none() { self.inquiry.newest() } else { Vec::new() };
@@ -101,7 +102,8 @@ impl Relay {
             | Message::CaseTaken(..)
             | Message::CaseRefused(..)
             | Message::CaseAsk(..)
-            | Message::CaseSteps(..) => {}
+            | Message::CaseSteps(..)
+            | Message::PlanKept(_) => {}
         }
     }
 

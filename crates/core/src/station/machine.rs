@@ -255,7 +255,9 @@ impl Station {
             | Message::Probe(_)
             | Message::Escalate(_)
             | Message::Case(_)
-            | Message::CaseAsk(..) => {}
+            | Message::CaseAsk(..)
+            | Message::SchoolPlan(_)
+            | Message::PlanKept(_) => {}
         }
     }
 

@@ -1,18 +1,20 @@
 //! One fixed value of everything that has bytes: the messages and rows of one alarm's way.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use huxiao_core::case::{
     Action, ActionId, Case, CaseNumber, CaseOrder, CaseRefusal, History, LastStep, Owner, Reason, State,
     Step as CaseStep, Summary, Verb,
 };
-use huxiao_core::record::{Admission, Command, Entry, Escalation, Part};
+use huxiao_core::plan::{PlanMark, School, SchoolPart};
+use huxiao_core::record::{Admission, Bond, Command, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
-    Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Overdue,
-    Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, Sealed, Stage, Standing, StationId, Step,
-    Text, Trail, WallTime,
+    Class, Degraded, Details, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName,
+    Overdue, Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, Sealed, Stage, Standing,
+    StationId, Step, Text, Trail, WallTime,
 };
 use huxiao_wire::seal;
 
@@ -44,6 +46,7 @@ pub(crate) fn alarm() -> Event {
         note: Text::new("南门有人持械").unwrap(),
         raised_at: RAISED,
         count: 1,
+        details: Details::default(),
     }
 }
 
@@ -61,6 +64,12 @@ pub(crate) fn bare() -> Event {
         raised_at: WallTime(0),
         ..alarm()
     }
+}
+
+/// An event with details.
+pub(crate) fn person() -> Event {
+    let details = [("person", "p-17"), ("list", "wanted"), ("score", "0.93"), ("camera", "cam-2")];
+    Event { kind: Kind::Person, class: Class::P1, details: Details::new(details).unwrap(), ..alarm() }
 }
 
 pub(crate) fn sealed() -> Sealed {
@@ -165,6 +174,8 @@ pub(crate) fn case_summary() -> Summary {
             officer: Some(name("045123")),
             at: after(600_000),
         }),
+        bond: Bond::Alone,
+        presses: 0,
     }
 }
 
@@ -180,6 +191,8 @@ fn case_plain() -> Summary {
         reason: None,
         steps: 0,
         last: None,
+        bond: Bond::Alone,
+        presses: 0,
     }
 }
 
@@ -258,9 +271,25 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("case_refused_not_now", Message::CaseRefused(case_order().id, not_now(), None)),
         ("case_ask", Message::CaseAsk(alarm().id, 300)),
         ("case_steps", Message::CaseSteps(alarm().id, case().history.steps().cloned().collect(), 2)),
+        ("cases_bonded", Message::Cases(bonded())),
+        ("school_plan", Message::SchoolPlan(Box::new(school_part()))),
+        ("school_plan_none", Message::SchoolPlan(Box::new(SchoolPart { school: None, ..school_part() }))),
+        ("plan_kept", Message::PlanKept(school_part().mark)),
         ("refused_other_region", Message::Refused(alarm().id, Refusal::OtherRegion)),
         ("event_skewed", Message::Event(EventCopy { sealed: sealed(), trail: skewed(), receipts: vec![ahead()] })),
     ]
+}
+
+/// Cases that have something to do with others.
+fn bonded() -> Vec<Summary> {
+    let bonds = [Bond::Repeat(alarm().id), Bond::Child(alarm().id), Bond::Follows(alarm().id)];
+    bonds.into_iter().map(|bond| Summary { bond, presses: 3, ..case_plain() }).collect()
+}
+
+/// A school's part of the plan.
+fn school_part() -> SchoolPart {
+    let school = School::bare(alarm().relay.school, vec![StationId(name("xixiangtang"))]);
+    SchoolPart { mark: PlanMark { record: Some(resume().record), version: 7 }, school: Some(Arc::new(school)) }
 }
 
 pub(crate) fn relay_row() -> RelayRow {
@@ -321,6 +350,9 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         escalations: vec![],
         overdue: vec![],
         forwarded: vec![],
+        bond: Bond::Alone,
+        presses: 0,
+        pressed_at: None,
         case: Case::default(),
         part: Part::WHOLE,
     };
@@ -338,12 +370,16 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     overdue.overdue = vec![reached(Rung::Louder, &[]), reached(Rung::County, &["xixiangtang-county"])];
     let kept = Entry { notes: vec![acknowledged()], case: case(), ..plain.clone() };
     let part = Entry { part: Part { at: 1, of: 3 }, ..kept.clone() };
+    let mut joined =
+        Entry { bond: Bond::Child(other_id()), presses: 2, pressed_at: Some(after(4_000)), ..plain.clone() };
+    joined.admission.joins = true;
     vec![
         ("entry", plain),
         ("entry_full", full),
         ("entry_overdue", overdue),
         ("entry_case", kept),
         ("entry_case_part", part),
+        ("entry_joined", joined),
     ]
 }
 
@@ -369,8 +405,10 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         by: node("broker/nanning/n1"),
         stations: stations.clone(),
         owed: false,
+        joins: false,
     };
     let owed = Admission { owed: true, ..admission.clone() };
+    let joining = Admission { joins: true, ..admission.clone() };
     let escalate = Command::Escalate {
         event: alarm().id,
         stations: stations.clone(),
@@ -393,6 +431,7 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command_note", Command::Note(acknowledged())),
         ("command_route", Command::Route { event: alarm().id, stations }),
         ("command_admit_owed", Command::Admit(owed)),
+        ("command_admit_joining", Command::Admit(joining)),
         ("command_found", Command::Found { record: resume().record }),
         ("command_escalate", escalate),
         ("command_forwarded", forwarded),

@@ -191,6 +191,8 @@ pub struct Duty {
     hours: Vec<plan::Duty>,
     /// Whether any plan is known: without one, nothing is said of posts.
     known: bool,
+    /// Whether it was looked whether it is time for duty.
+    looked: bool,
     /// The limit in seconds of the hours of duty that are running.
     on: Option<u16>,
     look_at: Option<Timestamp>,
@@ -255,6 +257,7 @@ impl Duty {
         if !self.known {
             return;
         }
+        self.looked = true;
         let (_, day, minute) = on_the_wall(wall);
         let running = self.hours.iter().find(|duty| duty.days.contains(day) && duty.hours.contains(minute));
         let running = running.map(|duty| duty.absent_secs);
@@ -282,7 +285,7 @@ impl Duty {
     /// What is to be told at `now`, if anything is. The caller tells it and says so by [`Duty::told`]; what it cannot tell is due again.
     #[must_use]
     pub fn due(&self, now: Timestamp) -> Option<Told> {
-        if !self.known {
+        if !self.looked {
             return None;
         }
         self.posts.iter().find_map(|(name, post)| {

@@ -127,6 +127,13 @@ pub const PERSON_EVERY: Span = Span::from_secs(1);
 /// People of whom a relay remembers when it warned of them.
 pub const PERSONS_WATCHED: usize = 256;
 
+/// Wrong PINs that a relay judges without a pause.
+pub const PIN_TRIES: u32 = 5;
+/// The first pause after that; it doubles with each wrong one.
+pub const PIN_PAUSE: Span = Span::from_secs(60);
+/// The longest of these pauses.
+pub const PIN_PAUSE_LONGEST: Span = Span::from_secs(900);
+
 /// Escalations that one seat has under way at once.
 pub const ESCALATIONS_OPEN: usize = 64;
 /// How long a seat says an escalation again before it tells its officer that nobody has confirmed it.

@@ -21,6 +21,7 @@ use tokio_stream::wrappers::BroadcastStream;
 
 use crate::body::{PressBody, idempotency_key};
 use crate::paths::Paths;
+use crate::pin::needs_pin;
 use crate::school_api;
 use crate::shell::Answers;
 use crate::status::{Context, StatusJson};
@@ -59,7 +60,8 @@ pub(crate) fn router(
 }
 
 async fn raise(State(api): State<Api>, headers: HeaderMap, Json(body): Json<PressBody>) -> Result<Response, ApiError> {
-    let press = body.checked()?;
+    let (press, pin) = body.checked()?;
+    let press = if needs_pin(&press.kind) { api.context.pins.admit(press, pin).await? } else { press };
     let idempotency_key = headers.get("idempotency-key").map(idempotency_key).transpose()?;
     let urgent = press.kind.class() == Some(Class::P0);
     let (ticket, answer) = api.answers.ask();

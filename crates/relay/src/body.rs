@@ -8,8 +8,10 @@ use huxiao_core::{Details, Kind, Mode, Name, NameError, Text, limits};
 use huxiao_runtime::http::ApiError;
 use serde::Deserialize;
 
+use crate::pin::needs_pin;
+
 /// The body of `POST /v1/events`.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PressBody {
     kind: String,
@@ -25,11 +27,13 @@ pub(crate) struct PressBody {
     note: String,
     #[serde(default)]
     details: BTreeMap<String, String>,
+    #[serde(default)]
+    pin: Option<String>,
 }
 
 impl PressBody {
-    /// The press, or which field is wrong and why.
-    pub(crate) fn checked(self) -> Result<Press, ApiError> {
+    /// The press and the PIN that came with it, or which field is wrong and why.
+    pub(crate) fn checked(self) -> Result<(Press, Option<String>), ApiError> {
         let kind = Kind::known(&self.kind).ok_or_else(|| unknown_kind(&self.kind))?;
         let mode = match (self.test, self.drill) {
             (false, false) => Mode::Live,
@@ -40,14 +44,18 @@ impl PressBody {
         let given = self.details.iter().map(|(name, text)| (name.as_str(), text.as_str()));
         let details = Details::new(given).map_err(|why| bad_field("details", &why.to_string()))?;
         taxonomy::check(&kind, &details).map_err(|why| bad_field("details", &why.to_string()))?;
-        Ok(Press {
+        if self.pin.is_some() && !needs_pin(&kind) {
+            return Err(bad_field("pin", "this kind needs none"));
+        }
+        let press = Press {
             kind,
             mode,
             device: name("device", self.device)?,
             zone: name("zone", self.zone)?,
             note: Text::new(&self.note).map_err(|why| bad_field("note", &why.to_string()))?,
             details,
-        })
+        };
+        Ok((press, self.pin))
     }
 }
 

@@ -12,6 +12,7 @@ mod dials;
 mod keeper;
 mod outbox;
 mod paths;
+mod pin;
 mod school;
 mod school_api;
 mod shell;
@@ -40,7 +41,7 @@ use crate::keeper::{Ingredients, Keeper};
 use crate::traffic::ledger::Ledger;
 use crate::uplink::interfaces::{self, Reader};
 
-const OWN_KEYS: [Key; 3 + uplink::KEYS.len()] = [
+const OWN_KEYS: [Key; 5 + uplink::KEYS.len()] = [
     Key {
         path: "relay.brokers",
         kind: Kind::List(&Kind::Address),
@@ -61,6 +62,20 @@ const OWN_KEYS: [Key; 3 + uplink::KEYS.len()] = [
         default: Some("8000B"),
         reloadable: false,
         help: "Copies of alarms beyond the first that may go over each line, in bytes a second.",
+    },
+    Key {
+        path: "relay.pin_hash",
+        kind: Kind::Text,
+        default: Some(""),
+        reloadable: false,
+        help: "The hash of the school's PIN, as huxiao pin hash prints it; without one, no request to cancel is taken.",
+    },
+    Key {
+        path: "relay.duress_pin_hash",
+        kind: Kind::Text,
+        default: Some(""),
+        reloadable: false,
+        help: "The hash of the PIN that says I am made to: it looks like the school's PIN, and raises a silent duress alarm.",
     },
     uplink::KEYS[0],
     uplink::KEYS[1],
@@ -86,6 +101,7 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
     let NodeName::Relay(me) = base.identity().node.clone() else {
         return Err(StartError::Role("the certificate is not a relay's".to_owned()));
     };
+    let pins = pin::Pins::read(&base.config, base.host.clock.clone()).map_err(StartError::Role)?;
     let rows = outbox::read(&base.store)?;
     let school = school::SchoolFile::new(&base.config.path("data.dir"));
     let (link, events) = base.link(LinkConfig::accepting(&[Role::Broker]))?;
@@ -132,6 +148,7 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
         link: link.clone(),
         store: base.store.clone(),
         clock: base.host.clock.clone(),
+        pins,
         paths: paths.clone(),
     };
     let router = api::router(handle.clone(), changes, answers, base.gate.clone(), context);

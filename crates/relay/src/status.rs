@@ -22,6 +22,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::paths::Paths;
+use crate::pin::Pins;
 
 /// How often gauges and health are brought up to date.
 const EVERY: Span = Span::from_secs(1);
@@ -35,6 +36,7 @@ pub(crate) struct Context {
     pub(crate) link: Link,
     pub(crate) store: Store,
     pub(crate) clock: Clock,
+    pub(crate) pins: Pins,
     pub(crate) paths: watch::Receiver<Arc<Paths>>,
 }
 

@@ -4,6 +4,7 @@ mod cases;
 mod climbs;
 mod degraded;
 mod plan;
+mod school_plans;
 
 use super::*;
 use crate::event::{Class, Kind, Text};

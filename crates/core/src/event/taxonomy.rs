@@ -201,6 +201,8 @@ pub const TABLE: &[Line] = &[
     line(Kind::Status, &[may("value", Form::Text)], HALF_YEAR, NOBODY, "", ""),
 ];
 
+/// The source of a silent alarm that was raised by the PIN that says so: at the school it looks like the request that it came with.
+pub const DURESS_PIN: &str = "duress_pin";
 /// What may have seen a guard.
 pub const SENSORS: &[&str] = &["card", "key", "camera"];
 const SENSOR: Form = Form::Word(SENSORS);

@@ -11,12 +11,15 @@ mod buttons;
 mod intake;
 mod machine;
 mod persons;
+mod pin;
 mod port;
 mod raise;
 mod region;
 pub mod roster;
 mod row;
 mod school;
+#[cfg(test)]
+mod school_tests;
 #[cfg(test)]
 mod stuck_tests;
 #[cfg(test)]
@@ -26,6 +29,7 @@ pub(crate) mod tests_support;
 mod view;
 
 pub use machine::Relay;
+pub use pin::PinTries;
 pub use port::{Input, Output, RelayConfig, Report, Write};
 pub use raise::{Press, RaiseError, Raised, Ticket};
 pub use roster::{HOMES, Roster};

@@ -145,6 +145,8 @@ pub const BROKER_CASE_ORDERS: usize = 1_024;
 /// Cases of which a seat is told when it comes; the rest it is told of when something happens.
 pub const CASES_TOLD: usize = 1_024;
 
+/// However late an alarm is taken, its officer has this long before the limits of dispatch and arrival are looked at.
+pub const DISPATCH_LEAST: Span = Span::from_secs(15);
 /// After this long without a screen, the presser is told to dial 110.
 pub const DIAL_110_AFTER: Span = Span::from_secs(10);
 /// How long a station waits for its disk before it shows an event without it.

@@ -13,10 +13,10 @@ const _: () = assert!(
     "an admission with its trail and stations must fit one value"
 );
 const _: () = assert!(STATIONS_PER_SCHOOL <= STATIONS_PER_EVENT);
-const _: () = assert!(STATIONS_PER_EVENT + 4 * OVERDUE_STATIONS <= LIST_ITEMS, "all that rungs add can be read again");
+const _: () = assert!(STATIONS_PER_EVENT + 8 * OVERDUE_STATIONS <= LIST_ITEMS, "all that rungs add can be read again");
 const _: () = assert!(
     (RECEIPTS_PER_EVENT + ESCALATIONS_PER_EVENT) * (NOTE_BYTES + 8 * NAME_BYTES)
-        + 4 * 2 * OVERDUE_STATIONS * (NAME_BYTES + 4)
+        + 8 * 2 * OVERDUE_STATIONS * (NAME_BYTES + 4)
         + 2 * STORE_VALUE_BYTES
         < BULK_FRAME_BYTES,
     "an entry of the record fits one row of the archive"

@@ -11,13 +11,16 @@ use crate::receipt::{Receipt, Stage, Trail};
 use crate::time::WallTime;
 
 /// The minor version of `huxiao.v1` that this version speaks. Rises when messages or fields are added.
-pub const WIRE_MINOR: u32 = 4;
+pub const WIRE_MINOR: u32 = 5;
 /// The first one in which receipts have a [`Standing`](crate::Standing), and nodes say whether they have a quorum.
 pub(crate) const STANDING_SINCE: u32 = 3;
 /// The first one in which seats are told who owns an alarm that nobody takes.
 pub(crate) const OWNERSHIP_SINCE: u32 = 4;
 /// The first one in which there are cases.
 pub(crate) const CASES_SINCE: u32 = 4;
+
+/// The first one in which seats are told of the limits of dispatch and arrival, and say whether they can be heard.
+pub(crate) const FUNCTIONS_SINCE: u32 = 5;
 
 /// One message of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]

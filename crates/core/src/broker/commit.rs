@@ -45,7 +45,7 @@ impl Broker {
                 self.confirm_below(receipt.event, receipt.stage);
                 self.track(now, receipt.event);
                 if receipt.stage == Stage::Acknowledged {
-                    self.unfollow(&receipt.event);
+                    self.follow_case(now, receipt.event);
                 }
             }
             Effect::Overdue(id, stations) => {
@@ -76,6 +76,7 @@ impl Broker {
             if let Some(entry) = self.entry_after(&applied.archived, id) {
                 self.tell_case(&entry);
             }
+            self.follow_case(now, *id);
         }
         let left = applied.archived.iter().filter(|(_, entry)| entry.part.at == 0);
         left.for_each(|(_, entry)| self.left_record(now, entry));

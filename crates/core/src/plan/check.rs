@@ -179,11 +179,12 @@ impl Plan {
         }
     }
 
-    fn check_rising(&self, of: &dyn Fn() -> Subject, times: [(Rung, u64); 4], found: &mut Found) {
+    fn check_rising(&self, of: &dyn Fn() -> Subject, times: [(Rung, u64); Rung::ALL.len()], found: &mut Found) {
         // Set values are 16 bits wide.
         let secs = |time: u64| u16::try_from(time).unwrap_or(u16::MAX);
         for pair in times.windows(2) {
             if let [(lower, low), (higher, high)] = *pair
+                && lower.is_of_taken() == higher.is_of_taken()
                 && low >= high
             {
                 let (lower_secs, higher_secs) = (secs(low), secs(high));

@@ -52,17 +52,11 @@ pub struct Plan {
     regions: BTreeMap<Name, Arc<Watch>>,
 }
 
-/// Who must see an alarm of a school next, and when, as long as nobody takes it. Counted from when the region has it.
+/// Who must see an alarm of a school next, and when, as long as nobody takes it or nobody is sent. Counted from when the region has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Escalation {
-    /// When its stations ring louder.
-    pub louder_after: Span,
-    /// When the county's desk owns it too.
-    pub county_after: Span,
-    /// When the city's desk does, and the neighbours are told.
-    pub city_after: Span,
-    /// When the province's desk does.
-    pub province_after: Span,
+    /// When each rung is due, in the order of [`Rung::ALL`].
+    pub after: [Span; Rung::ALL.len()],
     /// The desk of its county, if there is one.
     pub county: Option<StationId>,
     /// The desk of its city, if there is one.
@@ -142,13 +136,10 @@ impl Plan {
     pub fn escalation(&self, school: &SchoolId) -> Escalation {
         let known = self.schools.get(school);
         let area = known.and_then(|school| self.area_of(school));
-        let [louder, county, city, province] = self.times_from(known.map(|school| &school.times), area);
+        let times = self.times_from(known.map(|school| &school.times), area);
         let desk = |level| self.desk(area, level).cloned();
         Escalation {
-            louder_after: louder.after,
-            county_after: county.after,
-            city_after: city.after,
-            province_after: province.after,
+            after: times.map(|time| time.after),
             county: desk(AreaLevel::County),
             city: desk(AreaLevel::City),
             province: desk(AreaLevel::Province),
@@ -218,17 +209,17 @@ impl Plan {
     }
 
     /// The desk of that level of or around `area`.
-    fn desk(&self, area: Option<AreaCode>, level: AreaLevel) -> Option<&StationId> {
+    pub(crate) fn desk(&self, area: Option<AreaCode>, level: AreaLevel) -> Option<&StationId> {
         let code = area?.upwards().find(|code| code.level() == level)?;
         self.areas.get(&code)?.desk.as_ref()
     }
 
     /// The times of a school, in the order of [`Rung::ALL`].
-    fn times_of(&self, school: &School) -> [RungTime; 4] {
+    fn times_of(&self, school: &School) -> [RungTime; Rung::ALL.len()] {
         self.times_from(Some(&school.times), self.area_of(school))
     }
 
-    fn times_from(&self, own: Option<&Times>, area: Option<AreaCode>) -> [RungTime; 4] {
+    fn times_from(&self, own: Option<&Times>, area: Option<AreaCode>) -> [RungTime; Rung::ALL.len()] {
         let secs = |secs: u16| Span::from_secs(secs.into());
         Rung::ALL.map(|rung| {
             if let Some(set) = own.and_then(|times| times.get(rung)) {

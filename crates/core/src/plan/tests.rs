@@ -103,7 +103,7 @@ fn an_alarm_goes_up_the_tree_and_the_nearest_time_wins() {
     let plan = with([put(own), put(bare("s2", &["city"]))]).unwrap();
     let up = plan.escalation(&school("s1"));
     assert_eq!(
-        [up.louder_after, up.county_after, up.city_after, up.province_after].map(|span| span.as_secs()),
+        Rung::UNTAKEN.map(|rung| rung.after(&up).as_secs()),
         [10, 20, 60, 300]
     );
     assert_eq!([up.county, up.city, up.province], ["county", "city", "prov"].map(|text| Some(station(text))));
@@ -114,7 +114,7 @@ fn an_alarm_goes_up_the_tree_and_the_nearest_time_wins() {
     assert_eq!((up.county, up.city), (None, Some(station("city"))));
     // One that nobody knows has the default times, and nobody.
     let up = plan.escalation(&school("s3"));
-    assert_eq!((up.province_after.as_secs(), up.city), (120, None));
+    assert_eq!((Rung::Province.after(&up).as_secs(), up.city), (120, None));
 }
 
 #[test]
@@ -272,8 +272,9 @@ proptest! {
             prop_assert!(next.difference(&next).is_empty());
             for id in next.school_ids() {
                 let up = next.escalation(id);
-                prop_assert!(up.louder_after < up.county_after && up.county_after < up.city_after);
-                prop_assert!(up.city_after < up.province_after);
+                for ladder in [Rung::UNTAKEN, Rung::TAKEN] {
+                    prop_assert!(ladder.windows(2).all(|pair| pair[0].after(&up) < pair[1].after(&up)));
+                }
                 let said = next.explain(id, Class::P0, WallTime(0));
                 let sees: Vec<_> = said.reaches.iter().filter(|reach| reach.sees_after.is_zero()).collect();
                 prop_assert!(sees.len() >= next.route(id).len());

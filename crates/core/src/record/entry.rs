@@ -23,7 +23,7 @@ pub struct Entry {
     pub notes: Vec<Receipt>,
     /// How stations were added to it, in the record's order; at most [`limits::ESCALATIONS_PER_EVENT`].
     pub escalations: Vec<Escalation>,
-    /// The rungs that it reached because nobody took it, in ascending order: each at most once.
+    /// The rungs that it reached because nobody took it, or nobody was sent or came, in ascending order: each at most once.
     pub overdue: Vec<Overdue>,
     /// The stages that the province knows of, in ascending order; [`Stage::Stored`] is the event itself.
     pub forwarded: Vec<Stage>,
@@ -221,11 +221,11 @@ impl Entry {
         Some(new)
     }
 
-    /// Reaches a rung; gives the stations that did not have it. `None` if that comes too late, an officer having it or the rung being reached,
-    /// or too early: what has no station yet gets its first ones by a route.
+    /// Reaches a rung; gives the stations that did not have it. `None` if that comes too late, what it waits for being done or the rung being
+    /// reached, or too early: what has no station yet gets its first ones by a route, and what nobody has waits for nobody to be sent.
     pub(super) fn reach(&mut self, mut overdue: Overdue, told: &[StationId]) -> Option<Vec<StationId>> {
         if self.admission.stations.is_empty()
-            || self.owner().is_some()
+            || !overdue.rung.fits(self.owner().is_some(), self.case.state)
             || self.rung().is_some_and(|rung| rung >= overdue.rung)
         {
             return None;

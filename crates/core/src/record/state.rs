@@ -237,7 +237,12 @@ impl RecordState {
         self.unfinished.values().filter_map(|id| self.get(id))
     }
 
-    /// How many of them a relay has raised.
+    /// The alarms that an officer has and whose case is not closed, oldest first.
+    pub fn open_cases(&self) -> impl Iterator<Item = &Entry> {
+        self.open.range(0).filter_map(|(_, id)| self.get(id))
+    }
+
+    /// How many of the unfinished a relay has raised.
     #[must_use]
     pub fn unfinished_of(&self, relay: &RelayId) -> usize {
         self.unfinished_of.get(relay).copied().unwrap_or(0)

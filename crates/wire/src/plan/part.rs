@@ -95,13 +95,26 @@ fn raw_times(times: &Times) -> Option<proto::PlanTimes> {
         county: of(times.county),
         city: of(times.city),
         province: of(times.province),
+        dispatch_nudge: of(times.dispatch_nudge),
+        dispatch_county: of(times.dispatch_county),
+        dispatch_city: of(times.dispatch_city),
+        arrival: of(times.arrival),
     })
 }
 
 fn times(field: &'static str, raw: Option<&proto::PlanTimes>) -> Result<Times, WireError> {
     let Some(raw) = raw else { return Ok(Times::default()) };
     let of = |secs: Option<u32>| secs.map(|secs| short(field, secs)).transpose();
-    Ok(Times { louder: of(raw.louder)?, county: of(raw.county)?, city: of(raw.city)?, province: of(raw.province)? })
+    Ok(Times {
+        louder: of(raw.louder)?,
+        county: of(raw.county)?,
+        city: of(raw.city)?,
+        province: of(raw.province)?,
+        dispatch_nudge: of(raw.dispatch_nudge)?,
+        dispatch_county: of(raw.dispatch_county)?,
+        dispatch_city: of(raw.dispatch_city)?,
+        arrival: of(raw.arrival)?,
+    })
 }
 
 fn raw_school(school: &School) -> proto::PlanSchool {

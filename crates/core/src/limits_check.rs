@@ -70,4 +70,10 @@ const _: () = assert!(STATIONS_PER_SCHOOL + 2 <= STATIONS_PER_EVENT, "an alarm h
 const _: () = assert!(PLAN_MISTAKES * NOTE_BYTES < PLAN_PART_BYTES);
 const _: () = assert!(PRESENCE_NAMES * (2 * NAME_BYTES + 16) < PEER_FRAME_BYTES, "names of sessions fit one answer");
 const _: () = assert!(PRESENCE_NAMES <= PRESENCE_CHANGES && PRESENCE_STALE.as_secs() < RELAY_SILENT_AFTER.as_secs());
+const _: () = assert!(GAP_AFTER.as_secs() < GAP_KEPT.as_secs() && NUMBERS_HOLES > 1);
+const _: () = assert!(
+    RELAY_SILENT_AFTER.as_secs() + SILENT_TOLD_AFTER.as_secs() <= 45,
+    "a station hears of a silent school within 45 seconds"
+);
+const _: () = assert!(RECORD_TROUBLES < RECORD_EVENTS);
 const _: () = assert!(OUTAGE_LEAST <= OUTAGE_RELAYS && BACK_LOOKS > 0);

@@ -33,6 +33,7 @@ mod pages;
 mod plan;
 mod shelf;
 mod state;
+mod troubles;
 
 pub use cases::Acted;
 pub use command::{Admission, Command};

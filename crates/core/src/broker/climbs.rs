@@ -126,7 +126,8 @@ impl Broker {
         let owner = admission.stations.first().cloned();
         // Of what was there before this node was, it does not know; and its stations may not have found it yet.
         let unattended = age.is_none()
-            && owner.is_some_and(|owner| !seats_of(&mut self.desks, &owner).any(|(_, desk)| desk.greeted));
+            && owner
+                .is_some_and(|owner| !seats_of(&mut self.desks, &owner).any(|(_, desk)| desk.greeted && desk.audible));
         let climb = Climb { from: now.mono, age: age.unwrap_or_default(), unattended, local: None, taken, due: None };
         self.climbs.open.insert(id, climb);
         self.look_when_due(now, id);
@@ -231,7 +232,8 @@ impl Broker {
         let Some(rung) = due.last().copied().filter(|_| self.acts()) else {
             return self.climbs.set(id, rungs.first().map(|(_, at)| *at).filter(|_| self.acts()));
         };
-        let answered = !rung.is_of_taken() && self.waiting.of(&id).iter().any(|noting| noting.receipt.stage == Stage::Acknowledged);
+        let answered = !rung.is_of_taken()
+            && self.waiting.of(&id).iter().any(|noting| noting.receipt.stage == Stage::Acknowledged);
         self.climbs.set(id, Some(now.mono + self.climbs.patience()));
         if answered {
             // It waits for the record, which will say so soon; or for the quorum, and whoever took it has been told.

@@ -11,7 +11,7 @@ use crate::case::refusal::CaseRefusal;
 use crate::case::state::{State, next};
 use crate::case::step::Step;
 use crate::case::summary::{LastStep, Summary};
-use crate::event::Sealed;
+use crate::event::{Sealed, Text};
 use crate::id::{Name, NodeName, StationId};
 use crate::limits;
 use crate::receipt::Receipt;
@@ -156,6 +156,17 @@ impl Case {
         Ok(self.take(event, index, state, said))
     }
 
+    /// The region closes it: its trouble is over. False if it is closed. Whoever has it keeps it; what nobody has is the region's.
+    pub(crate) fn clear(&mut self, event: &Sealed, index: u64, (by, at): (&NodeName, WallTime), note: Text) -> bool {
+        if self.state == State::Closed {
+            return false;
+        }
+        self.owner.get_or_insert_with(|| Owner { by: by.clone(), officer: None });
+        let (id, action, times) = (ActionId::NONE, Action::Close(Reason::Other), (at, at));
+        self.take(event, index, State::Closed, Said { id, action, by: by.clone(), officer: None, times, note });
+        true
+    }
+
     /// Remembers that an order is refused.
     pub(crate) fn refuse(&mut self, id: ActionId, why: CaseRefusal) -> CaseRefusal {
         self.refused.push_back((id, why));
@@ -276,5 +287,5 @@ struct Said {
     by: NodeName,
     officer: Option<Name>,
     times: (WallTime, WallTime),
-    note: crate::event::Text,
+    note: Text,
 }

@@ -30,7 +30,7 @@ use crate::id::{Name, SchoolId, StationId};
 use crate::limits;
 use crate::time::Span;
 
-pub use area::{Area, AreaCode, AreaCodeError, AreaLevel, Station, Watch};
+pub use area::{Area, AreaCode, AreaCodeError, AreaLevel, Holiday, SchoolHours, Station, Watch};
 pub use change::{Change, Counts, Tally};
 pub use error::{PlanError, Subject};
 pub use explain::{Explanation, Part, Reach};
@@ -145,6 +145,30 @@ impl Plan {
             province: desk(AreaLevel::Province),
             neighbours: known.map(|school| school.neighbours.clone()).unwrap_or_default(),
         }
+    }
+
+    /// Whether that day, counted from 1970-01-01, is a holiday of the school.
+    #[must_use]
+    pub fn is_holiday(&self, school: &SchoolId, day: i64) -> bool {
+        let on = |holiday: &Holiday| (i64::from(holiday.from.number())..=i64::from(holiday.to.number())).contains(&day);
+        self.areas_of(school).any(|area| area.holidays.iter().any(on))
+    }
+
+    /// Whether the school is taught on that day of the week at that minute, should the day be no holiday.
+    #[must_use]
+    pub fn is_taught(&self, school: &SchoolId, weekday: Weekday, minute: Minute) -> bool {
+        match self.areas_of(school).find(|area| !area.school_hours.is_empty()) {
+            Some(area) => {
+                area.school_hours.iter().any(|taught| taught.days.contains(weekday) && taught.hours.contains(minute))
+            }
+            None => !matches!(weekday, Weekday::Sat | Weekday::Sun) && (420..1_080).contains(&minute.number()),
+        }
+    }
+
+    /// The areas around a school, from the inside out.
+    fn areas_of(&self, school: &SchoolId) -> impl Iterator<Item = &Arc<Area>> {
+        let area = self.schools.get(school).and_then(|school| self.area_of(school));
+        area.into_iter().flat_map(AreaCode::upwards).filter_map(|code| self.areas.get(&code))
     }
 
     /// The school, if the plan names it.

@@ -59,7 +59,14 @@ fn code(text: &str) -> AreaCode {
 
 fn area(text: &str, desk: Option<&str>, times: Times) -> Change {
     let desk = desk.map(station);
-    Change::Area(Arc::new(Area { code: code(text), name: Label::default(), desk, times }))
+    Change::Area(Arc::new(Area {
+        code: code(text),
+        name: Label::default(),
+        desk,
+        times,
+        school_hours: vec![],
+        holidays: vec![],
+    }))
 }
 
 fn listed(text: &str, area: Option<&str>) -> Change {
@@ -102,10 +109,7 @@ fn an_alarm_goes_up_the_tree_and_the_nearest_time_wins() {
     own.neighbours = vec![station("p2")];
     let plan = with([put(own), put(bare("s2", &["city"]))]).unwrap();
     let up = plan.escalation(&school("s1"));
-    assert_eq!(
-        Rung::UNTAKEN.map(|rung| rung.after(&up).as_secs()),
-        [10, 20, 60, 300]
-    );
+    assert_eq!(Rung::UNTAKEN.map(|rung| rung.after(&up).as_secs()), [10, 20, 60, 300]);
     assert_eq!([up.county, up.city, up.province], ["county", "city", "prov"].map(|text| Some(station(text))));
     assert_eq!(up.neighbours, [station("p2")]);
     assert_eq!(plan.desks(&school("s1")).collect::<Vec<_>>(), [&station("county"), &station("city")]);

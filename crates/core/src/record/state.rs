@@ -16,6 +16,7 @@ use crate::record::command::{Admission, Command};
 use crate::record::entry::{Entry, Escalation};
 use crate::record::plan::{PlanState, StageId};
 use crate::record::shelf::Shelf;
+use crate::trouble::Troubles;
 
 /// How much a record holds. The same on all nodes of a region, or their records differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,10 @@ pub enum Effect {
     PlanRefused(StageId),
     /// An officer's order about a case was carried out or refused, now or before.
     Acted(Box<CaseOrder>, Acted),
+    /// The region raised this event.
+    TroubleBegan(EventId),
+    /// A trouble is over: what is noted at its events, and the event that says so.
+    TroubleOver(Vec<Receipt>, Option<EventId>),
     /// The command changed nothing: a repeat, or about an event that is not here (any more).
     Nothing,
 }
@@ -104,6 +109,8 @@ pub struct RecordState {
     pub(super) unfinished: BTreeMap<u64, EventId>,
     pub(super) unfinished_of: BTreeMap<RelayId, usize>,
     pub(super) plan: PlanState,
+    /// The troubles that are not over. Made of the entries, so in no snapshot.
+    pub(super) troubles: Arc<Troubles>,
     limits: RecordLimits,
 }
 
@@ -143,6 +150,10 @@ impl RecordState {
                     Effect::Nothing
                 }
             }
+            Command::TroubleBegan { about, admission } => self.trouble_began(index, about, *admission, &mut cases),
+            Command::TroubleOver { about, admission, by, at } => {
+                self.trouble_over(index, &about, admission.map(|admission| *admission), (by, at), &mut cases)
+            }
             Command::StagePlan(part) => self.plan.stage(part),
             Command::ApplyPlan(order) => self.plan.apply(index, order),
         };
@@ -159,6 +170,12 @@ impl RecordState {
     #[must_use]
     pub fn plan(&self) -> &PlanState {
         &self.plan
+    }
+
+    /// The troubles that are not over.
+    #[must_use]
+    pub fn troubles(&self) -> &Arc<Troubles> {
+        &self.troubles
     }
 
     /// How much it holds.
@@ -260,6 +277,7 @@ impl RecordState {
     /// The first that does not hold.
     pub fn check(&self) -> Result<(), String> {
         self.plan.check()?;
+        self.check_troubles()?;
         for (station, events) in &self.by_station {
             for (index, id) in events {
                 let Some(entry) = self.entries.get(id) else {
@@ -353,7 +371,7 @@ impl RecordState {
         Effect::Founded(record)
     }
 
-    fn admit(&mut self, index: u64, mut admission: Admission, cases: &mut Vec<EventId>) -> Effect {
+    pub(super) fn admit(&mut self, index: u64, mut admission: Admission, cases: &mut Vec<EventId>) -> Effect {
         let id = admission.sealed.event.id;
         if self.entries.contains_key(&id) || self.is_archived(&id) {
             return Effect::Nothing;
@@ -472,6 +490,7 @@ impl RecordState {
             let Some(entry) = self.entries.remove(&id) else { continue };
             self.case_bytes -= entry.case.history.weight();
             self.unlist_case(&entry);
+            self.forget_trouble(&entry);
             for station in &entry.admission.stations {
                 if let (Some(events), Some(since)) = (self.by_station.get_mut(station), entry.since(station)) {
                     events.remove(&since);

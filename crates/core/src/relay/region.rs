@@ -101,7 +101,8 @@ impl Relay {
             | Message::CaseTaken(..)
             | Message::CaseRefused(..)
             | Message::CaseAsk(..)
-            | Message::CaseSteps(..) => {}
+            | Message::CaseSteps(..)
+            | Message::SeatState { .. } => {}
         }
     }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use huxiao_core::plan::{
-    Area, Change, Contact, Counts, Device, DeviceKind, Drill, Duty, GbCode, Hours, Label, Line, Phone, Picture, Plan,
-    Position, Province, RtspAddr, School, Station, Subject, Tally, Times, Watch, Weekdays, Zone, province,
+    Area, Change, Contact, Counts, Device, DeviceKind, Drill, Duty, GbCode, Holiday, Hours, Label, Line, Phone,
+    Picture, Plan, Position, Province, RtspAddr, School, SchoolHours, Station, Subject, Tally, Times, Watch, Weekdays,
+    Zone, province,
 };
 use huxiao_core::record::{
     ApplyPlan, Command, PlanImage, PlanRefusal, PlanState, PlanVersion, StageId, StagePlan, Staged,
@@ -68,7 +69,9 @@ fn changes() -> Vec<Change> {
         code: "361102".parse().unwrap(),
         name: label("信州区"),
         desk: "xinzhou-110".parse().ok(),
-        times: Times { county: Some(20), ..Times::default() },
+        times: Times { county: Some(20), arrival: Some(1_200), ..Times::default() },
+        school_hours: vec![SchoolHours { days: Weekdays::from_bits(31).unwrap(), hours: hours("06:30", "18:00") }],
+        holidays: vec![Holiday { from: "2026-10-01".parse().unwrap(), to: "2026-10-07".parse().unwrap() }],
     };
     let station = Station {
         id: "xinzhou-110".parse().unwrap(),

@@ -15,7 +15,14 @@ fn ladder() -> Plan {
     let area = |code: &str, desk: &str| {
         let (code, name) = (code.parse().unwrap(), Default::default());
         let desk = Some(StationId(super::name(desk)));
-        Change::Area(Arc::new(Area { code, name, desk, times: Times::default() }))
+        Change::Area(Arc::new(Area {
+            code,
+            name,
+            desk,
+            times: Times::default(),
+            school_hours: vec![],
+            holidays: vec![],
+        }))
     };
     let stations = ["p1", "p2"].map(|station| StationId(name(station)));
     let mut school = School::bare(SchoolId(name("s1")), stations.into());

@@ -107,7 +107,9 @@ fn ten_that_fall_silent_together_are_one_outage_that_names_them() {
     [10, 11].into_iter().for_each(|number| supervisor.lose(at(60), &relay(number)));
     let told = until(&mut supervisor, 0, 100);
     let began: Vec<_> = told.iter().filter(|(_, told)| matches!(told, Finding::OutageBegan { .. })).collect();
-    let [(50, Finding::OutageBegan { outage, members, scope: Scope::Region, known: 100 })] = began.as_slice() else { panic!("{told:?}") };
+    let [(50, Finding::OutageBegan { outage, members, scope: Scope::Region, known: 100 })] = began.as_slice() else {
+        panic!("{told:?}")
+    };
     assert_eq!(*members, (0..10).map(relay_id).collect::<Vec<_>>());
     assert_eq!(told[0], (30, silent(0, 0)));
     let singles = told.iter().filter(|(_, told)| matches!(told, Finding::Silent { outage: None, .. })).count();

@@ -9,10 +9,11 @@ use huxiao_core::case::{
 use huxiao_core::record::{Admission, Command, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
+use huxiao_core::trouble::Scope;
 use huxiao_core::{
-    Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Overdue,
-    Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, Sealed, Stage, Standing, StationId, Step,
-    Text, Trail, WallTime,
+    About, Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName,
+    Overdue, Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, Sealed, Stage, Standing,
+    StationId, Step, Text, Trail, Trouble, WallTime,
 };
 use huxiao_wire::seal;
 
@@ -260,6 +261,8 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("case_steps", Message::CaseSteps(alarm().id, case().history.steps().cloned().collect(), 2)),
         ("refused_other_region", Message::Refused(alarm().id, Refusal::OtherRegion)),
         ("event_skewed", Message::Event(EventCopy { sealed: sealed(), trail: skewed(), receipts: vec![ahead()] })),
+        ("seat_state", Message::SeatState { audible: true }),
+        ("seat_state_deaf", Message::SeatState { audible: false }),
     ]
 }
 
@@ -322,6 +325,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         overdue: vec![],
         forwarded: vec![],
         case: Case::default(),
+        trouble: None,
         part: Part::WHOLE,
     };
     let mut full = Entry {
@@ -338,7 +342,10 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     overdue.overdue = vec![reached(Rung::Louder, &[]), reached(Rung::County, &["xixiangtang-county"])];
     let kept = Entry { notes: vec![acknowledged()], case: case(), ..plain.clone() };
     let part = Entry { part: Part { at: 1, of: 3 }, ..kept.clone() };
+    let about = About::Silent(alarm().relay);
+    let trouble = Entry { trouble: Some(Trouble { about, over: Some(after(90_000)) }), ..plain.clone() };
     vec![
+        ("entry_trouble", trouble),
         ("entry", plain),
         ("entry_full", full),
         ("entry_overdue", overdue),
@@ -388,6 +395,11 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         at: after(60_000),
     };
     let forwarded = Command::Forwarded { event: alarm().id, stages: vec![Stage::Stored, Stage::Displayed] };
+    let about = About::Silent(alarm().relay);
+    let began = Command::TroubleBegan { about: about.clone(), admission: Box::new(admission.clone()) };
+    let (by, at) = (node("broker/nanning/n1"), after(90_000));
+    let over = Command::TroubleOver { about, admission: Some(Box::new(admission.clone())), by: by.clone(), at };
+    let region = About::Outage(Scope::Region);
     vec![
         ("command_admit", Command::Admit(admission)),
         ("command_note", Command::Note(acknowledged())),
@@ -398,5 +410,8 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command_forwarded", forwarded),
         ("command_overdue", overdue),
         ("command_case", Command::Case { order: Box::new(case_order()), heard: after(600_004) }),
+        ("command_trouble_began", began),
+        ("command_trouble_over", over),
+        ("command_trouble_over_bare", Command::TroubleOver { about: region, admission: None, by, at }),
     ]
 }

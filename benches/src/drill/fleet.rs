@@ -23,6 +23,9 @@ const AT_ONCE: usize = 64;
 /// How long one may take to have its sessions, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the last receipts may take after the last alarm was shown.
+const LAST_RECEIPTS: Duration = Duration::from_secs(15);
+
 /// The code of the school with this number.
 pub(super) fn school(number: u16) -> String {
     format!("drill-{number:04}")
@@ -169,16 +172,18 @@ impl Member {
         Ok((Self { link, told, machine, dials, orders, origin, sessions, presses, stored, asked }, order))
     }
 
-    /// Runs until it is stopped; says when it has all its sessions.
+    /// Runs until it is stopped and has heard of all its alarms that they are stored; says when it has all its sessions.
     async fn run(mut self, up: oneshot::Sender<()>, mut stopped: watch::Receiver<()>) -> [u64; 2] {
-        let (mut up, mut next) = (Some(up), None::<Order>);
-        loop {
+        let (mut up, mut next, mut ends) = (Some(up), None::<Order>, None);
+        while ends.is_none() || (self.stored.len() as u64) < self.presses {
             let timer = self.machine.poll_timeout().map(|due| self.origin + Duration::from_micros(due.0));
             tokio::select! {
-                _ = stopped.changed() => break,
-                order = self.orders.recv(), if next.is_none() => match order {
+                _ = stopped.changed(), if ends.is_none() => ends = Some(Instant::now() + LAST_RECEIPTS),
+                () = sleep_until(ends) => break,
+                order = self.orders.recv(), if next.is_none() && ends.is_none() => match order {
                     Some(order) => next = Some(order),
-                    None => break,
+                    // The fleet has gone, and says so by the other way too.
+                    None => ends = ends.or_else(|| Some(Instant::now() + LAST_RECEIPTS)),
                 },
                 () = sleep_until(next.as_ref().map(|(due, _)| *due)) => {
                     if let Some((_, tell)) = next.take() {

@@ -67,6 +67,9 @@ impl Broker {
             Effect::Acted(order, acted) => {
                 if let Some(entry) = self.entry_after(&applied.archived, &order.event) {
                     self.case_acted(now, index, &order, &acted, &entry);
+                    if !replayed && (acted.changed || acted.outcome.is_err()) {
+                        self.report(Report::Acted(order.event, order.action.verb(), acted.outcome));
+                    }
                 }
             }
             Effect::Founded(_) => {}

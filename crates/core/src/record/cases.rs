@@ -14,6 +14,12 @@ use crate::record::state::{Effect, RecordState};
 use crate::time::WallTime;
 
 impl RecordState {
+    /// How many cases are not closed, those of alarms that nobody has taken among them.
+    #[must_use]
+    pub fn open_cases(&self) -> usize {
+        self.cases_of.values().map(std::collections::BTreeSet::len).sum()
+    }
+
     /// An officer does something about an alarm.
     pub(super) fn act(
         &mut self,

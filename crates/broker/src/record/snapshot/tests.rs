@@ -10,13 +10,8 @@ use super::*;
 use crate::record::testing::{admit, case_note, event_id, found, note};
 use crate::record::types::{Member, Membership, log_id};
 
-const LIMITS: RecordLimits = RecordLimits {
-    finished: 4,
-    open_cases: 4,
-    events: 100,
-    archived_ids: 8,
-    test_case: huxiao_core::limits::TEST_CASE,
-};
+const LIMITS: RecordLimits =
+    RecordLimits { finished: 4, open_cases: 4, events: 100, archived_ids: 8, test_case: limits::TEST_CASE };
 
 fn commands() -> impl Strategy<Value = Vec<Command>> {
     let stage = prop::sample::select(vec![Stage::Delivered, Stage::Displayed, Stage::Acknowledged]);

@@ -178,6 +178,11 @@ fn tell(report: Report) {
             let owners = owners.join(",");
             tracing::warn!(alarm_id = %id, %rung, owners, "its ownership goes up: {}", rung.words().1);
         }
+        Report::Acted(id, verb, outcome) => {
+            let outcome = outcome.as_ref().map_or_else(|why| why.as_str(), |_| "taken");
+            metric::increment(Counter::CaseOrders, &[verb.as_str(), outcome]);
+            tracing::info!(alarm_id = %id, %verb, outcome, "an order about the case");
+        }
         Report::Stored(sealed) => tracing::debug!(alarm_id = %sealed.event.id, "stored"),
         Report::Duplicate(id) => {
             metric::increment(Counter::Duplicates, &["broker"]);

@@ -155,6 +155,7 @@ kinds! {
     Back "back" P3 "学校恢复" "School back";
     Watched "watched" P3 "派出所恢复值守" "Station watched again";
     OutageOver "outage_over" P3 "区域恢复" "Outage over";
+    SelfTest "self_test" P2 "每日自检" "Daily self-test";
     Return "return" P3 "回岗" "Guard post attended";
     Status "status" P3 "状态报告" "Status report";
 }

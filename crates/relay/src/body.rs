@@ -25,7 +25,8 @@ pub(crate) struct PressBody {
 impl PressBody {
     /// The press, or which field is wrong and why.
     pub(crate) fn checked(self) -> Result<Press, ApiError> {
-        let kind = Kind::known(&self.kind).filter(|kind| !kind.is_of_region()).ok_or_else(|| unknown_kind(&self.kind))?;
+        let kind =
+            Kind::known(&self.kind).filter(|kind| !kind.is_of_region()).ok_or_else(|| unknown_kind(&self.kind))?;
         let mode = match (self.test, self.drill) {
             (false, false) => Mode::Live,
             (true, false) => Mode::Test,

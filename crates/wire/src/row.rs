@@ -12,6 +12,7 @@ use huxiao_core::{Case, Rung, Stage, StationId, WallTime, limits};
 use prost::Message;
 
 use crate::case;
+use crate::drill;
 use crate::error::WireError;
 use crate::field;
 use crate::message;
@@ -137,6 +138,9 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         Command::TroubleOver { about, admission, by, at } => {
             Body::TroubleOver(trouble::raw_over(about, admission.as_deref(), (by, *at)))
         }
+        Command::OpenDrill(order) => Body::OpenDrill(drill::raw_open(order)),
+        Command::CloseDrill(order) => Body::CloseDrill(drill::raw_close(order)),
+        Command::EndCase { event, by, at } => Body::EndCase(drill::raw_end(event, by, *at)),
     };
     versioned(&proto::RecordCommand { body: Some(body) })
 }
@@ -176,6 +180,9 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
         }
         Some(Body::TroubleBegan(raw)) => trouble::began(&raw)?,
         Some(Body::TroubleOver(raw)) => trouble::over(&raw)?,
+        Some(Body::OpenDrill(raw)) => Command::OpenDrill(Box::new(drill::open(&raw)?)),
+        Some(Body::CloseDrill(raw)) => Command::CloseDrill(Box::new(drill::close(&raw)?)),
+        Some(Body::EndCase(raw)) => drill::end(&raw)?,
         None if bytes.len() == 1 => return Err(WireError::Missing("command")),
         None => return Err(field::bad("command", "a newer version of huxiao wrote it; start that version")),
     })

@@ -34,6 +34,9 @@ fn claim(command: &Command) -> Option<Claim> {
         | Command::TroubleOver { .. }
         | Command::StagePlan(_)
         | Command::ApplyPlan(_)
+        | Command::OpenDrill(_)
+        | Command::CloseDrill(_)
+        | Command::EndCase { .. }
         | Command::Case { .. } => None,
     }
 }

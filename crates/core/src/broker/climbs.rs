@@ -167,7 +167,7 @@ impl Broker {
             return;
         }
         let unknown = |id: &EventId| !self.climbs.open.contains_key(id);
-        let recorded = self.record.unfinished().chain(self.record.open_cases()).map(|entry| &entry.admission);
+        let recorded = self.record.unfinished().chain(self.record.taken()).map(|entry| &entry.admission);
         let open = recorded.chain(self.pending.values().map(|pending| &pending.admission));
         let open = open.map(|admission| (admission.sealed.event.id, age(now, admission)));
         let late: Vec<_> = open.filter(|(id, _)| unknown(id)).collect();
@@ -324,7 +324,7 @@ impl Broker {
             Some(id) => vec![id],
             None => {
                 let late = |entry: &&Entry| entry.rung().is_some_and(Rung::is_of_taken);
-                let open = self.record.unfinished().chain(self.record.open_cases().filter(late));
+                let open = self.record.unfinished().chain(self.record.taken().filter(late));
                 let open = open.map(|entry| &entry.admission).filter(|admission| its(admission));
                 open.map(|admission| admission.sealed.event.id).filter(|id| self.rung_of(id).is_some()).collect()
             }

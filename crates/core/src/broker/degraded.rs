@@ -183,7 +183,10 @@ impl Broker {
                 | Command::TroubleBegan { .. }
                 | Command::TroubleOver { .. }
                 | Command::StagePlan(_)
-                | Command::ApplyPlan(_) => {}
+                | Command::ApplyPlan(_)
+                | Command::OpenDrill(_)
+                | Command::CloseDrill(_)
+                | Command::EndCase { .. } => {}
             }
         }
         if !stale.is_empty() {

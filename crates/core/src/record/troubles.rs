@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::case::{Reason, State};
 use crate::event::{Class, Text};
 use crate::id::{EventId, NodeName};
 use crate::limits;
@@ -148,7 +149,7 @@ impl Entry {
         let event = self.admission.sealed.event.id;
         let receipt = Receipt {
             event,
-            stage: Stage::Acknowledged,
+            stage: Stage::Closed,
             at,
             by: by.clone(),
             officer: None,
@@ -157,11 +158,11 @@ impl Entry {
             standing: Standing::Settled,
         };
         let noted = if self.owner().is_none() { self.note(receipt) } else { None };
-        if let Some(noted) = &noted {
-            self.acknowledge(noted);
-        }
         let sealed = self.admission.sealed.clone();
-        let closed = self.has_case() && self.case.clear(&sealed, index, (by, at), note);
-        (noted, closed)
+        let closes = self.has_case() && self.case.state != State::Closed;
+        if closes {
+            self.case.end(&sealed, index, (Reason::Other, note), (by.clone(), at));
+        }
+        (noted, closes)
     }
 }

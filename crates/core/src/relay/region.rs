@@ -102,7 +102,12 @@ impl Relay {
             | Message::CaseRefused(..)
             | Message::CaseAsk(..)
             | Message::CaseSteps(..)
-            | Message::SeatState { .. } => {}
+            | Message::SeatState { .. }
+            | Message::Drills(_)
+            | Message::DrillMode(_)
+            | Message::DrillHeard(_)
+            | Message::DrillOrder(_)
+            | Message::DrillAnswer(..) => {}
         }
     }
 

@@ -94,6 +94,7 @@ fn summary(steps: u64) -> Summary {
         reason: Some(Reason::False),
         steps,
         last: None,
+        live: false,
     }
 }
 

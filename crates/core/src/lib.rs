@@ -38,6 +38,7 @@ mod timeline;
 pub mod broker;
 pub mod case;
 pub mod courier;
+pub mod drill;
 pub mod lamp;
 pub mod limits;
 pub mod plan;
@@ -46,6 +47,7 @@ pub mod relay;
 pub mod report;
 pub mod station;
 pub mod supervision;
+pub mod trouble;
 
 pub use case::{Case, CaseOrder, CaseRefusal};
 pub use escalate::Escalate;
@@ -66,6 +68,7 @@ pub use rng::Rng;
 pub use station::InboxRow;
 pub use time::{Now, Span, Timestamp, WallTime};
 pub use timeline::{Lap, Point, since_press, timeline};
+pub use trouble::{About, Trouble};
 
 /// What a driver and a machine say to each other. See the crate's documentation for the rules.
 pub trait Machine {

@@ -27,6 +27,7 @@
 mod archived;
 mod cases;
 mod command;
+mod drills;
 mod entry;
 mod image;
 mod joining;
@@ -34,9 +35,11 @@ mod pages;
 mod plan;
 mod shelf;
 mod state;
+mod troubles;
 
 pub use cases::Acted;
 pub use command::{Admission, Command};
+pub use drills::{Tested, Tests};
 pub use entry::{Entry, Escalation, Part};
 pub use image::{Image, ImageError};
 pub(crate) use joining::joins;

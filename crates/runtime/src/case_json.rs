@@ -33,6 +33,8 @@ pub struct CaseJson {
     parent: Option<String>,
     /// The alarm whose case was closed shortly before this one came.
     linked: Option<String>,
+    /// Whether an officer said of a drill or a test that it is meant.
+    live: bool,
 }
 
 /// Whose a case is.
@@ -89,6 +91,7 @@ impl CaseJson {
                 Bond::Follows(id) => Some(id.to_string()),
                 Bond::Alone | Bond::Repeat(_) | Bond::Child(_) => None,
             },
+            live: case.live,
         }
     }
 }

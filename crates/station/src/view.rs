@@ -88,6 +88,7 @@ pub(crate) fn case_of(row: &InboxRow) -> Option<Summary> {
         }),
         bond: Bond::Alone,
         presses: 0,
+        live: false,
     })
 }
 

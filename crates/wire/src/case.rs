@@ -115,6 +115,7 @@ pub(crate) fn raw_summary(case: &Summary) -> proto::CaseState {
         }),
         bond: joining::raw(case.bond),
         presses: case.presses,
+        live: case.live,
     }
 }
 
@@ -137,6 +138,7 @@ pub(crate) fn summary(raw: &proto::CaseState) -> Result<Summary, WireError> {
         last: last.transpose()?,
         bond: joining::bond("case.bond", raw.bond.as_ref())?,
         presses: raw.presses,
+        live: raw.live,
     })
 }
 
@@ -159,6 +161,7 @@ pub(crate) fn raw_case(case: &Case, part: Part) -> Option<proto::CaseRow> {
         first: if case.history.first() == 1 { 0 } else { case.history.first() },
         part: at,
         parts: of,
+        live: case.live,
     })
 }
 
@@ -184,6 +187,7 @@ pub(crate) fn case(raw: &proto::CaseRow) -> Result<(Case, Part), WireError> {
         cancel_requested: raw.cancel_requested,
         number_110: number("entry.case.number_110", &raw.number_110)?,
         closed,
+        live: raw.live,
         history,
         refused: raw.refused.iter().map(denied).collect::<Result<_, _>>()?,
     };

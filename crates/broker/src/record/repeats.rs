@@ -30,8 +30,13 @@ fn claim(command: &Command) -> Option<Claim> {
         | Command::Escalate { .. }
         | Command::Overdue { .. }
         | Command::Forwarded { .. }
+        | Command::TroubleBegan { .. }
+        | Command::TroubleOver { .. }
         | Command::StagePlan(_)
         | Command::ApplyPlan(_)
+        | Command::OpenDrill(_)
+        | Command::CloseDrill(_)
+        | Command::EndCase { .. }
         | Command::Case { .. } => None,
     }
 }

@@ -32,6 +32,8 @@ pub struct Summary {
     pub bond: Bond,
     /// How many presses have joined it as repeats; `level` has risen by them.
     pub presses: u32,
+    /// Whether an officer said of a drill or a test that it is meant.
+    pub live: bool,
 }
 
 /// The last step of a case, for whoever is told of it.

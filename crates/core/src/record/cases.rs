@@ -14,6 +14,12 @@ use crate::record::state::{Effect, RecordState};
 use crate::time::WallTime;
 
 impl RecordState {
+    /// How many cases are not closed, those of alarms that nobody has taken among them.
+    #[must_use]
+    pub fn open_cases(&self) -> usize {
+        self.cases_of.values().map(std::collections::BTreeSet::len).sum()
+    }
+
     /// An officer does something about an alarm.
     pub(super) fn act(
         &mut self,
@@ -122,6 +128,8 @@ impl Entry {
             Some(CaseRefusal::NoCase)
         } else if self.admission.forwarded_by().is_some() {
             Some(CaseRefusal::Elsewhere)
+        } else if order.action == Action::MakeLive && self.is_live() {
+            Some(CaseRefusal::Live)
         } else {
             None
         }
@@ -131,7 +139,7 @@ impl Entry {
     /// names.
     pub(super) fn is_meant_by(&self, other: &Entry) -> bool {
         let (own, cancel) = (&self.admission.sealed.event, &other.admission.sealed.event);
-        own.kind != Kind::Cancel && (cancel.zone.is_none() || cancel.zone == own.zone)
+        own.kind != Kind::Cancel && !own.is_of_region() && (cancel.zone.is_none() || cancel.zone == own.zone)
     }
 
     /// The rows that it takes in a snapshot or in the archive: itself, or several of which each has a part of the history and all of the rest.
@@ -154,7 +162,7 @@ impl Entry {
     }
 
     fn case_without_history(&self) -> Case {
-        let Case { state, level, owner, cancel_requested, number_110, closed, history: _, refused } = &self.case;
+        let Case { state, level, owner, cancel_requested, number_110, closed, live, history: _, refused } = &self.case;
         Case {
             state: *state,
             level: *level,
@@ -162,6 +170,7 @@ impl Entry {
             cancel_requested: *cancel_requested,
             number_110: number_110.clone(),
             closed: *closed,
+            live: *live,
             history: History::default(),
             refused: refused.clone(),
         }
@@ -180,6 +189,7 @@ impl Entry {
             presses: self.presses,
             pressed_at: self.pressed_at,
             case: Case::default(),
+            trouble: self.trouble.clone(),
             part: self.part,
         }
     }

@@ -103,7 +103,13 @@ impl Relay {
             | Message::CaseRefused(..)
             | Message::CaseAsk(..)
             | Message::CaseSteps(..)
-            | Message::PlanKept(_) => {}
+            | Message::PlanKept(_)
+            | Message::SeatState { .. }
+            | Message::Drills(_)
+            | Message::DrillMode(_)
+            | Message::DrillHeard(_)
+            | Message::DrillOrder(_)
+            | Message::DrillAnswer(..) => {}
         }
     }
 

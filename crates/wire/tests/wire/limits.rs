@@ -99,6 +99,7 @@ fn case() -> Summary {
         last: Some(LastStep { verb: Verb::Number, by: seat("c"), officer: Some(name("o")), at: LATE }),
         bond: huxiao_core::record::Bond::Follows(event().id),
         presses: u32::MAX,
+        live: true,
     }
 }
 
@@ -150,7 +151,9 @@ fn an_event_with_a_case_at_all_its_limits_fits_the_rows_of_the_archive() {
     let mut history = History::default();
     (1..=100).for_each(|number| assert!(history.push(step(number))));
     let refused = CaseRefusal::NotNow { verb: Verb::Number, state: State::Closed };
+    let trouble = None;
     let entry = Entry {
+        trouble,
         index: u64::MAX - 1,
         routed_at: u64::MAX,
         admission,
@@ -169,6 +172,7 @@ fn an_event_with_a_case_at_all_its_limits_fits_the_rows_of_the_archive() {
             cancel_requested: true,
             number_110: case().number_110,
             closed: Some((Reason::Other, LATE)),
+            live: true,
             history,
             refused: vec![(ActionId([255; 16]), refused); limits::CASE_REFUSED].into(),
         },

@@ -7,14 +7,15 @@ use huxiao_core::case::{
     Action, ActionId, Case, CaseNumber, CaseOrder, CaseRefusal, History, LastStep, Owner, Reason, State,
     Step as CaseStep, Summary, Verb,
 };
-use huxiao_core::plan::{PlanMark, School, SchoolPart};
+use huxiao_core::drill::{CloseDrill, Drill, DrillId, DrillOrder, DrillRefusal, OpenDrill, Scope};
+use huxiao_core::plan::{Label, PlanMark, School, SchoolPart};
 use huxiao_core::record::{Admission, Bond, Command, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
-    Class, Degraded, Details, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName,
-    Overdue, Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, Sealed, Stage, Standing,
-    StationId, Step, Text, Trail, WallTime,
+    About, Class, Degraded, Details, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name,
+    NodeName, Overdue, Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, Sealed, Span, Stage,
+    Standing, StationId, Step, Text, Trail, Trouble, WallTime,
 };
 use huxiao_wire::seal;
 
@@ -176,6 +177,7 @@ pub(crate) fn case_summary() -> Summary {
         }),
         bond: Bond::Alone,
         presses: 0,
+        live: false,
     }
 }
 
@@ -193,6 +195,7 @@ fn case_plain() -> Summary {
         last: None,
         bond: Bond::Alone,
         presses: 0,
+        live: false,
     }
 }
 
@@ -232,7 +235,7 @@ fn case() -> Case {
     let Summary { state, level: _, owner, cancel_requested, number_110, reason, .. } = case_summary();
     let closed = reason.map(|reason| (reason, after(600_004)));
     let refused = [(ActionId(*b"order-of-another"), not_now())].into();
-    Case { state, level: 0, owner, cancel_requested, number_110, closed, history, refused }
+    Case { state, level: 0, owner, cancel_requested, number_110, closed, live: false, history, refused }
 }
 
 /// Every message, each under the name of its golden file.
@@ -276,7 +279,18 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("school_plan_none", Message::SchoolPlan(Box::new(SchoolPart { school: None, ..school_part() }))),
         ("plan_kept", Message::PlanKept(school_part().mark)),
         ("refused_other_region", Message::Refused(alarm().id, Refusal::OtherRegion)),
+        ("drills", Message::Drills(vec![drill().into(), drill_closed().into()])),
+        ("drill_mode", Message::DrillMode(Box::new(drill().mode_at(after(90_000))))),
+        ("drill_heard", Message::DrillHeard(drill().id())),
+        ("drill_order_open", Message::DrillOrder(Box::new(DrillOrder::Open(open_drill())))),
+        ("drill_order_close", Message::DrillOrder(Box::new(DrillOrder::Close(close_drill())))),
+        ("drill_answer", Message::DrillAnswer(drill().id(), Ok(drill().into()))),
+        ("drill_answer_refused", Message::DrillAnswer(drill().id(), Err(DrillRefusal::NotYours))),
+        ("receipts_closed", Message::Receipts(vec![closed()])),
+        ("cases_live", Message::Cases(vec![Summary { live: true, ..case_summary() }])),
         ("event_skewed", Message::Event(EventCopy { sealed: sealed(), trail: skewed(), receipts: vec![ahead()] })),
+        ("seat_state", Message::SeatState { audible: true }),
+        ("seat_state_deaf", Message::SeatState { audible: false }),
     ]
 }
 
@@ -290,6 +304,54 @@ fn bonded() -> Vec<Summary> {
 fn school_part() -> SchoolPart {
     let school = School::bare(alarm().relay.school, vec![StationId(name("xixiangtang"))]);
     SchoolPart { mark: PlanMark { record: Some(resume().record), version: 7 }, school: Some(Arc::new(school)) }
+}
+
+/// A drill of a city.
+pub(crate) fn open_drill() -> OpenDrill {
+    OpenDrill {
+        id: DrillId(*b"a-drill-of-a-day"),
+        scope: Scope::area("4501").unwrap(),
+        devices: [name("button-1"), name("button-2")].into(),
+        from: after(60_000),
+        length: Span::from_secs(1_200),
+        by: node("station/nanning-110/seat-1"),
+        approver: Label::new("韦所长").unwrap(),
+        note: Text::new("开学第一课").unwrap(),
+        planned: false,
+        at: after(10),
+    }
+}
+
+pub(crate) fn close_drill() -> CloseDrill {
+    CloseDrill {
+        id: open_drill().id,
+        by: node("broker/nanning/n1"),
+        who: Label::new("值班员").unwrap(),
+        note: Text::default(),
+        at: after(300_000),
+    }
+}
+
+fn drill() -> Drill {
+    Drill { from: after(60_000), until: after(1_260_000), closed: None, order: open_drill() }
+}
+
+/// A drill of two schools that was ended.
+fn drill_closed() -> Drill {
+    let scope = Scope::Schools([SchoolId(name("450107001")), SchoolId(name("450107002"))].into());
+    let order = OpenDrill { scope, devices: [].into(), planned: true, ..open_drill() };
+    Drill { order, closed: Some(close_drill()), ..drill() }
+}
+
+/// The receipt of an alarm that was closed by itself.
+fn closed() -> Receipt {
+    Receipt {
+        stage: Stage::Closed,
+        by: node("broker/nanning/n1"),
+        officer: None,
+        note: Text::default(),
+        ..acknowledged()
+    }
 }
 
 pub(crate) fn relay_row() -> RelayRow {
@@ -354,6 +416,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         presses: 0,
         pressed_at: None,
         case: Case::default(),
+        trouble: None,
         part: Part::WHOLE,
     };
     let mut full = Entry {
@@ -373,7 +436,10 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     let mut joined =
         Entry { bond: Bond::Child(other_id()), presses: 2, pressed_at: Some(after(4_000)), ..plain.clone() };
     joined.admission.joins = true;
+    let about = About::Silent(alarm().relay);
+    let trouble = Entry { trouble: Some(Trouble { about, over: Some(after(90_000)) }), ..plain.clone() };
     vec![
+        ("entry_trouble", trouble),
         ("entry", plain),
         ("entry_full", full),
         ("entry_overdue", overdue),
@@ -426,6 +492,11 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         at: after(60_000),
     };
     let forwarded = Command::Forwarded { event: alarm().id, stages: vec![Stage::Stored, Stage::Displayed] };
+    let about = About::Silent(alarm().relay);
+    let began = Command::TroubleBegan { about: about.clone(), admission: Box::new(admission.clone()) };
+    let (by, at) = (node("broker/nanning/n1"), after(90_000));
+    let over = Command::TroubleOver { about, admission: Some(Box::new(admission.clone())), by: by.clone(), at };
+    let region = About::Outage(huxiao_core::trouble::Scope::Region);
     vec![
         ("command_admit", Command::Admit(admission)),
         ("command_note", Command::Note(acknowledged())),
@@ -437,5 +508,11 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command_forwarded", forwarded),
         ("command_overdue", overdue),
         ("command_case", Command::Case { order: Box::new(case_order()), heard: after(600_004) }),
+        ("command_trouble_began", began),
+        ("command_trouble_over", over),
+        ("command_trouble_over_bare", Command::TroubleOver { about: region, admission: None, by, at }),
+        ("command_open_drill", Command::OpenDrill(Box::new(open_drill()))),
+        ("command_close_drill", Command::CloseDrill(Box::new(close_drill()))),
+        ("command_end_case", Command::EndCase { event: alarm().id, by: node("broker/nanning/n1"), at: after(300_000) }),
     ]
 }

@@ -43,6 +43,7 @@ fn entry(number: u64) -> Entry {
         details: huxiao_core::Details::default(),
     };
     Entry {
+        trouble: None,
         index: 2 * number,
         routed_at: 2 * number,
         admission: Admission {

@@ -237,7 +237,7 @@ proptest! {
 
     #[test]
     fn any_order_and_repetition_leads_to_a_legal_state(steps in prop::collection::vec(step(), 1..60), small in any::<bool>()) {
-        let limits = if small { RecordLimits { finished: 2, open_cases: 3, events: 8, archived_ids: 100 } } else { RecordLimits::default() };
+        let limits = if small { RecordLimits { finished: 2, open_cases: 3, events: 8, archived_ids: 100, ..RecordLimits::default() } } else { RecordLimits::default() };
         let mut bench = Bench(RecordState::new(limits), 0);
         let (mut admitted, mut left, mut presses) = (BTreeSet::new(), 0, BTreeMap::<EventId, u32>::new());
         let mut bonds = BTreeMap::new();

@@ -96,6 +96,7 @@ fn summary(steps: u64) -> Summary {
         last: None,
         bond: crate::record::Bond::Alone,
         presses: 0,
+        live: false,
     }
 }
 

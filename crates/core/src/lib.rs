@@ -37,6 +37,7 @@ mod timeline;
 pub mod broker;
 pub mod case;
 pub mod courier;
+pub mod drill;
 pub mod lamp;
 pub mod limits;
 pub mod plan;

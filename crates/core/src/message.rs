@@ -2,7 +2,10 @@
 //!
 //! Invariant: every message stands for itself. Messages of one session may arrive in any order and more than once.
 
+use std::sync::Arc;
+
 use crate::case::{ActionId, CaseOrder, CaseRefusal, Step, Summary};
+use crate::drill::{Drill, DrillId, DrillMode, DrillOrder, DrillRefusal};
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
 use crate::id::{EventId, RecordId, StationId};
@@ -11,13 +14,15 @@ use crate::receipt::{Receipt, Stage, Trail};
 use crate::time::WallTime;
 
 /// The minor version of `huxiao.v1` that this version speaks. Rises when messages or fields are added.
-pub const WIRE_MINOR: u32 = 4;
+pub const WIRE_MINOR: u32 = 5;
 /// The first one in which receipts have a [`Standing`](crate::Standing), and nodes say whether they have a quorum.
 pub(crate) const STANDING_SINCE: u32 = 3;
 /// The first one in which seats are told who owns an alarm that nobody takes.
 pub(crate) const OWNERSHIP_SINCE: u32 = 4;
 /// The first one in which there are cases.
 pub(crate) const CASES_SINCE: u32 = 4;
+/// The first one in which drills are announced, and what is over is closed by itself.
+pub(crate) const DRILLS_SINCE: u32 = 5;
 
 /// One message of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +72,17 @@ pub enum Message {
     CaseAsk(EventId, u64),
     /// The answer to `CaseAsk`: the next of them, and how many the case has in all.
     CaseSteps(EventId, Vec<Step>, u64),
+    /// Broker to station: drills that touch the station, as they stand. Said when one is announced or ended, and to whoever greets.
+    Drills(Vec<Arc<Drill>>),
+    /// Broker to relay: a drill is about this school, so long from now. Said before it begins, when it is ended, and to whoever greets; again
+    /// until `DrillHeard` answers it.
+    DrillMode(Box<DrillMode>),
+    /// The answer to `DrillMode`: the relay goes by it.
+    DrillHeard(DrillId),
+    /// Station to broker: a drill is to be announced or ended. Said again until it is answered, by `DrillAnswer`.
+    DrillOrder(Box<DrillOrder>),
+    /// The answer to `DrillOrder`: the drill as it stands now, or why nothing came of it.
+    DrillAnswer(DrillId, Result<Arc<Drill>, DrillRefusal>),
 }
 
 /// A broker node is without a quorum of its region: alarms flow, but nothing enters the record.

@@ -5,6 +5,7 @@ use huxiao_core::{
 };
 
 use crate::case;
+use crate::drill;
 use crate::error::WireError;
 use crate::escalation;
 use crate::event::unseal;
@@ -52,6 +53,11 @@ pub(crate) fn to_body(message: &Message) -> Body {
         Message::CaseAsk(event, after) => Body::CaseAsk(case::raw_ask(event, *after)),
         Message::CaseSteps(event, steps, total) => Body::CaseSteps(case::raw_page(event, steps, *total)),
         Message::CaseRefused(id, why, now) => Body::CaseRefused(case::raw_refused(*id, *why, now.as_deref())),
+        Message::Drills(drills) => Body::Drills(drill::raw_list(drills)),
+        Message::DrillMode(mode) => Body::DrillMode(drill::raw_mode(mode)),
+        Message::DrillHeard(id) => Body::DrillHeard(drill::raw_heard(*id)),
+        Message::DrillOrder(order) => Body::DrillOrder(drill::raw_order(order)),
+        Message::DrillAnswer(id, answer) => Body::DrillAnswer(drill::raw_answer(*id, answer)),
     }
 }
 
@@ -94,6 +100,14 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
         Body::CaseRefused(raw) => {
             let (id, why, now) = case::refused(&raw)?;
             Message::CaseRefused(id, why, now.map(Box::new))
+        }
+        Body::Drills(raw) => Message::Drills(drill::list(&raw)?),
+        Body::DrillMode(raw) => Message::DrillMode(Box::new(drill::mode(&raw)?)),
+        Body::DrillHeard(raw) => Message::DrillHeard(drill::drill_id("drill_heard.id", &raw.id)?),
+        Body::DrillOrder(raw) => Message::DrillOrder(Box::new(drill::order(&raw)?)),
+        Body::DrillAnswer(raw) => {
+            let (id, answer) = drill::answer(&raw)?;
+            Message::DrillAnswer(id, answer)
         }
     })
 }

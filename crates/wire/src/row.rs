@@ -12,6 +12,7 @@ use huxiao_core::{Case, Rung, Stage, StationId, WallTime, limits};
 use prost::Message;
 
 use crate::case;
+use crate::drill;
 use crate::error::WireError;
 use crate::field;
 use crate::message;
@@ -132,6 +133,9 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         Command::StagePlan(part) => Body::StagePlan(plan::raw_stage(part)),
         Command::ApplyPlan(order) => Body::ApplyPlan(plan::raw_apply(order)),
         Command::Case { order, heard } => Body::Case(case::raw_act(order, *heard)),
+        Command::OpenDrill(order) => Body::OpenDrill(drill::raw_open(order)),
+        Command::CloseDrill(order) => Body::CloseDrill(drill::raw_close(order)),
+        Command::EndCase { event, by, at } => Body::EndCase(drill::raw_end(event, by, *at)),
     };
     versioned(&proto::RecordCommand { body: Some(body) })
 }
@@ -169,6 +173,9 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
             let (order, heard) = case::act(&raw)?;
             Command::Case { order: Box::new(order), heard }
         }
+        Some(Body::OpenDrill(raw)) => Command::OpenDrill(Box::new(drill::open(&raw)?)),
+        Some(Body::CloseDrill(raw)) => Command::CloseDrill(Box::new(drill::close(&raw)?)),
+        Some(Body::EndCase(raw)) => drill::end(&raw)?,
         None if bytes.len() == 1 => return Err(WireError::Missing("command")),
         None => return Err(field::bad("command", "a newer version of huxiao wrote it; start that version")),
     })

@@ -32,6 +32,9 @@ fn claim(command: &Command) -> Option<Claim> {
         | Command::Forwarded { .. }
         | Command::StagePlan(_)
         | Command::ApplyPlan(_)
+        | Command::OpenDrill(_)
+        | Command::CloseDrill(_)
+        | Command::EndCase { .. }
         | Command::Case { .. } => None,
     }
 }

@@ -73,6 +73,7 @@ impl Broker {
                 }
             }
             Effect::Founded(_) => {}
+            Effect::DrillOpened(_) | Effect::DrillClosed(_) | Effect::DrillRefused(..) | Effect::Ended(..) => {}
             Effect::Nothing => ordered.iter().for_each(|order| self.case_of_nothing(order)),
         }
         for id in &applied.cases {

@@ -181,7 +181,10 @@ impl Broker {
                 | Command::Overdue { .. }
                 | Command::Forwarded { .. }
                 | Command::StagePlan(_)
-                | Command::ApplyPlan(_) => {}
+                | Command::ApplyPlan(_)
+                | Command::OpenDrill(_)
+                | Command::CloseDrill(_)
+                | Command::EndCase { .. } => {}
             }
         }
         if !stale.is_empty() {

@@ -101,7 +101,12 @@ impl Relay {
             | Message::CaseTaken(..)
             | Message::CaseRefused(..)
             | Message::CaseAsk(..)
-            | Message::CaseSteps(..) => {}
+            | Message::CaseSteps(..)
+            | Message::Drills(_)
+            | Message::DrillMode(_)
+            | Message::DrillHeard(_)
+            | Message::DrillOrder(_)
+            | Message::DrillAnswer(..) => {}
         }
     }
 

@@ -255,7 +255,12 @@ impl Station {
             | Message::Probe(_)
             | Message::Escalate(_)
             | Message::Case(_)
-            | Message::CaseAsk(..) => {}
+            | Message::CaseAsk(..)
+            | Message::Drills(_)
+            | Message::DrillMode(_)
+            | Message::DrillHeard(_)
+            | Message::DrillOrder(_)
+            | Message::DrillAnswer(..) => {}
         }
     }
 

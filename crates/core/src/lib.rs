@@ -46,6 +46,7 @@ pub mod relay;
 pub mod report;
 pub mod station;
 pub mod supervision;
+pub mod trouble;
 
 pub use case::{Case, CaseOrder, CaseRefusal};
 pub use escalate::Escalate;
@@ -66,6 +67,7 @@ pub use rng::Rng;
 pub use station::InboxRow;
 pub use time::{Now, Span, Timestamp, WallTime};
 pub use timeline::{Lap, Point, since_press, timeline};
+pub use trouble::{About, Trouble};
 
 /// What a driver and a machine say to each other. See the crate's documentation for the rules.
 pub trait Machine {

@@ -20,6 +20,7 @@ use crate::overdue;
 use crate::plan;
 use crate::proto;
 use crate::proto::record_command::Body;
+use crate::trouble;
 
 /// The format of rows that this version writes, and the only one so far.
 pub const ROW_VERSION: u8 = 1;
@@ -133,6 +134,10 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         Command::StagePlan(part) => Body::StagePlan(plan::raw_stage(part)),
         Command::ApplyPlan(order) => Body::ApplyPlan(plan::raw_apply(order)),
         Command::Case { order, heard } => Body::Case(case::raw_act(order, *heard)),
+        Command::TroubleBegan { about, admission } => Body::TroubleBegan(trouble::raw_began(about, admission)),
+        Command::TroubleOver { about, admission, by, at } => {
+            Body::TroubleOver(trouble::raw_over(about, admission.as_deref(), (by, *at)))
+        }
         Command::OpenDrill(order) => Body::OpenDrill(drill::raw_open(order)),
         Command::CloseDrill(order) => Body::CloseDrill(drill::raw_close(order)),
         Command::EndCase { event, by, at } => Body::EndCase(drill::raw_end(event, by, *at)),
@@ -173,6 +178,8 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
             let (order, heard) = case::act(&raw)?;
             Command::Case { order: Box::new(order), heard }
         }
+        Some(Body::TroubleBegan(raw)) => trouble::began(&raw)?,
+        Some(Body::TroubleOver(raw)) => trouble::over(&raw)?,
         Some(Body::OpenDrill(raw)) => Command::OpenDrill(Box::new(drill::open(&raw)?)),
         Some(Body::CloseDrill(raw)) => Command::CloseDrill(Box::new(drill::close(&raw)?)),
         Some(Body::EndCase(raw)) => drill::end(&raw)?,
@@ -194,6 +201,7 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
         overdue: entry.overdue.iter().map(overdue::raw_reached).collect(),
         forwarded: raw_stages(&entry.forwarded),
         case: case::raw_case(&entry.case, entry.part),
+        trouble: entry.trouble.as_ref().map(trouble::raw_trouble),
     })
 }
 
@@ -215,6 +223,7 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, WireError> {
         overdue: raw.overdue.iter().map(overdue::reached).collect::<Result<_, _>>()?,
         forwarded: stages("entry.forwarded", &raw.forwarded)?,
         case: kept,
+        trouble: raw.trouble.as_ref().map(trouble::trouble).transpose()?,
         part,
     };
     // Older versions wrote none.
@@ -222,7 +231,7 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, WireError> {
     Ok(entry)
 }
 
-fn raw_admission(admission: &Admission) -> proto::Admit {
+pub(crate) fn raw_admission(admission: &Admission) -> proto::Admit {
     proto::Admit {
         event: admission.sealed.bytes.to_vec(),
         trail: message::raw_trail(&admission.trail),
@@ -233,7 +242,7 @@ fn raw_admission(admission: &Admission) -> proto::Admit {
     }
 }
 
-fn admission(raw: &proto::Admit) -> Result<Admission, WireError> {
+pub(crate) fn admission(raw: &proto::Admit) -> Result<Admission, WireError> {
     Ok(Admission {
         sealed: message::sealed("admit.event", &raw.event)?,
         trail: message::trail("admit.trail", &raw.trail)?,

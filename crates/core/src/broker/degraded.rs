@@ -180,6 +180,8 @@ impl Broker {
                 | Command::Route { .. }
                 | Command::Overdue { .. }
                 | Command::Forwarded { .. }
+                | Command::TroubleBegan { .. }
+                | Command::TroubleOver { .. }
                 | Command::StagePlan(_)
                 | Command::ApplyPlan(_)
                 | Command::OpenDrill(_)

@@ -102,6 +102,7 @@ impl Relay {
             | Message::CaseRefused(..)
             | Message::CaseAsk(..)
             | Message::CaseSteps(..)
+            | Message::SeatState { .. }
             | Message::Drills(_)
             | Message::DrillMode(_)
             | Message::DrillHeard(_)

@@ -70,7 +70,7 @@ fn check(message: &Message) {
         Message::Cases(list) => assert!(list.len() <= limits::LIST_ITEMS),
         Message::CaseTaken(_, _, case) => assert!(case.level <= limits::CASE_LEVEL),
         Message::CaseRefused(_, _, case) => assert!(case.as_ref().is_none_or(|case| case.level <= limits::CASE_LEVEL)),
-        Message::Refused(..) | Message::Mark(_) | Message::Probe(_) | Message::Echo(_) => {}
+        Message::SeatState { .. } | Message::Refused(..) | Message::Mark(_) | Message::Probe(_) | Message::Echo(_) => {}
     }
     assert_eq!(decode_frame(&encode(message), LIMIT).as_ref(), Ok(message), "what was taken must be sendable");
 }

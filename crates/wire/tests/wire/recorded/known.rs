@@ -267,6 +267,8 @@ fn what_began_later_is_found_out() {
         "drill_answer",
         "drill_answer_refused",
         "cases_live",
+        "seat_state",
+        "seat_state_deaf",
     ];
     // A list of cases began with minor 4, whatever is in it.
     assert_eq!(later(MINOR_2), [&minor_3[..], &minor_4[..], &minor_5[..]].concat());

@@ -214,7 +214,14 @@ impl Member {
         let ticket = Ticket(self.presses);
         self.asked.insert(ticket, tell);
         let device = Name::new("button").ok();
-        let press = Press { kind: Kind::Panic, mode: Mode::Drill, device, zone: None, note: Text::default(), details: huxiao_core::Details::default() };
+        let press = Press {
+            kind: Kind::Panic,
+            mode: Mode::Drill,
+            device,
+            zone: None,
+            note: Text::default(),
+            details: huxiao_core::Details::default(),
+        };
         self.step(Input::Raise { ticket, press, idempotency_key: None });
     }
 

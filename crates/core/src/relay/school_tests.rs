@@ -179,7 +179,8 @@ fn an_empty_post_is_one_event_also_over_a_restart() {
     assert_eq!(crate::event::taxonomy::check(&back.kind, &back.details), Ok(()));
     let mut third = Bench::new(Some(part(1, school())), again.rows());
     third.wait(61 + 30);
-    assert_eq!(third.kinds(), [Kind::Absent, Kind::Return, Kind::Absent]);
+    let absent = third.kinds().into_iter().filter(|kind| *kind == Kind::Absent).count();
+    assert_eq!(absent, 2, "an absence that was over is told anew");
 }
 
 #[test]

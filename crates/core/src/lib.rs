@@ -36,6 +36,7 @@ mod timeline;
 
 pub mod broker;
 pub mod case;
+pub mod command;
 pub mod courier;
 pub mod lamp;
 pub mod limits;
@@ -43,10 +44,14 @@ pub mod plan;
 pub mod record;
 pub mod relay;
 pub mod report;
+pub mod signature;
 pub mod station;
 pub mod supervision;
 
 pub use case::{Case, CaseOrder, CaseRefusal};
+pub use command::{
+    CommandId, CommandReceipt, CommandRefusal, CommandStage, CommandState, SchoolCommand, SealedCommand,
+};
 pub use escalate::Escalate;
 pub use event::{Class, Event, EventError, Kind, Mode, Sealed, Text};
 pub use id::{

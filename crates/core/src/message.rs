@@ -3,21 +3,26 @@
 //! Invariant: every message stands for itself. Messages of one session may arrive in any order and more than once.
 
 use crate::case::{ActionId, CaseOrder, CaseRefusal, Step, Summary};
+use crate::command::{
+    CommandId, CommandReceipt, CommandRefusal, CommandStage, CommandState, SchoolStage, SealedCommand,
+};
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
-use crate::id::{EventId, RecordId, StationId};
+use crate::id::{EventId, RecordId, SchoolId, StationId};
 use crate::overdue::Ownership;
 use crate::receipt::{Receipt, Stage, Trail};
-use crate::time::WallTime;
+use crate::time::{Span, WallTime};
 
 /// The minor version of `huxiao.v1` that this version speaks. Rises when messages or fields are added.
-pub const WIRE_MINOR: u32 = 4;
+pub const WIRE_MINOR: u32 = 5;
 /// The first one in which receipts have a [`Standing`](crate::Standing), and nodes say whether they have a quorum.
 pub(crate) const STANDING_SINCE: u32 = 3;
 /// The first one in which seats are told who owns an alarm that nobody takes.
 pub(crate) const OWNERSHIP_SINCE: u32 = 4;
 /// The first one in which there are cases.
 pub(crate) const CASES_SINCE: u32 = 4;
+/// The first one in which there are commands to schools.
+pub(crate) const COMMANDS_SINCE: u32 = 5;
 
 /// One message of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +72,22 @@ pub enum Message {
     CaseAsk(EventId, u64),
     /// The answer to `CaseAsk`: the next of them, and how many the case has in all.
     CaseSteps(EventId, Vec<Step>, u64),
+    /// Station to broker: an officer's command to schools. Said again until it is answered, by `CommandState` or `CommandRefused`.
+    CommandOrder(Box<SealedCommand>),
+    /// Broker to relay: carry this out, within so long from now on. Carried until the relay says that it has it, or what else it makes of it.
+    Command(Box<SealedCommand>, Span),
+    /// Relay to broker: stages that commands have reached. Carried until they are confirmed.
+    CommandReceipts(Vec<CommandReceipt>),
+    /// Broker to relay: these receipts are in the record, or of no use to it.
+    CommandConfirmed(Vec<(CommandId, CommandStage)>),
+    /// Broker to station: how this command stands. Said at each change, and when a seat comes.
+    CommandState(Box<CommandState>),
+    /// The answer to `CommandOrder`: it is not taken.
+    CommandRefused(CommandId, CommandRefusal),
+    /// Station to broker: which schools does this notice have behind this one? Answered by `NoticeSchools`, by whoever has it.
+    NoticeAsk(CommandId, Option<SchoolId>),
+    /// The answer to `NoticeAsk`: the next of them after that one, and how many there are in all.
+    NoticeSchools(CommandId, Option<SchoolId>, Vec<SchoolStage>, u32),
 }
 
 /// A broker node is without a quorum of its region: alarms flow, but nothing enters the record.

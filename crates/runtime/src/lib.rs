@@ -14,6 +14,7 @@
 
 pub mod case_json;
 pub mod clock;
+pub mod command_json;
 pub mod config;
 pub mod drive;
 pub mod event_json;

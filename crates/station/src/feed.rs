@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use huxiao_core::station::{InboxRow, Station};
-use huxiao_core::{Degraded, Ownership, Receipt};
+use huxiao_core::{CommandState, Degraded, Ownership, Receipt};
 use huxiao_runtime::drive::Stopped;
 use tokio::sync::broadcast;
 
@@ -41,6 +41,8 @@ pub(crate) enum Item {
     Ownership { seq: u64, ownership: Ownership },
     /// The case of an event that is shown stands otherwise.
     Case(Box<InboxRow>),
+    /// A command to schools stands so now.
+    Command(Box<CommandState>),
     /// The history is over.
     Live,
     /// No node that can be reached has a quorum; or one has again (`None`).
@@ -187,6 +189,7 @@ impl Reader {
             Change::Stage(seq, receipt) => Item::Stage { seq: *seq, receipt: receipt.clone() },
             Change::Ownership(seq, ownership) => Item::Ownership { seq: *seq, ownership: ownership.clone() },
             Change::Case(row) => Item::Case(Box::new(row.clone())),
+            Change::Command(state) => Item::Command(state.clone()),
             Change::Condition(degraded) => Item::Condition(degraded.clone()),
         }
     }

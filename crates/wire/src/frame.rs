@@ -50,6 +50,8 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         Message::Inquire(list) => split(list, limit, &|part| Message::Inquire(part.to_vec())),
         Message::Unknown(list) => split(list, limit, &|part| Message::Unknown(part.to_vec())),
         Message::Cases(list) => split(list, limit, &|part| Message::Cases(part.to_vec())),
+        Message::CommandReceipts(list) => split(list, limit, &|part| Message::CommandReceipts(part.to_vec())),
+        Message::CommandConfirmed(list) => split(list, limit, &|part| Message::CommandConfirmed(part.to_vec())),
         Message::Hello(_)
         | Message::Event(_)
         | Message::Refused(..)
@@ -64,7 +66,13 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         | Message::CaseTaken(..)
         | Message::CaseRefused(..)
         | Message::CaseAsk(..)
-        | Message::CaseSteps(..) => vec![encode(message)],
+        | Message::CaseSteps(..)
+        | Message::CommandOrder(_)
+        | Message::Command(..)
+        | Message::CommandState(_)
+        | Message::CommandRefused(..)
+        | Message::NoticeAsk(..)
+        | Message::NoticeSchools(..) => vec![encode(message)],
     }
 }
 
@@ -150,4 +158,4 @@ fn count_fields(mut frame: &[u8]) -> Result<(), WireError> {
 }
 
 /// The numbers of the bodies in `session.proto`.
-const KNOWN_BODIES: std::ops::RangeInclusive<u32> = 1..=19;
+const KNOWN_BODIES: std::ops::RangeInclusive<u32> = 1..=28;

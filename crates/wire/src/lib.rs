@@ -13,6 +13,7 @@
 
 mod case;
 pub mod cluster;
+mod command;
 mod error;
 mod escalation;
 mod event;
@@ -24,6 +25,9 @@ mod plan;
 mod proto;
 mod row;
 
+pub use command::{
+    CommandRows, decode_command_row, encode_command_row, encode_command_rows, seal_command, unseal_command,
+};
 pub use error::WireError;
 pub use event::{seal, unseal};
 pub use frame::{HEADER_BYTES, VERSION, decode_frame, encode, encode_within, frame_len};

@@ -12,6 +12,7 @@ use huxiao_core::{Case, Rung, Stage, StationId, WallTime, limits};
 use prost::Message;
 
 use crate::case;
+use crate::command;
 use crate::error::WireError;
 use crate::field;
 use crate::message;
@@ -132,6 +133,8 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         Command::StagePlan(part) => Body::StagePlan(plan::raw_stage(part)),
         Command::ApplyPlan(order) => Body::ApplyPlan(plan::raw_apply(order)),
         Command::Case { order, heard } => Body::Case(case::raw_act(order, *heard)),
+        Command::AdmitCommand { sealed, heard, by } => Body::AdmitCommand(command::raw_admit(sealed, *heard, by)),
+        Command::NoteCommand(receipts) => Body::NoteCommand(command::raw_receipts(receipts)),
     };
     versioned(&proto::RecordCommand { body: Some(body) })
 }
@@ -169,6 +172,11 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
             let (order, heard) = case::act(&raw)?;
             Command::Case { order: Box::new(order), heard }
         }
+        Some(Body::AdmitCommand(raw)) => {
+            let (sealed, heard, by) = command::admit(&raw)?;
+            Command::AdmitCommand { sealed: Box::new(sealed), heard, by }
+        }
+        Some(Body::NoteCommand(raw)) => Command::NoteCommand(command::receipts(&raw)?),
         None if bytes.len() == 1 => return Err(WireError::Missing("command")),
         None => return Err(field::bad("command", "a newer version of huxiao wrote it; start that version")),
     })
@@ -274,7 +282,7 @@ fn stations(field: &'static str, raw: &[String]) -> Result<Vec<StationId>, WireE
 }
 
 /// The version byte and the message.
-fn versioned(raw: &impl Message) -> Vec<u8> {
+pub(crate) fn versioned(raw: &impl Message) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1 + raw.encoded_len());
     bytes.push(ROW_VERSION);
     raw.encode_raw(&mut bytes);
@@ -282,7 +290,7 @@ fn versioned(raw: &impl Message) -> Vec<u8> {
 }
 
 /// The message behind the version byte.
-fn unversioned<M: Message + Default>(bytes: &[u8]) -> Result<M, WireError> {
+pub(crate) fn unversioned<M: Message + Default>(bytes: &[u8]) -> Result<M, WireError> {
     unversioned_within(bytes, limits::EXPRESS_FRAME_BYTES)
 }
 

@@ -32,7 +32,9 @@ fn claim(command: &Command) -> Option<Claim> {
         | Command::Forwarded { .. }
         | Command::StagePlan(_)
         | Command::ApplyPlan(_)
-        | Command::Case { .. } => None,
+        | Command::Case { .. }
+        | Command::AdmitCommand { .. }
+        | Command::NoteCommand(_) => None,
     }
 }
 

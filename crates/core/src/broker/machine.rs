@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::Machine;
 use crate::broker::cases::CaseOrders;
 use crate::broker::climbs::Climbs;
+use crate::broker::commands::Commands;
 use crate::broker::desk::{Desk, DeskView};
 use crate::broker::gate::Gate;
 use crate::broker::port::{BrokerConfig, Input, JournalId, Output, Report};
@@ -23,6 +24,7 @@ use crate::plan::Plan;
 use crate::receipt::Stage;
 use crate::record::{Admission, Command, RecordState};
 use crate::rng::Rng;
+use crate::signature::Verifier;
 use crate::supervision::{Presence, PresenceAsk, PresencePart};
 use crate::time::{Now, Timestamp};
 
@@ -58,6 +60,9 @@ pub struct Broker {
     pub(super) waiting: Waiting,
     pub(super) recalls: Recalls,
     pub(super) cases: CaseOrders,
+    pub(super) commands: Commands,
+    /// By which signatures of commands are checked; without it that is left to the schools.
+    pub(super) verifier: Option<Arc<dyn Verifier>>,
     /// That it is without a quorum.
     pub(super) condition: Option<Degraded>,
     pub(super) leads: bool,
@@ -95,6 +100,8 @@ impl Broker {
             waiting: Waiting::default(),
             recalls: Recalls::default(),
             cases: CaseOrders::default(),
+            commands: Commands::default(),
+            verifier: None,
             condition: None,
             leads: false,
             sessions: BTreeMap::new(),
@@ -124,6 +131,13 @@ impl Broker {
     #[must_use]
     pub fn accepting(mut self, regions: BTreeSet<Name>) -> Self {
         self.accepted = regions;
+        self
+    }
+
+    /// The same, checking the signatures of commands by `verifier` as they come.
+    #[must_use]
+    pub fn verifying(mut self, verifier: Arc<dyn Verifier>) -> Self {
+        self.verifier = Some(verifier);
         self
     }
 
@@ -198,7 +212,7 @@ impl Broker {
                 let seed = self.rng.next_u64();
                 let gate = self.relays.entry(relay.clone()).or_insert_with(|| Gate::new(seed));
                 gate.path_up(now, path, info);
-                self.drain_gate(relay);
+                self.drain_gate(now, relay);
             }
             NodeName::Station(seat) => {
                 if !self.desks.contains_key(seat) {
@@ -240,10 +254,11 @@ impl Broker {
                 if gate.paths.is_empty() {
                     let wake = gate.wake;
                     self.relays.remove(&relay);
+                    self.commands.relay_gone(&relay);
                     self.presence.note(NodeName::Relay(relay.clone()), false);
                     self.timers.set(NodeName::Relay(relay), wake, None);
                 } else {
-                    self.drain_gate(&relay);
+                    self.drain_gate(now, &relay);
                 }
             }
             NodeName::Station(seat) => {
@@ -286,6 +301,7 @@ impl Broker {
                 if let Some(gate) = self.relays.get_mut(&relay) {
                     gate.minor = hello.wire_minor;
                 }
+                self.offer_commands(now, &relay);
                 self.tell_if_degraded(path);
             }
             (NodeName::Station(seat), Message::Hello(hello)) => {
@@ -294,11 +310,17 @@ impl Broker {
                 }
                 self.tell_if_degraded(path);
                 self.greeted(now, path, &seat, hello.resume);
+                self.tell_commands(path, &seat);
             }
             (NodeName::Station(seat), Message::Inquire(ids)) => self.asked(path, &seat, &ids),
             (NodeName::Station(seat), Message::Receipts(receipts)) => {
                 receipts.into_iter().for_each(|receipt| self.said(now, path, &seat, receipt));
             }
+            (NodeName::Relay(relay), Message::CommandReceipts(receipts)) => {
+                self.command_receipts(now, path, &relay, receipts);
+            }
+            (NodeName::Station(seat), Message::CommandOrder(sealed)) => self.command_ordered(now, path, &seat, *sealed),
+            (NodeName::Station(seat), Message::NoticeAsk(id, after)) => self.notice_asked(path, &seat, id, after),
             (NodeName::Station(seat), Message::CaseAsk(event, after)) => self.case_asked(path, &seat, event, after),
             (NodeName::Station(seat), Message::Case(order)) => self.case_ordered(now, path, &seat, *order),
             (NodeName::Station(seat), Message::Escalate(order)) => {
@@ -323,7 +345,7 @@ impl Broker {
             NodeName::Relay(relay) => {
                 if let Some(gate) = self.relays.get_mut(relay) {
                     gate.heard(now, path);
-                    self.drain_gate(relay);
+                    self.drain_gate(now, relay);
                 }
             }
             NodeName::Station(seat) => {
@@ -346,7 +368,7 @@ impl Broker {
     fn reached_relay(&mut self, now: Now, relay: &RelayId, heard: Vec<(EventId, Stage)>) {
         if let Some(gate) = self.relays.get_mut(relay) {
             heard.into_iter().for_each(|key| gate.confirmed(now, key));
-            self.drain_gate(relay);
+            self.drain_gate(now, relay);
         }
     }
 
@@ -420,16 +442,19 @@ impl Machine for Broker {
                 self.quorum(now, degraded);
                 self.choose_forwarder(now);
                 self.follow_all(now);
+                self.follow_commands(now);
             }
             Input::Leads(leads) => {
                 self.leads = leads;
                 self.choose_forwarder(now);
                 self.follow_all(now);
+                self.follow_commands(now);
             }
             Input::Restored(record) => {
                 self.restored(now, *record);
                 self.track_all(now);
                 self.follow_all(now);
+                self.follow_commands(now);
             }
             Input::Snapshot(ticket) => self.out.push_back(Output::Snapshot(ticket, Box::new(self.record.clone()))),
             Input::Journalled(id) => self.journalled(now, id),
@@ -452,7 +477,7 @@ impl Machine for Broker {
                     if let Some(gate) = self.relays.get_mut(&relay) {
                         gate.handle_timeout(now);
                     }
-                    self.drain_gate(&relay);
+                    self.drain_gate(now, &relay);
                 }
                 NodeName::Broker { .. } => {}
             }
@@ -466,11 +491,18 @@ impl Machine for Broker {
         self.look_at_waiting(now);
         self.climbs_due(now);
         self.look_at_cases(now);
+        self.look_at_commands(now);
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
         let levels = [self.upward.as_ref().and_then(Upward::poll_timeout), self.regions_timeout()];
-        let own = [self.route_again_at, self.waiting.again_at, self.climbs.poll_timeout(), self.cases.poll_timeout()];
+        let own = [
+            self.route_again_at,
+            self.waiting.again_at,
+            self.climbs.poll_timeout(),
+            self.cases.poll_timeout(),
+            self.commands.poll_timeout(),
+        ];
         self.timers.next().into_iter().chain(own.into_iter().chain(levels).flatten()).min()
     }
 
@@ -498,6 +530,7 @@ impl Machine for Broker {
         self.check_levels()?;
         self.check_climbs()?;
         self.cases.check()?;
+        self.check_commands()?;
         if let Some(id) = self.pending.keys().find(|id| self.is_settled(&Claim::Admit(**id))) {
             return Err(format!("{id} is pending and in the record"));
         }

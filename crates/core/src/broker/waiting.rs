@@ -50,7 +50,9 @@ impl Claim {
             | Command::Overdue { .. }
             | Command::Forwarded { .. }
             | Command::StagePlan(_)
-            | Command::ApplyPlan(_) => None,
+            | Command::ApplyPlan(_)
+            | Command::AdmitCommand { .. }
+            | Command::NoteCommand(_) => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is put into the record's log.
 
 use crate::case::CaseOrder;
+use crate::command::{CommandReceipt, SealedCommand};
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
 use crate::id::{EventId, Name, NodeName, RecordId, StationId};
@@ -76,6 +77,17 @@ pub enum Command {
         /// When the order came to the node that proposes it, by its clock.
         heard: WallTime,
     },
+    /// A station's command to schools came to a node of the region.
+    AdmitCommand {
+        /// The command.
+        sealed: Box<SealedCommand>,
+        /// When it came to the node that proposes it, by its clock.
+        heard: WallTime,
+        /// That node.
+        by: NodeName,
+    },
+    /// Commands reached stages.
+    NoteCommand(Vec<CommandReceipt>),
 }
 
 impl Command {
@@ -83,7 +95,11 @@ impl Command {
     #[must_use]
     pub fn event(&self) -> Option<EventId> {
         match self {
-            Command::Found { .. } | Command::StagePlan(_) | Command::ApplyPlan(_) => None,
+            Command::Found { .. }
+            | Command::StagePlan(_)
+            | Command::ApplyPlan(_)
+            | Command::AdmitCommand { .. }
+            | Command::NoteCommand(_) => None,
             Command::Admit(admission) => Some(admission.sealed.event.id),
             Command::Note(receipt) => Some(receipt.event),
             Command::Route { event, .. }

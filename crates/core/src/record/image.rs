@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::command::CommandId;
 use crate::id::{EventId, RecordId, StationId};
 use crate::record::archived::ArchivedIds;
+use crate::record::commands::CommandEntry;
 use crate::record::entry::Entry;
 use crate::record::plan::{PlanImage, PlanState};
 use crate::record::state::{RecordLimits, RecordState};
@@ -23,6 +25,8 @@ pub struct Image {
     pub entries: Vec<Arc<Entry>>,
     /// The plan.
     pub plan: PlanImage,
+    /// The commands to schools, in ascending order of their ids.
+    pub commands: Vec<Arc<CommandEntry>>,
 }
 
 /// Why parts do not make a record.
@@ -52,6 +56,9 @@ pub enum ImageError {
         /// How many left.
         archived: u64,
     },
+    /// A command that is there twice, or from behind the end of the log.
+    #[error("command {0} is there more than once, or from behind the end of the log")]
+    Command(CommandId),
     /// What stands there for the plan makes none.
     #[error("the plan in it is none: {0}")]
     Plan(String),
@@ -71,6 +78,7 @@ impl RecordState {
             archived_ids: self.archived_ids.iter().collect(),
             entries: self.entries.values().cloned().collect(),
             plan: self.plan.image(),
+            commands: self.commands.entries().cloned().collect(),
         }
     }
 
@@ -82,6 +90,13 @@ impl RecordState {
         let mut state = RecordState::new(limits);
         (state.record, state.last_index, state.archived) = (image.record, image.last_index, image.archived);
         state.plan = PlanState::from_image(image.plan).map_err(ImageError::Plan)?;
+        for entry in image.commands {
+            let (id, index) = (entry.sealed.id(), entry.index);
+            if index > state.last_index || state.commands.get(&id).is_some() {
+                return Err(ImageError::Command(id));
+            }
+            state.commands.insert(entry);
+        }
         let (ids, archived) = (image.archived_ids.len(), image.archived);
         if u64::try_from(ids).is_ok_and(|ids| ids > archived) {
             return Err(ImageError::TooManyArchived { ids, archived });

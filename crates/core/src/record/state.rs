@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::case::CaseOrder;
+use crate::command::{CommandId, CommandReceipt, CommandRefusal, SealedCommand};
 use crate::event::Kind;
 use crate::id::{EventId, RecordId, RelayId, SchoolId, StationId};
 use crate::limits;
@@ -13,6 +14,7 @@ use crate::receipt::Receipt;
 use crate::record::archived::ArchivedIds;
 use crate::record::cases::Acted;
 use crate::record::command::{Admission, Command};
+use crate::record::commands::CommandBook;
 use crate::record::entry::{Entry, Escalation};
 use crate::record::plan::{PlanState, StageId};
 use crate::record::shelf::Shelf;
@@ -68,6 +70,12 @@ pub enum Effect {
     PlanRefused(StageId),
     /// An officer's order about a case was carried out or refused, now or before.
     Acted(Box<CaseOrder>, Acted),
+    /// A command to schools is in the record now.
+    CommandAdmitted(CommandId),
+    /// A command to schools does not come into the record.
+    CommandRefused(Box<SealedCommand>, CommandRefusal),
+    /// These statements about commands to schools are in the record now.
+    CommandNoted(Vec<CommandReceipt>),
     /// The command changed nothing: a repeat, or about an event that is not here (any more).
     Nothing,
 }
@@ -104,6 +112,7 @@ pub struct RecordState {
     pub(super) unfinished: BTreeMap<u64, EventId>,
     pub(super) unfinished_of: BTreeMap<RelayId, usize>,
     pub(super) plan: PlanState,
+    pub(super) commands: CommandBook,
     limits: RecordLimits,
 }
 
@@ -145,6 +154,11 @@ impl RecordState {
             }
             Command::StagePlan(part) => self.plan.stage(part),
             Command::ApplyPlan(order) => self.plan.apply(index, order),
+            Command::AdmitCommand { sealed, heard, by } => self.admit_command(index, *sealed, heard, by),
+            Command::NoteCommand(receipts) => {
+                let news = self.commands.note(receipts);
+                if news.is_empty() { Effect::Nothing } else { Effect::CommandNoted(news) }
+            }
         };
         Applied { effect, cases, archived: self.evict() }
     }
@@ -159,6 +173,12 @@ impl RecordState {
     #[must_use]
     pub fn plan(&self) -> &PlanState {
         &self.plan
+    }
+
+    /// The commands to schools.
+    #[must_use]
+    pub fn commands(&self) -> &CommandBook {
+        &self.commands
     }
 
     /// How much it holds.
@@ -255,6 +275,7 @@ impl RecordState {
     /// The first that does not hold.
     pub fn check(&self) -> Result<(), String> {
         self.plan.check()?;
+        self.commands.check()?;
         for (station, events) in &self.by_station {
             for (index, id) in events {
                 let Some(entry) = self.entries.get(id) else {

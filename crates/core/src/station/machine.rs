@@ -16,6 +16,7 @@ use crate::path::{Form, PathInfo};
 use crate::probe::{PathHealth, Prober};
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage, Standing};
 use crate::station::case::CaseOrders;
+use crate::station::commands::Commands;
 use crate::station::escalate::Escalations;
 use crate::station::history::Questions;
 use crate::station::officer::carried_as;
@@ -53,6 +54,7 @@ pub struct Station {
     pub(super) escalations: Escalations,
     pub(super) cases: CaseOrders,
     pub(super) questions: Questions,
+    pub(super) commands: Commands,
     pub(super) unkept: Unkept<u64>,
     pub(super) answers: BTreeMap<PersistSeq, Vec<(AckTicket, Acknowledged)>>,
     pub(super) show_by: BTreeSet<(Timestamp, u64)>,
@@ -80,6 +82,7 @@ impl Station {
             escalations: Escalations::default(),
             cases: CaseOrders::default(),
             questions: Questions::default(),
+            commands: Commands::default(),
             unkept: Unkept::new(),
             next_persist: 1,
             writing: BTreeMap::new(),
@@ -243,8 +246,12 @@ impl Station {
             Message::CaseSteps(event, steps, total) => self.history_heard(event, &steps, total),
             Message::CaseTaken(id, step, case) => self.case_taken(now, id, step, &case),
             Message::CaseRefused(id, why, case) => self.case_refused(now, path, (id, why), case.as_deref()),
+            Message::CommandState(state) => self.command_heard(*state),
+            Message::CommandRefused(id, why) => self.command_refused(path, id, why),
+            Message::NoticeSchools(id, after, schools, total) => self.schools_heard(id, after.as_ref(), schools, total),
             Message::Hello(hello) => {
                 self.cases_on(path, hello.wire_minor);
+                self.commands_on(path, hello.wire_minor);
                 if hello.wire_minor < STANDING_SINCE {
                     self.older.insert(path);
                 } else {
@@ -255,7 +262,12 @@ impl Station {
             | Message::Probe(_)
             | Message::Escalate(_)
             | Message::Case(_)
-            | Message::CaseAsk(..) => {}
+            | Message::CaseAsk(..)
+            | Message::CommandOrder(_)
+            | Message::Command(..)
+            | Message::CommandReceipts(_)
+            | Message::CommandConfirmed(_)
+            | Message::NoticeAsk(..) => {}
         }
     }
 
@@ -374,6 +386,7 @@ impl Machine for Station {
                 self.prober.path_down(path);
                 self.conditions.path_down(path);
                 self.cases.path_down(path);
+                self.commands.path_down(path);
                 self.courier.path_down(now.mono, path);
             }
             Input::Message(path, message) => self.message(now, path, message),
@@ -385,6 +398,8 @@ impl Machine for Station {
                 self.escalate(now, ticket, event, stations, (officer, note));
             }
             Input::Case(ticket, order) => self.case_order(now, ticket, *order),
+            Input::Command(ticket, sealed) => self.command(now, ticket, *sealed),
+            Input::Schools(ticket, id, after) => self.ask_schools(now, ticket, id, after),
             Input::History(ticket, event, after) => self.ask_history(now, ticket, event, after),
         }
         self.dispatch(now);
@@ -399,6 +414,7 @@ impl Machine for Station {
         self.escalate_again(now);
         self.cases_again(now);
         self.ask_again(now);
+        self.commands_again(now);
         self.probe(now);
         self.courier.handle_timeout(now.mono);
         self.dispatch(now);
@@ -415,6 +431,7 @@ impl Machine for Station {
             self.escalations.poll_timeout(),
             self.cases.poll_timeout(),
             self.questions.poll_timeout(),
+            self.commands.poll_timeout(),
         ];
         timers.into_iter().flatten().min()
     }

@@ -62,6 +62,8 @@ metrics! {
         Duplicates "huxiao_duplicates_total" ["role"] "Copies of events that were here already.";
         Refused "huxiao_refused_total" ["reason"] "Events that were not taken; their relays keep them.";
         AlarmsOverdue "huxiao_alarms_overdue_total" ["rung"] "Alarms that nobody had taken when their ownership went up, by how far it went.";
+        CommandStages "huxiao_command_stages_total" ["role", "kind", "stage"] "Stages that commands to schools reached, as this node counts them: a broker node of every school, a relay of its own, a station each time that it heard how one stands.";
+        CommandsRefused "huxiao_commands_refused_total" ["role", "reason"] "Commands to schools that were not taken: at a broker node by the region's rules, at a relay for a signature that does not hold.";
         BadFrames "huxiao_bad_frames_total" ["code"] "Frames that could not be understood; each closed its stream, over TCP perhaps its session.";
         Handshakes "huxiao_handshakes_total" ["outcome"] "Session handshakes that ended, by how.";
         PeerConnections "huxiao_peer_connections_total" ["outcome"] "Connections between the nodes of a region that came up or went down, and dials that came to nothing.";

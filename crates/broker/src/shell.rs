@@ -176,7 +176,12 @@ fn tell(report: Report) {
             metric::increment(Counter::AlarmsOverdue, &[rung.as_str()]);
             let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
             let owners = owners.join(",");
-            tracing::warn!(alarm_id = %id, %rung, owners, "nobody has taken it: its ownership goes up");
+            tracing::warn!(alarm_id = %id, %rung, owners, "its ownership goes up: {}", rung.words().1);
+        }
+        Report::Acted(id, verb, outcome) => {
+            let outcome = outcome.as_ref().map_or_else(|why| why.as_str(), |_| "taken");
+            metric::increment(Counter::CaseOrders, &[verb.as_str(), outcome]);
+            tracing::info!(alarm_id = %id, %verb, outcome, "an order about the case");
         }
         Report::Stored(sealed) => tracing::debug!(alarm_id = %sealed.event.id, "stored"),
         Report::Duplicate(id) => {

@@ -38,6 +38,7 @@ pub mod broker;
 pub mod case;
 pub mod command;
 pub mod courier;
+pub mod drill;
 pub mod lamp;
 pub mod limits;
 pub mod plan;
@@ -47,6 +48,7 @@ pub mod report;
 pub mod signature;
 pub mod station;
 pub mod supervision;
+pub mod trouble;
 
 pub use case::{Case, CaseOrder, CaseRefusal};
 pub use command::{
@@ -70,6 +72,7 @@ pub use rng::Rng;
 pub use station::InboxRow;
 pub use time::{Now, Span, Timestamp, WallTime};
 pub use timeline::{Lap, Point, since_press, timeline};
+pub use trouble::{About, Trouble};
 
 /// What a driver and a machine say to each other. See the crate's documentation for the rules.
 pub trait Machine {

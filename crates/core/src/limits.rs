@@ -192,6 +192,46 @@ pub const RELAY_COMMANDS: usize = 256;
 pub const RELAY_COMMANDS_WAITING: usize = 32;
 /// Schools in one answer about a notice.
 pub const NOTICE_PAGE: usize = 250;
+/// However late an alarm is taken, its officer has this long before the limits of dispatch and arrival are looked at.
+pub const DISPATCH_LEAST: Span = Span::from_secs(15);
+/// Schools that one drill lists; more are named by their area.
+pub const DRILL_SCHOOLS: usize = 512;
+/// The shortest drill.
+pub const DRILL_SHORTEST: Span = Span::from_secs(60);
+/// How long before it begins a drill is in the record and told to the stations that it touches, at the least.
+pub const DRILL_LEAD: Span = Span::from_secs(5);
+/// How long before its beginning a drill that the plan registers is announced.
+pub const DRILL_ANNOUNCED_BEFORE: Span = Span::from_secs(600);
+/// How far ahead a drill may be announced.
+pub const DRILL_AHEAD: Span = Span::from_secs(14 * 86_400);
+/// How long before its beginning relays are told of a drill: their steady clocks need not run exactly for days.
+pub const DRILL_RELAYS_TOLD_BEFORE: Span = Span::from_secs(60);
+/// How long after its end a drill's cases are left to the officers who have them, before they close by themselves.
+pub const DRILL_GRACE: Span = Span::from_secs(60);
+/// How long after it came in the case of a test closes by itself.
+pub const TEST_CASE: Span = Span::from_secs(300);
+/// Drills that are announced or on, of one region.
+pub const DRILLS_OPEN: usize = 256;
+/// Drills that a region's record remembers; beyond it those that were over first are forgotten. Same for all nodes of a region.
+pub const DRILLS_KEPT: usize = 512;
+/// Orders about drills that were refused, and are remembered.
+pub const DRILLS_REFUSED: usize = 64;
+/// Drills of which one relay is told at once; of more, those that end last.
+pub const DRILLS_OF_RELAY: usize = 8;
+/// Relays that a broker node tells of a drill in one step.
+pub const DRILL_RELAYS_IN_STEP: usize = 256;
+/// Orders about drills that one seat has under way at once, and that wait for the record at one broker node.
+pub const DRILL_ORDERS_OPEN: usize = 64;
+/// How long an order about a drill is said again before whoever gave it is told that nobody has confirmed it.
+pub const DRILL_ORDER_TIMEOUT: Span = Span::from_secs(10);
+/// Cases that are being closed by themselves at once.
+pub const ENDINGS_UNDER_WAY: usize = 256;
+/// Schools of which the record knows when they were tested last.
+pub const SCHOOLS_TESTED: usize = 65_536;
+/// The days after which a test is overdue where the plan says nothing.
+pub const TEST_EVERY_DAYS: u16 = 31;
+/// The most minutes for which a relay is switched to tests by hand.
+pub const TEST_MODE_MINUTES: u16 = 30;
 
 /// After this long without a screen, the presser is told to dial 110.
 pub const DIAL_110_AFTER: Span = Span::from_secs(10);
@@ -286,6 +326,30 @@ pub const OUTAGE_RELAYS: usize = 10;
 pub const OUTAGE_PERCENT: usize = 20;
 /// See [`OUTAGE_PERCENT`]: one of four schools is no mass of them.
 pub const OUTAGE_LEAST: usize = 3;
+/// An outage that left so many of a hundred of its relays silent is over; those are silent by themselves then.
+pub const OUTAGE_REST_PERCENT: usize = 10;
+/// A silent relay is told of so long after it fell silent: long enough to see whether many did.
+pub const SILENT_TOLD_AFTER: Span = Span::from_secs(10);
+/// After this long the silence of a school in its school hours is urgent.
+pub const SILENT_URGENT_AFTER: Span = Span::from_secs(180);
+/// A node that has watched for less does not call an outage over that it has not seen begin.
+pub const OUTAGE_RECALLED: Span = Span::from_secs(600);
+/// Numbers of a relay that did not come are told of when for this long none of them has come.
+pub const GAP_AFTER: Span = Span::from_secs(300);
+/// After this long nobody waits for them any more.
+pub const GAP_KEPT: Span = Span::from_secs(24 * 3_600);
+/// That a relay's store forgot is shown as a trouble for this long.
+pub const STORE_LOSS_TOLD: Span = Span::from_secs(3_600);
+/// Boot epochs of one relay whose numbers are followed.
+pub const NUMBERS_EPOCHS: usize = 4;
+/// Stretches of missing numbers of one epoch that are told apart.
+pub const NUMBERS_HOLES: usize = 8;
+/// Troubles of a region that are open at once; beyond it further ones are seen in its supervision alone.
+pub const RECORD_TROUBLES: usize = 16_384;
+/// Stretches of school hours of one area.
+pub const PLAN_SCHOOL_HOURS: usize = 16;
+/// Holidays of one area.
+pub const PLAN_HOLIDAYS: usize = 64;
 /// Names in one answer about who holds sessions with a node.
 pub const PRESENCE_NAMES: usize = 4_096;
 /// Changes that a node remembers for those who ask; whoever knows less is given the whole list.

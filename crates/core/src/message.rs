@@ -2,10 +2,13 @@
 //!
 //! Invariant: every message stands for itself. Messages of one session may arrive in any order and more than once.
 
+use std::sync::Arc;
+
 use crate::case::{ActionId, CaseOrder, CaseRefusal, Step, Summary};
 use crate::command::{
     CommandId, CommandReceipt, CommandRefusal, CommandStage, CommandState, SchoolStage, SealedCommand,
 };
+use crate::drill::{Drill, DrillId, DrillMode, DrillOrder, DrillRefusal};
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
 use crate::id::{EventId, RecordId, SchoolId, StationId};
@@ -23,10 +26,20 @@ pub(crate) const OWNERSHIP_SINCE: u32 = 4;
 pub(crate) const CASES_SINCE: u32 = 4;
 /// The first one in which there are commands to schools.
 pub(crate) const COMMANDS_SINCE: u32 = 5;
+/// The first one in which drills are announced, and what is over is closed by itself.
+pub(crate) const DRILLS_SINCE: u32 = 5;
+
+/// The first one in which seats are told of the limits of dispatch and arrival, and say whether they can be heard.
+pub(crate) const FUNCTIONS_SINCE: u32 = 5;
 
 /// One message of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
+    /// Station to broker: whether the seat can be heard. One that has not said so can.
+    SeatState {
+        /// Whether somebody would hear it ring.
+        audible: bool,
+    },
     /// The first thing that each side says.
     Hello(Hello),
     /// Relay to broker, broker to station, region to province: one copy of an event.
@@ -88,6 +101,17 @@ pub enum Message {
     NoticeAsk(CommandId, Option<SchoolId>),
     /// The answer to `NoticeAsk`: the next of them after that one, and how many there are in all.
     NoticeSchools(CommandId, Option<SchoolId>, Vec<SchoolStage>, u32),
+    /// Broker to station: drills that touch the station, as they stand. Said when one is announced or ended, and to whoever greets.
+    Drills(Vec<Arc<Drill>>),
+    /// Broker to relay: a drill is about this school, so long from now. Said before it begins, when it is ended, and to whoever greets; again
+    /// until `DrillHeard` answers it.
+    DrillMode(Box<DrillMode>),
+    /// The answer to `DrillMode`: the relay goes by it.
+    DrillHeard(DrillId),
+    /// Station to broker: a drill is to be announced or ended. Said again until it is answered, by `DrillAnswer`.
+    DrillOrder(Box<DrillOrder>),
+    /// The answer to `DrillOrder`: the drill as it stands now, or why nothing came of it.
+    DrillAnswer(DrillId, Result<Arc<Drill>, DrillRefusal>),
 }
 
 /// A broker node is without a quorum of its region: alarms flow, but nothing enters the record.
@@ -170,6 +194,9 @@ pub enum Refusal {
     /// A region forwards what was admitted there, and nothing else.
     #[error("the event does not come from the region of the broker node that brings it")]
     OtherRegion,
+    /// Only a region raises events of this kind.
+    #[error("an event of this kind is raised by the region alone, never by a relay")]
+    Kind,
     /// Something this version has no name for.
     #[error("refused for a reason that this version does not know")]
     Other,
@@ -185,6 +212,7 @@ impl Refusal {
             Refusal::Expired => "expired",
             Refusal::NoRoom => "no_room",
             Refusal::OtherRegion => "other_region",
+            Refusal::Kind => "kind",
             Refusal::Other => "other",
         }
     }

@@ -85,6 +85,7 @@ pub(crate) fn case_of(row: &InboxRow) -> Option<Summary> {
             officer: receipt.officer.clone(),
             at: receipt.at,
         }),
+        live: false,
     })
 }
 

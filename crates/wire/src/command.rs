@@ -20,7 +20,7 @@ use prost::Message as _;
 use crate::error::WireError;
 use crate::field;
 use crate::proto;
-use crate::proto::snapshot_row::Body;
+use crate::proto::record_row::Body;
 use crate::row::{unversioned, versioned};
 
 /// Encodes a command. Done once, by the seat at which it is given; everyone after it forwards the bytes.
@@ -374,9 +374,8 @@ pub fn decode_command_row(bytes: &[u8]) -> Result<CommandRow, WireError> {
 }
 
 /// A command of the record in a snapshot: one row, and of a notice one more for each [`limits::NOTICE_PAGE`] of its schools.
-#[must_use]
-pub fn encode_command_rows(entry: &CommandEntry) -> Vec<Vec<u8>> {
-    let row = |body| proto::SnapshotRow { body: Some(body) }.encode_to_vec();
+pub(crate) fn rows(entry: &CommandEntry) -> Vec<Vec<u8>> {
+    let row = |body| proto::RecordRow { body: Some(body) }.encode_to_vec();
     let mut rows = vec![row(Body::Command(proto::CommandEntry {
         index: entry.index,
         admit: Some(raw_admit(&entry.sealed, entry.heard, &entry.by)),
@@ -395,51 +394,33 @@ pub fn encode_command_rows(entry: &CommandEntry) -> Vec<Vec<u8>> {
 
 /// Puts the commands of a record together from their rows in a snapshot.
 #[derive(Debug, Default)]
-pub struct CommandRows {
+pub(crate) struct CommandRows {
     entries: Vec<CommandEntry>,
     schools: Vec<SchoolId>,
 }
 
 impl CommandRows {
-    /// Takes the next row.
-    ///
-    /// # Errors
-    /// Any [`WireError`] but `UnknownBody`.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<(), WireError> {
-        if bytes.len() > limits::EXPRESS_FRAME_BYTES {
-            return Err(WireError::Oversized { len: bytes.len(), limit: limits::EXPRESS_FRAME_BYTES });
-        }
-        match proto::SnapshotRow::decode(bytes)?.body {
-            Some(Body::Command(raw)) => {
-                self.finish_last();
-                let (sealed, heard, by) = admit(raw.admit.as_ref().ok_or(WireError::Missing("command_entry.admit"))?)?;
-                let receipts = receipts_within(&raw.receipts, limits::COMMAND_RECEIPTS)?;
-                let progress = raw.progress.as_ref().map(progress).unwrap_or_default();
-                let (index, steps, schools, stages) = (raw.index, raw.steps, Arc::default(), Vec::new());
-                self.entries.push(CommandEntry {
-                    index,
-                    sealed,
-                    heard,
-                    by,
-                    receipts,
-                    schools,
-                    stages,
-                    progress,
-                    steps,
-                });
-            }
-            Some(Body::Notice(raw)) => {
-                let found = pairs("notice_part", &raw.schools, &raw.stages)?;
-                let Some(last) = self.entries.last_mut().filter(|last| last.is_notice()) else {
-                    return Err(field::bad("notice_part", "it belongs to no notice"));
-                };
-                field::at_most("notice_part", self.schools.len(), limits::PLAN_SCHOOLS)?;
-                for (school, stage) in found {
-                    self.schools.push(school);
-                    last.stages.push(stage);
-                }
-            }
-            None => return Err(field::bad("snapshot_row", "a newer version of huxiao wrote it; start that version")),
+    /// Takes the row of a command.
+    pub(crate) fn command(&mut self, raw: &proto::CommandEntry) -> Result<(), WireError> {
+        self.finish_last();
+        let (sealed, heard, by) = admit(raw.admit.as_ref().ok_or(WireError::Missing("command_entry.admit"))?)?;
+        let receipts = receipts_within(&raw.receipts, limits::COMMAND_RECEIPTS)?;
+        let progress = raw.progress.as_ref().map(progress).unwrap_or_default();
+        let (index, steps, schools, stages) = (raw.index, raw.steps, Arc::default(), Vec::new());
+        self.entries.push(CommandEntry { index, sealed, heard, by, receipts, schools, stages, progress, steps });
+        Ok(())
+    }
+
+    /// Takes some schools of the notice before.
+    pub(crate) fn notice(&mut self, raw: &proto::NoticePart) -> Result<(), WireError> {
+        let found = pairs("notice_part", &raw.schools, &raw.stages)?;
+        let Some(last) = self.entries.last_mut().filter(|last| last.is_notice()) else {
+            return Err(field::bad("notice_part", "it belongs to no notice"));
+        };
+        field::at_most("notice_part", self.schools.len(), limits::PLAN_SCHOOLS)?;
+        for (school, stage) in found {
+            self.schools.push(school);
+            last.stages.push(stage);
         }
         Ok(())
     }
@@ -451,8 +432,7 @@ impl CommandRows {
     }
 
     /// All of them.
-    #[must_use]
-    pub fn finish(mut self) -> Vec<Arc<CommandEntry>> {
+    pub(crate) fn finish(mut self) -> Vec<Arc<CommandEntry>> {
         self.finish_last();
         self.entries.into_iter().map(Arc::new).collect()
     }

@@ -52,6 +52,7 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         Message::Cases(list) => split(list, limit, &|part| Message::Cases(part.to_vec())),
         Message::CommandReceipts(list) => split(list, limit, &|part| Message::CommandReceipts(part.to_vec())),
         Message::CommandConfirmed(list) => split(list, limit, &|part| Message::CommandConfirmed(part.to_vec())),
+        Message::Drills(list) => split(list, limit, &|part| Message::Drills(part.to_vec())),
         Message::Hello(_)
         | Message::Event(_)
         | Message::Refused(..)
@@ -66,13 +67,18 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         | Message::CaseTaken(..)
         | Message::CaseRefused(..)
         | Message::CaseAsk(..)
-        | Message::CaseSteps(..)
         | Message::CommandOrder(_)
         | Message::Command(..)
         | Message::CommandState(_)
         | Message::CommandRefused(..)
         | Message::NoticeAsk(..)
-        | Message::NoticeSchools(..) => vec![encode(message)],
+        | Message::NoticeSchools(..)
+        | Message::SeatState { .. }
+        | Message::CaseSteps(..)
+        | Message::DrillMode(_)
+        | Message::DrillHeard(_)
+        | Message::DrillOrder(_)
+        | Message::DrillAnswer(..) => vec![encode(message)],
     }
 }
 
@@ -158,4 +164,4 @@ fn count_fields(mut frame: &[u8]) -> Result<(), WireError> {
 }
 
 /// The numbers of the bodies in `session.proto`.
-const KNOWN_BODIES: std::ops::RangeInclusive<u32> = 1..=28;
+const KNOWN_BODIES: std::ops::RangeInclusive<u32> = 1..=49;

@@ -14,6 +14,7 @@
 mod case;
 pub mod cluster;
 mod command;
+mod drill;
 mod error;
 mod escalation;
 mod event;
@@ -24,10 +25,10 @@ mod overdue;
 mod plan;
 mod proto;
 mod row;
+mod trouble;
 
-pub use command::{
-    CommandRows, decode_command_row, encode_command_row, encode_command_rows, seal_command, unseal_command,
-};
+pub use command::{decode_command_row, encode_command_row, seal_command, unseal_command};
+pub use drill::{RecordRows, encode_record_rows};
 pub use error::WireError;
 pub use event::{seal, unseal};
 pub use frame::{HEADER_BYTES, VERSION, decode_frame, encode, encode_within, frame_len};

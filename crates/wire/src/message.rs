@@ -6,6 +6,7 @@ use huxiao_core::{
 
 use crate::case;
 use crate::command;
+use crate::drill;
 use crate::error::WireError;
 use crate::escalation;
 use crate::event::unseal;
@@ -51,6 +52,7 @@ pub(crate) fn to_body(message: &Message) -> Body {
         Message::Cases(cases) => Body::Cases(case::raw_states(cases)),
         Message::CaseTaken(id, step, now) => Body::CaseTaken(case::raw_taken(*id, *step, now)),
         Message::CaseAsk(event, after) => Body::CaseAsk(case::raw_ask(event, *after)),
+        Message::SeatState { audible } => Body::SeatState(proto::SeatState { audible: *audible }),
         Message::CaseSteps(event, steps, total) => Body::CaseSteps(case::raw_page(event, steps, *total)),
         Message::CommandOrder(sealed) => Body::CommandOrder(command::raw_sealed(sealed)),
         Message::Command(sealed, left) => Body::Command(command::raw_copy(sealed, *left)),
@@ -63,6 +65,11 @@ pub(crate) fn to_body(message: &Message) -> Body {
             Body::NoticeSchools(command::raw_schools(*id, after.as_ref(), schools, *total))
         }
         Message::CaseRefused(id, why, now) => Body::CaseRefused(case::raw_refused(*id, *why, now.as_deref())),
+        Message::Drills(drills) => Body::Drills(drill::raw_list(drills)),
+        Message::DrillMode(mode) => Body::DrillMode(drill::raw_mode(mode)),
+        Message::DrillHeard(id) => Body::DrillHeard(drill::raw_heard(*id)),
+        Message::DrillOrder(order) => Body::DrillOrder(drill::raw_order(order)),
+        Message::DrillAnswer(id, answer) => Body::DrillAnswer(drill::raw_answer(*id, answer)),
     }
 }
 
@@ -94,6 +101,7 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
             let (event, after) = case::ask(&raw)?;
             Message::CaseAsk(event, after)
         }
+        Body::SeatState(raw) => Message::SeatState { audible: raw.audible },
         Body::CaseSteps(raw) => {
             let (event, steps, total) = case::page(&raw)?;
             Message::CaseSteps(event, steps, total)
@@ -125,6 +133,14 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
         Body::CaseRefused(raw) => {
             let (id, why, now) = case::refused(&raw)?;
             Message::CaseRefused(id, why, now.map(Box::new))
+        }
+        Body::Drills(raw) => Message::Drills(drill::list(&raw)?),
+        Body::DrillMode(raw) => Message::DrillMode(Box::new(drill::mode(&raw)?)),
+        Body::DrillHeard(raw) => Message::DrillHeard(drill::drill_id("drill_heard.id", &raw.id)?),
+        Body::DrillOrder(raw) => Message::DrillOrder(Box::new(drill::order(&raw)?)),
+        Body::DrillAnswer(raw) => {
+            let (id, answer) = drill::answer(&raw)?;
+            Message::DrillAnswer(id, answer)
         }
     })
 }
@@ -296,6 +312,7 @@ fn refusal_number(refusal: Refusal) -> i32 {
         Refusal::Expired => proto::Refusal::Expired,
         Refusal::NoRoom => proto::Refusal::NoRoom,
         Refusal::OtherRegion => proto::Refusal::OtherRegion,
+        Refusal::Kind => proto::Refusal::Kind,
         Refusal::Other => proto::Refusal::Other,
     })
 }
@@ -309,6 +326,7 @@ fn refusal(number: i32) -> Result<Refusal, WireError> {
         Ok(proto::Refusal::Expired) => Ok(Refusal::Expired),
         Ok(proto::Refusal::NoRoom) => Ok(Refusal::NoRoom),
         Ok(proto::Refusal::OtherRegion) => Ok(Refusal::OtherRegion),
+        Ok(proto::Refusal::Kind) => Ok(Refusal::Kind),
         Ok(proto::Refusal::Other) | Err(_) => Ok(Refusal::Other),
     }
 }

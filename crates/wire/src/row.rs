@@ -13,6 +13,7 @@ use prost::Message;
 
 use crate::case;
 use crate::command;
+use crate::drill;
 use crate::error::WireError;
 use crate::field;
 use crate::message;
@@ -20,6 +21,7 @@ use crate::overdue;
 use crate::plan;
 use crate::proto;
 use crate::proto::record_command::Body;
+use crate::trouble;
 
 /// The format of rows that this version writes, and the only one so far.
 pub const ROW_VERSION: u8 = 1;
@@ -135,6 +137,13 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         Command::Case { order, heard } => Body::Case(case::raw_act(order, *heard)),
         Command::AdmitCommand { sealed, heard, by } => Body::AdmitCommand(command::raw_admit(sealed, *heard, by)),
         Command::NoteCommand(receipts) => Body::NoteCommand(command::raw_receipts(receipts)),
+        Command::TroubleBegan { about, admission } => Body::TroubleBegan(trouble::raw_began(about, admission)),
+        Command::TroubleOver { about, admission, by, at } => {
+            Body::TroubleOver(trouble::raw_over(about, admission.as_deref(), (by, *at)))
+        }
+        Command::OpenDrill(order) => Body::OpenDrill(drill::raw_open(order)),
+        Command::CloseDrill(order) => Body::CloseDrill(drill::raw_close(order)),
+        Command::EndCase { event, by, at } => Body::EndCase(drill::raw_end(event, by, *at)),
     };
     versioned(&proto::RecordCommand { body: Some(body) })
 }
@@ -177,6 +186,11 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
             Command::AdmitCommand { sealed: Box::new(sealed), heard, by }
         }
         Some(Body::NoteCommand(raw)) => Command::NoteCommand(command::receipts(&raw)?),
+        Some(Body::TroubleBegan(raw)) => trouble::began(&raw)?,
+        Some(Body::TroubleOver(raw)) => trouble::over(&raw)?,
+        Some(Body::OpenDrill(raw)) => Command::OpenDrill(Box::new(drill::open(&raw)?)),
+        Some(Body::CloseDrill(raw)) => Command::CloseDrill(Box::new(drill::close(&raw)?)),
+        Some(Body::EndCase(raw)) => drill::end(&raw)?,
         None if bytes.len() == 1 => return Err(WireError::Missing("command")),
         None => return Err(field::bad("command", "a newer version of huxiao wrote it; start that version")),
     })
@@ -195,6 +209,7 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
         overdue: entry.overdue.iter().map(overdue::raw_reached).collect(),
         forwarded: raw_stages(&entry.forwarded),
         case: case::raw_case(&entry.case, entry.part),
+        trouble: entry.trouble.as_ref().map(trouble::raw_trouble),
     })
 }
 
@@ -216,6 +231,7 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, WireError> {
         overdue: raw.overdue.iter().map(overdue::reached).collect::<Result<_, _>>()?,
         forwarded: stages("entry.forwarded", &raw.forwarded)?,
         case: kept,
+        trouble: raw.trouble.as_ref().map(trouble::trouble).transpose()?,
         part,
     };
     // Older versions wrote none.
@@ -223,7 +239,7 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, WireError> {
     Ok(entry)
 }
 
-fn raw_admission(admission: &Admission) -> proto::Admit {
+pub(crate) fn raw_admission(admission: &Admission) -> proto::Admit {
     proto::Admit {
         event: admission.sealed.bytes.to_vec(),
         trail: message::raw_trail(&admission.trail),
@@ -234,7 +250,7 @@ fn raw_admission(admission: &Admission) -> proto::Admit {
     }
 }
 
-fn admission(raw: &proto::Admit) -> Result<Admission, WireError> {
+pub(crate) fn admission(raw: &proto::Admit) -> Result<Admission, WireError> {
     Ok(Admission {
         sealed: message::sealed("admit.event", &raw.event)?,
         trail: message::trail("admit.trail", &raw.trail)?,

@@ -30,11 +30,16 @@ fn claim(command: &Command) -> Option<Claim> {
         | Command::Escalate { .. }
         | Command::Overdue { .. }
         | Command::Forwarded { .. }
+        | Command::TroubleBegan { .. }
+        | Command::TroubleOver { .. }
         | Command::StagePlan(_)
         | Command::ApplyPlan(_)
         | Command::Case { .. }
         | Command::AdmitCommand { .. }
-        | Command::NoteCommand(_) => None,
+        | Command::NoteCommand(_)
+        | Command::OpenDrill(_)
+        | Command::CloseDrill(_)
+        | Command::EndCase { .. } => None,
     }
 }
 

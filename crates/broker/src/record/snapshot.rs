@@ -4,11 +4,12 @@
 //! magic 8 | head: bytes 4, then: record | last | membership's own | membership | last index 8 | archived 8 | ids 8 | entries 8
 //! ids: 16 each, rising | entries: bytes 4, a row of `huxiao_wire::encode_entry`, rising by id (a long case: several)
 //! format 2: rows of the plan 8 | rows: bytes 4, one of `huxiao_wire::encode_plan_rows`
-//! format 3: the same, perhaps 0, then more rows 8 | rows: bytes 4, a `SnapshotRow`: commands by `huxiao_wire::encode_command_rows`
+//! format 3: the same, then rows of the rest 8 | rows: bytes 4, one of `huxiao_wire::encode_record_rows`
 //! SHA-256 of all before 32
 //! ```
 //!
-//! A record without a plan is written in format 1, one without more rows in format 2, so that a version that knows of none reads it.
+//! A record without a plan is written in format 1, and one of which there is nothing else in format 2, so that versions that know of no more read
+//! them.
 //!
 //! Numbers are big-endian; the first four of the head are bytes behind their number (4), none where there is nothing.
 //!
@@ -21,10 +22,10 @@ use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use huxiao_core::record::{CommandEntry, Entry, Image, ImageError, PlanImage, RecordLimits, RecordState};
+use huxiao_core::record::{Entry, Image, ImageError, PlanImage, RecordLimits, RecordState};
 use huxiao_core::{EventId, RecordId, limits};
 use huxiao_wire::cluster::{decode_membership, encode_membership};
-use huxiao_wire::{CommandRows, PlanRows};
+use huxiao_wire::{PlanRows, RecordRows};
 use sha2::{Digest, Sha256};
 
 use super::convert::{membership_in, membership_out};
@@ -34,8 +35,8 @@ use super::types::{LogId, SnapshotMeta, StoredMembership, log_id};
 const MAGIC: [u8; 8] = *b"Huxiao\xF5\x01";
 /// The format of a record that has a plan.
 const WITH_PLAN: u8 = 2;
-/// The format of a record that has more than events and a plan.
-const WITH_MORE: u8 = 3;
+/// The format of a record that has rows of other kinds: drills, when schools were tested, and commands to schools.
+const WITH_ROWS: u8 = 3;
 /// Bytes of the digest at the end.
 const DIGEST_BYTES: u64 = 32;
 /// Bytes of a head at most: a membership of 64 nodes takes some 24 KiB.
@@ -115,14 +116,13 @@ pub(crate) fn encode(out: &mut dyn Write, meta: &SnapshotMeta, state: &RecordSta
     let mut out = Hashing { inner: out, digest: Sha256::new(), bytes: 0 };
     let mut image = state.image();
     let plan = huxiao_wire::encode_plan_rows(std::mem::take(&mut image.plan));
-    let more = more_rows(&image);
-    let format = match (plan.is_empty(), more.is_empty()) {
-        (_, false) => WITH_MORE,
-        (false, true) => WITH_PLAN,
-        (true, true) => MAGIC[MAGIC.len() - 1],
-    };
+    let rows = huxiao_wire::encode_record_rows(&image.drills, &image.tests, &image.commands);
     let mut magic = MAGIC;
-    magic[MAGIC.len() - 1] = format;
+    if !rows.is_empty() {
+        magic[MAGIC.len() - 1] = WITH_ROWS;
+    } else if !plan.is_empty() {
+        magic[MAGIC.len() - 1] = WITH_PLAN;
+    }
     out.write_all(&magic)?;
     write_part(&mut out, &head(meta, &image).map_err(io::Error::other)?, HEAD_BYTES)?;
     for id in &image.archived_ids {
@@ -137,20 +137,15 @@ pub(crate) fn encode(out: &mut dyn Write, meta: &SnapshotMeta, state: &RecordSta
             write_part(&mut out, &huxiao_wire::encode_entry(&part), ENTRY_BYTES)?;
         }
     }
-    for rows in
-        [(&plan, WITH_PLAN), (&more, WITH_MORE)].iter().filter(|(_, since)| *since <= format).map(|(rows, _)| rows)
-    {
-        out.write_all(&(rows.len() as u64).to_be_bytes())?;
-        rows.iter().try_for_each(|row| write_part(&mut out, row, limits::EXPRESS_FRAME_BYTES))?;
+    if !plan.is_empty() || !rows.is_empty() {
+        write_rows(&mut out, &plan)?;
+    }
+    if !rows.is_empty() {
+        write_rows(&mut out, &rows)?;
     }
     let digest = out.digest.clone().finalize();
     out.write_all(&digest)?;
     Ok((out.bytes, out.digest.finalize().into()))
-}
-
-/// What stands behind events and plan.
-fn more_rows(image: &Image) -> Vec<Vec<u8>> {
-    image.commands.iter().flat_map(|entry| huxiao_wire::encode_command_rows(entry)).collect()
 }
 
 fn head(meta: &SnapshotMeta, image: &Image) -> Result<Vec<u8>, super::convert::ConvertError> {
@@ -171,6 +166,12 @@ fn head(meta: &SnapshotMeta, image: &Image) -> Result<Vec<u8>, super::convert::C
         head.extend_from_slice(&number.to_be_bytes());
     }
     Ok(head)
+}
+
+/// How many there are in eight bytes, then each behind its length.
+fn write_rows(out: &mut impl Write, rows: &[Vec<u8>]) -> io::Result<()> {
+    out.write_all(&(rows.len() as u64).to_be_bytes())?;
+    rows.iter().try_for_each(|row| write_part(out, row, limits::EXPRESS_FRAME_BYTES))
 }
 
 /// Its length in four bytes, then `part`.
@@ -240,8 +241,13 @@ fn decode(file: &mut impl Read) -> Result<(SnapshotMeta, Image), SnapshotError> 
     if format >= WITH_PLAN {
         image.plan = read_plan(file)?;
     }
-    if format >= WITH_MORE {
-        image.commands = read_more(file)?;
+    if format >= WITH_ROWS {
+        let mut rows = RecordRows::default();
+        for _ in 0..number(file)? {
+            let row = read_part(file, "a row", limits::EXPRESS_FRAME_BYTES)?;
+            rows.take(&row).map_err(|why| nonsense("a row", why))?;
+        }
+        (image.drills, image.tests, image.commands) = rows.finish();
     }
     if file.read(&mut [0])? > 0 {
         return Err(nonsense("what follows its last part", "nothing should"));
@@ -273,22 +279,13 @@ fn read_plan(file: &mut impl Read) -> Result<PlanImage, SnapshotError> {
     Ok(rows.finish())
 }
 
-fn read_more(file: &mut impl Read) -> Result<Vec<Arc<CommandEntry>>, SnapshotError> {
-    let mut rows = CommandRows::default();
-    for _ in 0..number(file)? {
-        let row = read_part(file, "a row of the commands", limits::EXPRESS_FRAME_BYTES)?;
-        rows.take(&row).map_err(|why| nonsense("a row of the commands", why))?;
-    }
-    Ok(rows.finish())
-}
-
 /// The format of the file.
 fn read_magic(file: &mut impl Read) -> Result<u8, SnapshotError> {
     let mut magic = [0; MAGIC.len()];
     file.read_exact(&mut magic).map_err(|_| SnapshotError::NoSnapshot)?;
     match magic.split_last() {
         Some((format, name)) if *name == MAGIC[..7] => match *format {
-            1 | WITH_PLAN | WITH_MORE => Ok(*format),
+            1 | WITH_PLAN | WITH_ROWS => Ok(*format),
             other => Err(SnapshotError::Version(other)),
         },
         _ => Err(SnapshotError::NoSnapshot),

@@ -158,7 +158,7 @@ impl Broker {
             Target::School(school) if self.plan().may_command(station, school) => {}
             Target::School(school) => {
                 let has = |entry: &crate::record::Entry| entry.admission.stations.contains(station);
-                if !self.record.open_cases(school).any(has) {
+                if !self.record.open_cases_of(school).any(has) {
                     let known = self.plan().school(school).is_some();
                     return Some(if known { CommandRefusal::NotYours } else { CommandRefusal::NoSchool });
                 }

@@ -182,8 +182,13 @@ impl Broker {
                 | Command::Route { .. }
                 | Command::Overdue { .. }
                 | Command::Forwarded { .. }
+                | Command::TroubleBegan { .. }
+                | Command::TroubleOver { .. }
                 | Command::StagePlan(_)
-                | Command::ApplyPlan(_) => {}
+                | Command::ApplyPlan(_)
+                | Command::OpenDrill(_)
+                | Command::CloseDrill(_)
+                | Command::EndCase { .. } => {}
             }
         }
         if !stale.is_empty() {

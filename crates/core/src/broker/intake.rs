@@ -25,6 +25,8 @@ impl Broker {
             Some(Refusal::OtherSchool)
         } else if event.relay != *relay || known.is_some_and(|admission| admission.sealed.event.relay != *relay) {
             Some(Refusal::OtherRelay)
+        } else if event.is_of_region() {
+            Some(Refusal::Kind)
         } else if expired && event.class != Class::P0 {
             Some(Refusal::Expired)
         } else {
@@ -66,7 +68,7 @@ impl Broker {
         let mut receipts = known.map(|entry| entry.receipts()).unwrap_or_default();
         if gate.confirms() {
             // What else there is to say is carried to it.
-            receipts.retain(|receipt| matches!(receipt.stage, Stage::Stored | Stage::Acknowledged));
+            receipts.retain(|receipt| matches!(receipt.stage, Stage::Stored | Stage::Acknowledged | Stage::Closed));
         }
         receipts.extend(provisional);
         self.send(path, Class::P1, Form::Datagram, Message::Receipts(receipts));
@@ -176,6 +178,10 @@ impl Broker {
     /// Tells a relay how far its event of `class` has come, or the region that forwarded it.
     pub(super) fn tell_relay(&mut self, now: Now, relay: &RelayId, class: Class, receipt: &Receipt) {
         self.tell_below(now, class, receipt);
+        if self.admission(&receipt.event).is_some_and(|admission| admission.sealed.event.is_of_region()) {
+            // It names the relay and is not the relay's.
+            return;
+        }
         let Some(gate) = self.relays.get_mut(relay) else { return };
         // Who assists is said once: nothing hangs on it, and it would stand in the place of the owner.
         let plain = receipt.stage <= Stage::Stored || class > Class::P1 || receipt.standing == Standing::Assisting;

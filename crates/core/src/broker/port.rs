@@ -1,5 +1,6 @@
 //! What a broker node is told, what it wants done, and what it reports.
 
+use crate::case::{CaseRefusal, Verb};
 use crate::command::{CommandKind, CommandReceipt, CommandRefusal, SealedCommand};
 use crate::event::{Class, Sealed};
 use crate::id::{EventId, Name, NodeName, PathId, StationId};
@@ -9,6 +10,7 @@ use crate::path::{Form, PathInfo};
 use crate::plan::Plan;
 use crate::receipt::Receipt;
 use crate::record::{Command, Entry, PlanRefusal, RecordState};
+use crate::trouble::Told;
 
 /// The level above a region.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +115,8 @@ pub enum Input {
     Recalled(RecallTicket, Vec<Entry>),
     /// The node's own file says another plan. It counts as long as the record has none.
     Plan(Plan),
+    /// What the region found out by itself and its record does not have. Counts at the node that leads, while it has a quorum.
+    Troubles(Vec<Told>),
 }
 
 /// What a broker node wants done.
@@ -152,6 +156,8 @@ pub enum Report {
     Noted(Sealed, Receipt),
     /// Nobody has taken an alarm: it has reached this rung, and these stations own it from now on, beside those who did.
     Overdue(EventId, Rung, Vec<StationId>),
+    /// An officer's order about a case came into the record: the number of its step, or why there is none.
+    Acted(EventId, Verb, Result<u64, CaseRefusal>),
     /// A copy of an event that is known already.
     Duplicate(EventId),
     /// An event was not taken.

@@ -14,6 +14,12 @@ use crate::record::state::{Effect, RecordState};
 use crate::time::WallTime;
 
 impl RecordState {
+    /// How many cases are not closed, those of alarms that nobody has taken among them.
+    #[must_use]
+    pub fn open_cases(&self) -> usize {
+        self.cases_of.values().map(std::collections::BTreeSet::len).sum()
+    }
+
     /// An officer does something about an alarm.
     pub(super) fn act(
         &mut self,
@@ -49,7 +55,7 @@ impl RecordState {
     }
 
     /// The alarms of a school whose case is open.
-    pub fn open_cases(&self, school: &crate::id::SchoolId) -> impl Iterator<Item = &Entry> {
+    pub fn open_cases_of(&self, school: &crate::id::SchoolId) -> impl Iterator<Item = &Entry> {
         self.cases_of.get(school).into_iter().flatten().filter_map(|id| self.get(id))
     }
 
@@ -145,6 +151,8 @@ impl Entry {
             Some(CaseRefusal::NoCase)
         } else if self.admission.forwarded_by().is_some() {
             Some(CaseRefusal::Elsewhere)
+        } else if order.action == Action::MakeLive && self.is_live() {
+            Some(CaseRefusal::Live)
         } else {
             None
         }
@@ -154,7 +162,7 @@ impl Entry {
     /// names.
     pub(super) fn is_meant_by(&self, other: &Entry) -> bool {
         let (own, cancel) = (&self.admission.sealed.event, &other.admission.sealed.event);
-        own.kind != Kind::Cancel && (cancel.zone.is_none() || cancel.zone == own.zone)
+        own.kind != Kind::Cancel && !own.is_of_region() && (cancel.zone.is_none() || cancel.zone == own.zone)
     }
 
     /// The rows that it takes in a snapshot or in the archive: itself, or several of which each has a part of the history and all of the rest.
@@ -177,7 +185,7 @@ impl Entry {
     }
 
     fn case_without_history(&self) -> Case {
-        let Case { state, level, owner, cancel_requested, number_110, closed, history: _, refused } = &self.case;
+        let Case { state, level, owner, cancel_requested, number_110, closed, live, history: _, refused } = &self.case;
         Case {
             state: *state,
             level: *level,
@@ -185,6 +193,7 @@ impl Entry {
             cancel_requested: *cancel_requested,
             number_110: number_110.clone(),
             closed: *closed,
+            live: *live,
             history: History::default(),
             refused: refused.clone(),
         }
@@ -200,6 +209,7 @@ impl Entry {
             overdue: self.overdue.clone(),
             forwarded: self.forwarded.clone(),
             case: Case::default(),
+            trouble: self.trouble.clone(),
             part: self.part,
         }
     }

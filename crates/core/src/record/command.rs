@@ -2,6 +2,7 @@
 
 use crate::case::CaseOrder;
 use crate::command::{CommandReceipt, SealedCommand};
+use crate::drill::{CloseDrill, OpenDrill};
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
 use crate::id::{EventId, Name, NodeName, RecordId, StationId};
@@ -9,6 +10,7 @@ use crate::overdue::Rung;
 use crate::receipt::{Receipt, Stage, Trail};
 use crate::record::plan::{ApplyPlan, StagePlan};
 use crate::time::WallTime;
+use crate::trouble::About;
 
 /// One entry of the record's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +90,38 @@ pub enum Command {
     },
     /// Commands reached stages.
     NoteCommand(Vec<CommandReceipt>),
+    /// The region found out by itself that something is wrong, or that what is wrong has become more urgent. Changes nothing while the record has an
+    /// open trouble about the same thing of the same class or of a higher one.
+    TroubleBegan {
+        /// What it is about.
+        about: About,
+        /// The event that says so, and who must see it.
+        admission: Box<Admission>,
+    },
+    /// It is over. Changes nothing unless the record has an open trouble about it.
+    TroubleOver {
+        /// What it is about.
+        about: About,
+        /// The event that says so, if one does.
+        admission: Option<Box<Admission>>,
+        /// The broker node that found so.
+        by: NodeName,
+        /// When, by its clock.
+        at: WallTime,
+    },
+    /// A drill is announced.
+    OpenDrill(Box<OpenDrill>),
+    /// A drill ends before its time.
+    CloseDrill(Box<CloseDrill>),
+    /// The case of a test or of a drill is closed by itself. Changes nothing for what is meant, or closed already.
+    EndCase {
+        /// The event.
+        event: EventId,
+        /// The broker node that found it to be over.
+        by: NodeName,
+        /// When, by its clock.
+        at: WallTime,
+    },
 }
 
 impl Command {
@@ -99,14 +133,19 @@ impl Command {
             | Command::StagePlan(_)
             | Command::ApplyPlan(_)
             | Command::AdmitCommand { .. }
-            | Command::NoteCommand(_) => None,
+            | Command::NoteCommand(_)
+            | Command::OpenDrill(_)
+            | Command::CloseDrill(_) => None,
             Command::Admit(admission) => Some(admission.sealed.event.id),
             Command::Note(receipt) => Some(receipt.event),
             Command::Route { event, .. }
             | Command::Escalate { event, .. }
             | Command::Overdue { event, .. }
-            | Command::Forwarded { event, .. } => Some(*event),
+            | Command::Forwarded { event, .. }
+            | Command::EndCase { event, .. } => Some(*event),
             Command::Case { order, .. } => Some(order.event),
+            Command::TroubleBegan { admission, .. } => Some(admission.sealed.event.id),
+            Command::TroubleOver { admission, .. } => admission.as_ref().map(|admission| admission.sealed.event.id),
         }
     }
 }

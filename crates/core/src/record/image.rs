@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use crate::command::CommandId;
-use crate::id::{EventId, RecordId, StationId};
+use crate::drill::{DrillBook, DrillImage};
+use crate::id::{EventId, RecordId, SchoolId, StationId};
 use crate::record::archived::ArchivedIds;
 use crate::record::commands::CommandEntry;
+use crate::record::drills::{Tested, Tests};
 use crate::record::entry::Entry;
 use crate::record::plan::{PlanImage, PlanState};
 use crate::record::state::{RecordLimits, RecordState};
@@ -27,6 +29,10 @@ pub struct Image {
     pub plan: PlanImage,
     /// The commands to schools, in ascending order of their ids.
     pub commands: Vec<Arc<CommandEntry>>,
+    /// The drills.
+    pub drills: DrillImage,
+    /// When each school was tested last, in the order of their codes.
+    pub tests: Vec<(SchoolId, Tested)>,
 }
 
 /// Why parts do not make a record.
@@ -62,6 +68,9 @@ pub enum ImageError {
     /// What stands there for the plan makes none.
     #[error("the plan in it is none: {0}")]
     Plan(String),
+    /// What stands there for the drills makes none.
+    #[error("the drills in it are none: {0}")]
+    Drills(String),
     /// A defect of whoever made the parts.
     #[error("the parts contradict each other: {0}")]
     Broken(String),
@@ -79,6 +88,8 @@ impl RecordState {
             entries: self.entries.values().cloned().collect(),
             plan: self.plan.image(),
             commands: self.commands.entries().cloned().collect(),
+            drills: self.drills.image(),
+            tests: self.tests.rows(),
         }
     }
 
@@ -97,6 +108,8 @@ impl RecordState {
             }
             state.commands.insert(entry);
         }
+        state.drills = DrillBook::from_image(image.drills).map_err(ImageError::Drills)?;
+        state.tests = Tests::from_rows(image.tests).map_err(ImageError::Drills)?;
         let (ids, archived) = (image.archived_ids.len(), image.archived);
         if u64::try_from(ids).is_ok_and(|ids| ids > archived) {
             return Err(ImageError::TooManyArchived { ids, archived });
@@ -123,6 +136,7 @@ impl RecordState {
                 return Err(ImageError::Twice(id));
             }
         }
+        state.recall_troubles();
         state.check().map_err(ImageError::Broken)?;
         Ok(state)
     }

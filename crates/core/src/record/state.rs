@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::case::CaseOrder;
 use crate::command::{CommandId, CommandReceipt, CommandRefusal, SealedCommand};
+use crate::drill::{Drill, DrillBook, DrillId, DrillRefusal};
 use crate::event::Kind;
 use crate::id::{EventId, RecordId, RelayId, SchoolId, StationId};
 use crate::limits;
@@ -15,9 +16,12 @@ use crate::record::archived::ArchivedIds;
 use crate::record::cases::Acted;
 use crate::record::command::{Admission, Command};
 use crate::record::commands::CommandBook;
+use crate::record::drills::Tests;
 use crate::record::entry::{Entry, Escalation};
 use crate::record::plan::{PlanState, StageId};
 use crate::record::shelf::Shelf;
+use crate::time::Span;
+use crate::trouble::Troubles;
 
 /// How much a record holds. The same on all nodes of a region, or their records differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub struct RecordLimits {
     pub events: usize,
     /// Ids of events that have left.
     pub archived_ids: usize,
+    /// How long after it came in the case of a test is closed by itself.
+    pub test_case: Span,
 }
 
 impl Default for RecordLimits {
@@ -41,6 +47,7 @@ impl Default for RecordLimits {
             open_cases: limits::RECORD_EVENTS,
             events: limits::RECORD_EVENTS,
             archived_ids: limits::ARCHIVED_IDS,
+            test_case: limits::TEST_CASE,
         }
     }
 }
@@ -76,6 +83,18 @@ pub enum Effect {
     CommandRefused(Box<SealedCommand>, CommandRefusal),
     /// These statements about commands to schools are in the record now.
     CommandNoted(Vec<CommandReceipt>),
+    /// The region raised this event.
+    TroubleBegan(EventId),
+    /// A trouble is over: what is noted at its events, and the event that says so.
+    TroubleOver(Vec<Receipt>, Option<EventId>),
+    /// The drill is announced now.
+    DrillOpened(Arc<Drill>),
+    /// The drill has ended before its time, or will not begin.
+    DrillClosed(Arc<Drill>),
+    /// The drill is not announced.
+    DrillRefused(DrillId, DrillRefusal),
+    /// The case of a test or a drill is closed by itself; with the receipt that says so where no officer has it.
+    Ended(EventId, Option<Receipt>),
     /// The command changed nothing: a repeat, or about an event that is not here (any more).
     Nothing,
 }
@@ -113,6 +132,10 @@ pub struct RecordState {
     pub(super) unfinished_of: BTreeMap<RelayId, usize>,
     pub(super) plan: PlanState,
     pub(super) commands: CommandBook,
+    /// The troubles that are not over. Made of the entries, so in no snapshot.
+    pub(super) troubles: Arc<Troubles>,
+    pub(super) drills: DrillBook,
+    pub(super) tests: Tests,
     limits: RecordLimits,
 }
 
@@ -152,6 +175,10 @@ impl RecordState {
                     Effect::Nothing
                 }
             }
+            Command::TroubleBegan { about, admission } => self.trouble_began(index, about, *admission, &mut cases),
+            Command::TroubleOver { about, admission, by, at } => {
+                self.trouble_over(index, &about, admission.map(|admission| *admission), (by, at), &mut cases)
+            }
             Command::StagePlan(part) => self.plan.stage(part),
             Command::ApplyPlan(order) => self.plan.apply(index, order),
             Command::AdmitCommand { sealed, heard, by } => self.admit_command(index, *sealed, heard, by),
@@ -159,6 +186,9 @@ impl RecordState {
                 let news = self.commands.note(receipts);
                 if news.is_empty() { Effect::Nothing } else { Effect::CommandNoted(news) }
             }
+            Command::OpenDrill(order) => self.open_drill(*order),
+            Command::CloseDrill(order) => self.close_drill(*order),
+            Command::EndCase { event, by, at } => self.end_case(index, event, (by, at), &mut cases),
         };
         Applied { effect, cases, archived: self.evict() }
     }
@@ -179,6 +209,12 @@ impl RecordState {
     #[must_use]
     pub fn commands(&self) -> &CommandBook {
         &self.commands
+    }
+
+    /// The troubles that are not over.
+    #[must_use]
+    pub fn troubles(&self) -> &Arc<Troubles> {
+        &self.troubles
     }
 
     /// How much it holds.
@@ -257,7 +293,12 @@ impl RecordState {
         self.unfinished.values().filter_map(|id| self.get(id))
     }
 
-    /// How many of them a relay has raised.
+    /// The alarms that an officer has and whose case is not closed, oldest first.
+    pub fn taken(&self) -> impl Iterator<Item = &Entry> {
+        self.open.range(0).filter_map(|(_, id)| self.get(id))
+    }
+
+    /// How many of the unfinished a relay has raised.
     #[must_use]
     pub fn unfinished_of(&self, relay: &RelayId) -> usize {
         self.unfinished_of.get(relay).copied().unwrap_or(0)
@@ -276,6 +317,8 @@ impl RecordState {
     pub fn check(&self) -> Result<(), String> {
         self.plan.check()?;
         self.commands.check()?;
+        self.check_troubles()?;
+        self.drills.check()?;
         for (station, events) in &self.by_station {
             for (index, id) in events {
                 let Some(entry) = self.entries.get(id) else {
@@ -369,7 +412,7 @@ impl RecordState {
         Effect::Founded(record)
     }
 
-    fn admit(&mut self, index: u64, mut admission: Admission, cases: &mut Vec<EventId>) -> Effect {
+    pub(super) fn admit(&mut self, index: u64, mut admission: Admission, cases: &mut Vec<EventId>) -> Effect {
         let id = admission.sealed.event.id;
         if self.entries.contains_key(&id) || self.is_archived(&id) {
             return Effect::Nothing;
@@ -390,6 +433,7 @@ impl RecordState {
             self.request_cancel(&entry, cases);
         }
         self.list_case(&entry);
+        self.tested(&entry.admission);
         self.entries.insert(id, Arc::new(entry));
         Effect::Admitted(id)
     }
@@ -488,6 +532,7 @@ impl RecordState {
             let Some(entry) = self.entries.remove(&id) else { continue };
             self.case_bytes -= entry.case.history.weight();
             self.unlist_case(&entry);
+            self.forget_trouble(&entry);
             for station in &entry.admission.stations {
                 if let (Some(events), Some(since)) = (self.by_station.get_mut(station), entry.since(station)) {
                     events.remove(&since);

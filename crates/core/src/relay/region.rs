@@ -112,7 +112,13 @@ impl Relay {
             | Message::CommandState(_)
             | Message::CommandRefused(..)
             | Message::NoticeAsk(..)
-            | Message::NoticeSchools(..) => {}
+            | Message::NoticeSchools(..)
+            | Message::SeatState { .. }
+            | Message::Drills(_)
+            | Message::DrillMode(_)
+            | Message::DrillHeard(_)
+            | Message::DrillOrder(_)
+            | Message::DrillAnswer(..) => {}
         }
     }
 

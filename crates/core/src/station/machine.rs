@@ -18,6 +18,7 @@ use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage, Standing};
 use crate::station::case::CaseOrders;
 use crate::station::commands::Commands;
 use crate::station::escalate::Escalations;
+use crate::station::hearing::Hearing;
 use crate::station::history::Questions;
 use crate::station::officer::carried_as;
 use crate::station::port::{AckTicket, Acknowledged, Input, Output, Report, StationConfig, Write};
@@ -55,6 +56,7 @@ pub struct Station {
     pub(super) cases: CaseOrders,
     pub(super) questions: Questions,
     pub(super) commands: Commands,
+    pub(super) hearing: Hearing,
     pub(super) unkept: Unkept<u64>,
     pub(super) answers: BTreeMap<PersistSeq, Vec<(AckTicket, Acknowledged)>>,
     pub(super) show_by: BTreeSet<(Timestamp, u64)>,
@@ -83,6 +85,7 @@ impl Station {
             cases: CaseOrders::default(),
             questions: Questions::default(),
             commands: Commands::default(),
+            hearing: Hearing::default(),
             unkept: Unkept::new(),
             next_persist: 1,
             writing: BTreeMap::new(),
@@ -252,6 +255,7 @@ impl Station {
             Message::Hello(hello) => {
                 self.cases_on(path, hello.wire_minor);
                 self.commands_on(path, hello.wire_minor);
+                self.hearing_on(path, hello.wire_minor);
                 if hello.wire_minor < STANDING_SINCE {
                     self.older.insert(path);
                 } else {
@@ -259,6 +263,7 @@ impl Station {
                 }
             }
             Message::Inquire(_)
+            | Message::SeatState { .. }
             | Message::Probe(_)
             | Message::Escalate(_)
             | Message::Case(_)
@@ -267,7 +272,12 @@ impl Station {
             | Message::Command(..)
             | Message::CommandReceipts(_)
             | Message::CommandConfirmed(_)
-            | Message::NoticeAsk(..) => {}
+            | Message::NoticeAsk(..)
+            | Message::Drills(_)
+            | Message::DrillMode(_)
+            | Message::DrillHeard(_)
+            | Message::DrillOrder(_)
+            | Message::DrillAnswer(..) => {}
         }
     }
 
@@ -387,6 +397,7 @@ impl Machine for Station {
                 self.conditions.path_down(path);
                 self.cases.path_down(path);
                 self.commands.path_down(path);
+                self.hearing.path_down(path);
                 self.courier.path_down(now.mono, path);
             }
             Input::Message(path, message) => self.message(now, path, message),
@@ -400,6 +411,7 @@ impl Machine for Station {
             Input::Case(ticket, order) => self.case_order(now, ticket, *order),
             Input::Command(ticket, sealed) => self.command(now, ticket, *sealed),
             Input::Schools(ticket, id, after) => self.ask_schools(now, ticket, id, after),
+            Input::Audible { on, lasts } => self.audible(now, on, lasts),
             Input::History(ticket, event, after) => self.ask_history(now, ticket, event, after),
         }
         self.dispatch(now);
@@ -415,6 +427,7 @@ impl Machine for Station {
         self.cases_again(now);
         self.ask_again(now);
         self.commands_again(now);
+        self.hearing_due(now);
         self.probe(now);
         self.courier.handle_timeout(now.mono);
         self.dispatch(now);
@@ -429,6 +442,7 @@ impl Machine for Station {
             self.courier.poll_timeout(),
             self.prober.poll_timeout(),
             self.escalations.poll_timeout(),
+            self.hearing.poll_timeout(),
             self.cases.poll_timeout(),
             self.questions.poll_timeout(),
             self.commands.poll_timeout(),

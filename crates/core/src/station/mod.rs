@@ -10,6 +10,7 @@
 mod case;
 mod commands;
 mod escalate;
+mod hearing;
 mod history;
 mod inbox;
 mod machine;

@@ -111,6 +111,15 @@ fn record(command: &Command) -> Value {
             "owners": owners.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "told": told.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }),
+        Command::TroubleBegan { about, admission } => json!({
+            "what": "trouble_began", "about": about.to_string(), "event": EventFields::new(&admission.sealed.event),
+            "at": rfc3339(admission.at), "by": admission.by.to_string(),
+            "stations": admission.stations.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        }),
+        Command::TroubleOver { about, admission, by, at } => json!({
+            "what": "trouble_over", "about": about.to_string(), "by": by.to_string(), "at": rfc3339(*at),
+            "event": admission.as_ref().map(|admission| EventFields::new(&admission.sealed.event)),
+        }),
         Command::Forwarded { event, stages } => json!({
             "what": "forwarded", "id": event.to_string(),
             "stages": stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>(),
@@ -135,6 +144,19 @@ fn record(command: &Command) -> Value {
         Command::NoteCommand(receipts) => json!({
             "what": "note_command", "ids": receipts.iter().map(|said| said.command.to_string()).collect::<Vec<_>>(),
             "receipts": receipts.iter().map(CommandReceiptJson::new).collect::<Vec<_>>(),
+        }),
+        Command::OpenDrill(order) => json!({
+            "what": "open_drill", "drill": order.id.to_string(), "scope": order.scope.to_string(),
+            "devices": order.devices.iter().map(ToString::to_string).collect::<Vec<_>>(), "from": rfc3339(order.from),
+            "minutes": order.length.as_secs() / 60, "by": order.by.to_string(), "approver": order.approver.as_str(),
+            "planned": order.planned, "at": rfc3339(order.at), "note": order.note.as_str(),
+        }),
+        Command::CloseDrill(order) => json!({
+            "what": "close_drill", "drill": order.id.to_string(), "by": order.by.to_string(), "who": order.who.as_str(),
+            "at": rfc3339(order.at), "note": order.note.as_str(),
+        }),
+        Command::EndCase { event, by, at } => json!({
+            "what": "end_case", "id": event.to_string(), "by": by.to_string(), "at": rfc3339(*at),
         }),
     }
 }

@@ -61,9 +61,10 @@ metrics! {
         AlarmsReceived "huxiao_alarms_received_total" ["kind", "mode"] "Events of class P0 and P1 taken in for the first time.";
         Duplicates "huxiao_duplicates_total" ["role"] "Copies of events that were here already.";
         Refused "huxiao_refused_total" ["reason"] "Events that were not taken; their relays keep them.";
-        AlarmsOverdue "huxiao_alarms_overdue_total" ["rung"] "Alarms that nobody had taken when their ownership went up, by how far it went.";
         CommandStages "huxiao_command_stages_total" ["role", "kind", "stage"] "Stages that commands to schools reached, as this node counts them: a broker node of every school, a relay of its own, a station each time that it heard how one stands.";
         CommandsRefused "huxiao_commands_refused_total" ["role", "reason"] "Commands to schools that were not taken: at a broker node by the region's rules, at a relay for a signature that does not hold.";
+        AlarmsOverdue "huxiao_alarms_overdue_total" ["rung"] "Alarms that nobody had taken, or to which nobody was sent or had come, when their ownership went up, by how far it went.";
+        CaseOrders "huxiao_case_orders_total" ["verb", "outcome"] "Officers' orders about cases that came into the record, by what was to be done and what became of it: taken, or why not.";
         BadFrames "huxiao_bad_frames_total" ["code"] "Frames that could not be understood; each closed its stream, over TCP perhaps its session.";
         Handshakes "huxiao_handshakes_total" ["outcome"] "Session handshakes that ended, by how.";
         PeerConnections "huxiao_peer_connections_total" ["outcome"] "Connections between the nodes of a region that came up or went down, and dials that came to nothing.";
@@ -85,6 +86,7 @@ metrics! {
         AlarmsUnacknowledged "huxiao_alarms_unacknowledged" ["station"] "Alarms that no officer has taken yet.";
         OldestUnacknowledgedAge "huxiao_oldest_unacknowledged_alarm_age_seconds" ["station"] "Age of the oldest alarm that no officer has taken; 0 if there is none.";
         OldestUnstoredAge "huxiao_oldest_unstored_event_age_seconds" [] "Age of the oldest event not yet on stable storage upstream: the health of a node in one figure.";
+        CasesOpen "huxiao_cases_open" [] "Cases that are not closed. Every node counts all of the region.";
         RelaysConnected "huxiao_relays_connected" [] "Relays with at least one session to this node.";
         StationsConnected "huxiao_stations_connected" [] "Stations with at least one session to this node.";
         RelaysSilent "huxiao_relays_silent" [] "Relays that no node of the region hears, and whose silence is told. Every node counts all of the region.";

@@ -90,6 +90,7 @@ impl Bench {
             now: clock.now(),
             seed: 1,
             software: String::new(),
+            signer: None,
         };
         let parts = seat::assemble(ingredients).await.unwrap();
         let (disk, shutdown) = (Arc::new(Mutex::new(Disk::Works)), Shutdown::new());

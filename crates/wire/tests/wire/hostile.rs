@@ -1,6 +1,7 @@
 //! Bytes that nobody of ours sent: cut, flipped, random, from another version. They give an error or a message within the
 //! limits, never a panic.
 
+use huxiao_core::drill::DrillOrder;
 use huxiao_core::{EventCopy, Message, Receipt, Sealed, limits};
 use huxiao_wire::{
     HEADER_BYTES, ROW_VERSION, VERSION, WireError, decode_command, decode_entry, decode_frame, decode_inbox_row,
@@ -56,13 +57,28 @@ fn check(message: &Message) {
         }
         Message::Escalated(_, stations) => assert!(stations.len() <= limits::STATIONS_PER_SCHOOL),
         Message::Ownership(ownership) => assert!(ownership.owners.len() <= limits::OVERDUE_STATIONS),
-        Message::CaseAsk(..) => {}
+        Message::CommandOrder(sealed) | Message::Command(sealed, _) => {
+            assert!(sealed.bytes.len() <= limits::COMMAND_BYTES)
+        }
+        Message::CommandReceipts(list) => assert!(list.len() <= limits::LIST_ITEMS),
+        Message::CommandConfirmed(list) => assert!(list.len() <= limits::LIST_ITEMS),
+        Message::CommandState(state) => assert!(state.receipts.len() <= limits::COMMAND_RECEIPTS + 1),
+        Message::NoticeSchools(_, _, schools, _) => assert!(schools.len() <= limits::NOTICE_PAGE),
+        Message::CommandRefused(..) | Message::NoticeAsk(..) => {}
+        Message::CaseAsk(..) | Message::DrillHeard(_) | Message::DrillAnswer(..) => {}
+        Message::Drills(list) => assert!(list.len() <= limits::LIST_ITEMS),
+        Message::DrillMode(mode) => assert!(mode.devices.len() <= limits::PLAN_DEVICES),
+        Message::DrillOrder(order) => {
+            if let DrillOrder::Open(order) = &**order {
+                assert!(!order.scope.is_too_long() && order.devices.len() <= limits::PLAN_DEVICES);
+            }
+        }
         Message::CaseSteps(_, steps, _) => assert!(steps.len() <= limits::LIST_ITEMS),
         Message::Case(order) => assert!(order.note.as_str().len() <= limits::NOTE_BYTES),
         Message::Cases(list) => assert!(list.len() <= limits::LIST_ITEMS),
         Message::CaseTaken(_, _, case) => assert!(case.level <= limits::CASE_LEVEL),
         Message::CaseRefused(_, _, case) => assert!(case.as_ref().is_none_or(|case| case.level <= limits::CASE_LEVEL)),
-        Message::Refused(..) | Message::Mark(_) | Message::Probe(_) | Message::Echo(_) => {}
+        Message::SeatState { .. } | Message::Refused(..) | Message::Mark(_) | Message::Probe(_) | Message::Echo(_) => {}
     }
     assert_eq!(decode_frame(&encode(message), LIMIT).as_ref(), Ok(message), "what was taken must be sendable");
 }

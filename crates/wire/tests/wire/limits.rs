@@ -96,6 +96,7 @@ fn case() -> Summary {
         reason: Some(Reason::Other),
         steps: u64::MAX,
         last: Some(LastStep { verb: Verb::Number, by: seat("c"), officer: Some(name("o")), at: LATE }),
+        live: true,
     }
 }
 
@@ -146,7 +147,9 @@ fn an_event_with_a_case_at_all_its_limits_fits_the_rows_of_the_archive() {
     let mut history = History::default();
     (1..=100).for_each(|number| assert!(history.push(step(number))));
     let refused = CaseRefusal::NotNow { verb: Verb::Number, state: State::Closed };
+    let trouble = None;
     let entry = Entry {
+        trouble,
         index: u64::MAX - 1,
         routed_at: u64::MAX,
         admission,
@@ -162,6 +165,7 @@ fn an_event_with_a_case_at_all_its_limits_fits_the_rows_of_the_archive() {
             cancel_requested: true,
             number_110: case().number_110,
             closed: Some((Reason::Other, LATE)),
+            live: true,
             history,
             refused: vec![(ActionId([255; 16]), refused); limits::CASE_REFUSED].into(),
         },

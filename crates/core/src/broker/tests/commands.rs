@@ -73,6 +73,8 @@ impl Bench {
             name: Label::default(),
             desk: desk.map(|desk| StationId(name(desk))),
             times: Times::default(),
+            holidays: Vec::default(),
+            school_hours: Vec::default(),
         };
         let mut changes: Vec<Change> = [("360000", None), ("361100", None), ("361102", Some("p1"))]
             .into_iter()

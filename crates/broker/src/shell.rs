@@ -178,6 +178,11 @@ fn tell(report: Report) {
             let owners = owners.join(",");
             tracing::warn!(alarm_id = %id, %rung, owners, "nobody has taken it: its ownership goes up");
         }
+        Report::Looked(look) => {
+            // Who looked when is to be found again.
+            let camera = look.camera.as_ref().map_or("", huxiao_core::Name::as_str);
+            tracing::info!(alarm_id = %look.event, by = %look.by, officer = %look.officer, camera, "an officer looks through the school's cameras");
+        }
         Report::Stored(sealed) => tracing::debug!(alarm_id = %sealed.event.id, "stored"),
         Report::Duplicate(id) => {
             metric::increment(Counter::Duplicates, &["broker"]);

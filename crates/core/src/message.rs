@@ -2,6 +2,7 @@
 //!
 //! Invariant: every message stands for itself. Messages of one session may arrive in any order and more than once.
 
+use crate::body::BodyMessage;
 use crate::case::{ActionId, CaseOrder, CaseRefusal, Step, Summary};
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
@@ -9,15 +10,19 @@ use crate::id::{EventId, RecordId, StationId};
 use crate::overdue::Ownership;
 use crate::receipt::{Receipt, Stage, Trail};
 use crate::time::WallTime;
+use crate::video::{Look, PictureKey, Pictures};
 
 /// The minor version of `huxiao.v1` that this version speaks. Rises when messages or fields are added.
-pub const WIRE_MINOR: u32 = 4;
+pub const WIRE_MINOR: u32 = 5;
 /// The first one in which receipts have a [`Standing`](crate::Standing), and nodes say whether they have a quorum.
 pub(crate) const STANDING_SINCE: u32 = 3;
 /// The first one in which seats are told who owns an alarm that nobody takes.
 pub(crate) const OWNERSHIP_SINCE: u32 = 4;
 /// The first one in which there are cases.
 pub(crate) const CASES_SINCE: u32 = 4;
+
+/// The first one in which there are bodies, pictures and officers who look.
+pub(crate) const PICTURES_SINCE: u32 = 5;
 
 /// One message of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +72,14 @@ pub enum Message {
     CaseAsk(EventId, u64),
     /// The answer to `CaseAsk`: the next of them, and how many the case has in all.
     CaseSteps(EventId, Vec<Step>, u64),
+    /// A word about a body, over bulk sessions. No machine of a node hears it but the [mover](crate::body::Mover) beside it.
+    Body(BodyMessage),
+    /// Relay to broker, broker to station: what cameras showed. Said by a relay until it is answered by `PicturesKept`, unless they are of the moment.
+    Pictures(Pictures),
+    /// Broker to relay: these pictures need not be said any more, they are in the record.
+    PicturesKept(EventId, Vec<PictureKey>),
+    /// Station to broker, broker to relay: an officer looks. Said again every few seconds, and never answered but by `Pictures` of the moment.
+    Look(Look),
 }
 
 /// A broker node is without a quorum of its region: alarms flow, but nothing enters the record.

@@ -64,7 +64,11 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         | Message::CaseTaken(..)
         | Message::CaseRefused(..)
         | Message::CaseAsk(..)
-        | Message::CaseSteps(..) => vec![encode(message)],
+        | Message::CaseSteps(..)
+        | Message::Body(_)
+        | Message::Pictures(_)
+        | Message::PicturesKept(..)
+        | Message::Look(_) => vec![encode(message)],
     }
 }
 
@@ -150,4 +154,4 @@ fn count_fields(mut frame: &[u8]) -> Result<(), WireError> {
 }
 
 /// The numbers of the bodies in `session.proto`.
-const KNOWN_BODIES: std::ops::RangeInclusive<u32> = 1..=19;
+const KNOWN_BODIES: std::ops::RangeInclusive<u32> = 1..=48;

@@ -23,6 +23,7 @@ mod overdue;
 mod plan;
 mod proto;
 mod row;
+mod video;
 
 pub use error::WireError;
 pub use event::{seal, unseal};

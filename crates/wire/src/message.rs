@@ -12,6 +12,7 @@ use crate::field;
 use crate::overdue;
 use crate::proto;
 use crate::proto::frame::Body;
+use crate::video;
 
 /// The frame body of a message.
 pub(crate) fn to_body(message: &Message) -> Body {
@@ -52,6 +53,10 @@ pub(crate) fn to_body(message: &Message) -> Body {
         Message::CaseAsk(event, after) => Body::CaseAsk(case::raw_ask(event, *after)),
         Message::CaseSteps(event, steps, total) => Body::CaseSteps(case::raw_page(event, steps, *total)),
         Message::CaseRefused(id, why, now) => Body::CaseRefused(case::raw_refused(*id, *why, now.as_deref())),
+        Message::Body(body) => Body::BodyWord(video::raw_body(body)),
+        Message::Pictures(said) => Body::Pictures(video::raw_said(said)),
+        Message::PicturesKept(event, keys) => Body::PicturesKept(video::raw_kept(event, keys)),
+        Message::Look(look) => Body::Look(video::raw_look(look)),
     }
 }
 
@@ -95,6 +100,13 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
             let (id, why, now) = case::refused(&raw)?;
             Message::CaseRefused(id, why, now.map(Box::new))
         }
+        Body::BodyWord(raw) => Message::Body(video::body(raw)?),
+        Body::Pictures(raw) => Message::Pictures(video::said(&raw)?),
+        Body::PicturesKept(raw) => {
+            let (event, keys) = video::kept(&raw)?;
+            Message::PicturesKept(event, keys)
+        }
+        Body::Look(raw) => Message::Look(video::look(&raw)?),
     })
 }
 

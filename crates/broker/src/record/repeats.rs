@@ -32,7 +32,8 @@ fn claim(command: &Command) -> Option<Claim> {
         | Command::Forwarded { .. }
         | Command::StagePlan(_)
         | Command::ApplyPlan(_)
-        | Command::Case { .. } => None,
+        | Command::Case { .. }
+        | Command::Pictures { .. } => None,
     }
 }
 

@@ -195,6 +195,7 @@ impl Entry {
             overdue: self.overdue.clone(),
             forwarded: self.forwarded.clone(),
             case: Case::default(),
+            pictures: self.pictures.clone(),
             part: self.part,
         }
     }

@@ -8,6 +8,7 @@ use crate::overdue::Rung;
 use crate::receipt::{Receipt, Stage, Trail};
 use crate::record::plan::{ApplyPlan, StagePlan};
 use crate::time::WallTime;
+use crate::video::Picture;
 
 /// One entry of the record's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +77,13 @@ pub enum Command {
         /// When the order came to the node that proposes it, by its clock.
         heard: WallTime,
     },
+    /// The relay says what cameras showed at an alarm.
+    Pictures {
+        /// The event.
+        event: EventId,
+        /// At most [`limits::PICTURES_PER_EVENT`](crate::limits::PICTURES_PER_EVENT).
+        pictures: Vec<Picture>,
+    },
 }
 
 impl Command {
@@ -89,7 +97,8 @@ impl Command {
             Command::Route { event, .. }
             | Command::Escalate { event, .. }
             | Command::Overdue { event, .. }
-            | Command::Forwarded { event, .. } => Some(*event),
+            | Command::Forwarded { event, .. }
+            | Command::Pictures { event, .. } => Some(*event),
             Command::Case { order, .. } => Some(order.event),
         }
     }

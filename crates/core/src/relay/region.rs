@@ -101,7 +101,11 @@ impl Relay {
             | Message::CaseTaken(..)
             | Message::CaseRefused(..)
             | Message::CaseAsk(..)
-            | Message::CaseSteps(..) => {}
+            | Message::CaseSteps(..)
+            | Message::Body(_)
+            | Message::Pictures(_)
+            | Message::PicturesKept(..)
+            | Message::Look(_) => {}
         }
     }
 

@@ -255,7 +255,11 @@ impl Station {
             | Message::Probe(_)
             | Message::Escalate(_)
             | Message::Case(_)
-            | Message::CaseAsk(..) => {}
+            | Message::CaseAsk(..)
+            | Message::Body(_)
+            | Message::Pictures(_)
+            | Message::PicturesKept(..)
+            | Message::Look(_) => {}
         }
     }
 

@@ -280,6 +280,7 @@ fn entry() -> impl Strategy<Value = Entry> {
                 overdue,
                 forwarded,
                 case: Case::default(),
+                pictures: crate::samples::video::pictures().pictures,
                 part: Part::WHOLE,
             };
             entry.derive_case();

@@ -1,5 +1,8 @@
 //! One fixed value of everything that has bytes: the messages and rows of one alarm's way.
 
+#[path = "samples_video.rs"]
+pub(crate) mod video;
+
 use std::collections::BTreeSet;
 
 use huxiao_core::case::{
@@ -227,7 +230,7 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
     let copy = EventCopy { sealed: sealed(), trail: trail(), receipts: vec![stored(), acknowledged()] };
     let hello = Hello { software: "huxiao 0.1.0".to_owned(), wire_minor: 2, resume: Some(resume()) };
     let bare_copy = EventCopy { sealed: seal(&bare()), trail: Trail::default(), receipts: vec![] };
-    vec![
+    let mut all = vec![
         ("hello", Message::Hello(hello)),
         ("hello_bare", Message::Hello(Hello { software: String::new(), wire_minor: 0, resume: None })),
         ("event", Message::Event(copy)),
@@ -260,7 +263,9 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("case_steps", Message::CaseSteps(alarm().id, case().history.steps().cloned().collect(), 2)),
         ("refused_other_region", Message::Refused(alarm().id, Refusal::OtherRegion)),
         ("event_skewed", Message::Event(EventCopy { sealed: sealed(), trail: skewed(), receipts: vec![ahead()] })),
-    ]
+    ];
+    all.extend(video::messages());
+    all
 }
 
 pub(crate) fn relay_row() -> RelayRow {
@@ -322,6 +327,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         overdue: vec![],
         forwarded: vec![],
         case: Case::default(),
+        pictures: vec![],
         part: Part::WHOLE,
     };
     let mut full = Entry {
@@ -337,6 +343,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     overdue.admission.stations.push(StationId(name("xixiangtang-county")));
     overdue.overdue = vec![reached(Rung::Louder, &[]), reached(Rung::County, &["xixiangtang-county"])];
     let kept = Entry { notes: vec![acknowledged()], case: case(), ..plain.clone() };
+    let pictured = Entry { pictures: video::pictures().pictures, ..plain.clone() };
     let part = Entry { part: Part { at: 1, of: 3 }, ..kept.clone() };
     vec![
         ("entry", plain),
@@ -344,6 +351,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         ("entry_overdue", overdue),
         ("entry_case", kept),
         ("entry_case_part", part),
+        ("entry_pictures", pictured),
     ]
 }
 
@@ -397,6 +405,7 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command_escalate", escalate),
         ("command_forwarded", forwarded),
         ("command_overdue", overdue),
+        ("command_pictures", video::command()),
         ("command_case", Command::Case { order: Box::new(case_order()), heard: after(600_004) }),
     ]
 }

@@ -264,6 +264,8 @@ pub const BODIES_QUEUED: usize = 64;
 pub const BODIES_UNDER_WAY: usize = 256;
 /// Bodies that were asked for and are not there, of which a node remembers by whom.
 pub const BODIES_AWAITED: usize = 1_024;
+/// Broker nodes that audio is given to: a region has no more that vote.
+pub const BODY_NODES: usize = 5;
 /// Bodies on one node's disk.
 pub const BODIES_HELD: usize = 262_144;
 /// Bytes of bodies of the moment that one node holds in memory.

@@ -89,7 +89,7 @@ pub enum Report {
     /// A body that was wanted is here, since just now or before.
     Here(BodyId),
     /// A node has a body that was to be given to it.
-    Given(BodyId, NodeName),
+    Given(Offer, NodeName),
     /// A node does not take it.
     NotGiven(BodyId, NodeName, BodyRefusal),
     /// This node did not take a body that a peer offered.

@@ -160,9 +160,7 @@ impl Mover {
     }
 
     pub(super) fn taken(&mut self, now: Now, node: &NodeName, id: BodyId) {
-        if self.sending(node, id).is_none() {
-            return;
-        }
+        let Some(offer) = self.sending(node, id).map(|outgoing| outgoing.offer) else { return };
         self.end(node);
         if let Some(gift) = self.gifts.get_mut(&id) {
             gift.under_way.remove(node);
@@ -176,7 +174,7 @@ impl Mover {
                 self.gifts.remove(&id);
             }
         }
-        self.report(Report::Given(id, node.clone()));
+        self.report(Report::Given(offer, node.clone()));
     }
 
     pub(super) fn refused(&mut self, now: Now, node: &NodeName, id: BodyId, why: BodyRefusal) {

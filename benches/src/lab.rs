@@ -52,7 +52,7 @@ impl Site<'static> {
 /// The processes. They end with it.
 pub(crate) struct Lab {
     relay: Node,
-    station: Node,
+    stations: Vec<Node>,
     brokers: Vec<Node>,
     sessions: Vec<SocketAddr>,
     authority: PathBuf,
@@ -82,14 +82,42 @@ impl Lab {
     /// # Errors
     /// The program failed, with the last it said.
     pub(crate) fn start(program: &Path, scratch: &Path, site: &Site<'_>) -> Result<Self, BenchError> {
-        let made = Made::new(program, scratch, site.clone())?;
-        let (brokers, station, relay) = (made.run("broker")?, made.one("station")?, made.one("relay")?);
-        let (sessions, authority) = (site.brokers.clone(), made.dir.join("ca"));
-        let mut lab = Self { brokers, station, relay, sessions, authority };
+        Self::of(&Made::new(program, scratch, site.clone(), 1)?)
+    }
+
+    /// The same with so many stations, and schools in the plan that have no relay here: for each its code and the number of its station,
+    /// from 0.
+    ///
+    /// # Errors
+    /// As [`Lab::start`]; and the plan cannot be written.
+    pub(crate) fn start_wide(
+        program: &Path,
+        scratch: &Path,
+        site: &Site<'_>,
+        stations: u16,
+        schools: impl Iterator<Item = (String, u16)>,
+    ) -> Result<Self, BenchError> {
+        let made = Made::new(program, scratch, site.clone(), stations)?;
+        let file = made.dir.join("plan.toml");
+        let mut plan = fs::read_to_string(&file).trying_on("read", &file)?;
+        for (school, station) in schools {
+            let station = format!("station-{:03}", station % stations + 1);
+            plan.push_str(&format!("\n[[school]]\nid = \"{school}\"\nstations = [\"{station}\"]\n"));
+        }
+        fs::write(&file, plan).trying_on("write", &file)?;
+        Self::of(&made)
+    }
+
+    fn of(made: &Made<'_>) -> Result<Self, BenchError> {
+        let (brokers, stations, relay) = (made.run("broker")?, made.run("station")?, made.one("relay")?);
+        let (site, authority) = (&made.site, made.dir.join("ca"));
+        let mut lab = Self { brokers, stations, relay, sessions: site.brokers.clone(), authority };
         for broker in &mut lab.brokers {
             broker.wait(site.police, ready)?;
         }
-        lab.station.wait(site.police, connected)?;
+        for station in &mut lab.stations {
+            station.wait(site.police, connected)?;
+        }
         lab.relay.wait(site.school, connected)?;
         Ok(lab)
     }
@@ -99,9 +127,14 @@ impl Lab {
         &self.relay.base
     }
 
-    /// Where the station's API is.
+    /// Where the (first) station's API is.
     pub(crate) fn station(&self) -> &str {
-        &self.station.base
+        self.stations.first().map_or("", |station| &station.base)
+    }
+
+    /// Where the stations' APIs are.
+    pub(crate) fn stations(&self) -> impl Iterator<Item = &str> {
+        self.stations.iter().map(|station| station.base.as_str())
     }
 
     /// Where the broker nodes' APIs are.
@@ -165,13 +198,14 @@ impl Lab {
 }
 
 impl<'a> Made<'a> {
-    fn new(program: &'a Path, scratch: &'a Path, site: Site<'a>) -> Result<Self, BenchError> {
+    fn new(program: &'a Path, scratch: &'a Path, site: Site<'a>, stations: u16) -> Result<Self, BenchError> {
         let dir = scratch.join("lab");
         // It looks for free ports where it runs. The police side is either the same place or one where nothing runs yet.
         let mut init = clean(program, site.school);
         let brokers: Vec<String> = site.brokers.iter().map(ToString::to_string).collect();
         init.args(["lab", "init"]).arg(&dir).args(["--brokers", &brokers.join(",")]);
-        let made = init.args(["--schools", "1", "--stations", "1"]).output().trying_on("run", program)?;
+        let made =
+            init.args(["--schools", "1", "--stations", &stations.to_string()]).output().trying_on("run", program)?;
         if !made.status.success() {
             let output = String::from_utf8_lossy(&made.stderr).into_owned();
             return Err(BenchError::Program {

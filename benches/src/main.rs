@@ -3,6 +3,7 @@
 //! Invariants: everything stays on this machine, on its loopback interface or in network namespaces; every process that a bench starts
 //! ends with it, also on ctrl-c; a bench never fails for being slow, and always for an alarm that was lost or came twice.
 
+mod drill;
 mod emulate;
 mod error;
 mod figures;
@@ -46,6 +47,8 @@ enum Bench {
     Plan(plan::Args),
     /// What one step of a case costs in a full record, in memory alone
     Record(record::Args),
+    /// Every school of a region presses within one second: when the alarms are in the stations' inboxes
+    Drill(drill::Args),
     /// A link as bad as asked between two network namespaces, to try any program on (needs root)
     Emulate(emulate::Args),
 }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Bench::Sla(args) => sla::run(&args),
         Bench::Plan(args) => plan::run(&args),
         Bench::Record(args) => record::run(&args),
+        Bench::Drill(args) => drill::run(&args),
         Bench::Emulate(args) => emulate::run(&args),
     });
     match outcome {

@@ -1,4 +1,5 @@
-//! What one step of a case costs in a full record: the pure state alone, without log, disk or network.
+//! What one step of a case costs in a full record, and what memory the record of a whole province takes: the pure state alone, without log,
+//! disk or network.
 //!
 //! Invariant: every step that is timed is taken, or the bench fails.
 
@@ -6,13 +7,15 @@ use std::io::Write;
 use std::time::Instant;
 
 use huxiao_core::case::{Action, ActionId, CaseOrder, Reason};
-use huxiao_core::record::{Admission, Command, Effect, RecordState};
+use huxiao_core::plan::{Change, Label, PlanError, Province, province};
+use huxiao_core::record::{Admission, ApplyPlan, Command, Effect, RecordState, StageId, StagePlan};
 use huxiao_core::{
     Class, Event, EventId, Kind, Mode, Name, NameError, NodeName, Receipt, RelayId, Rng, SchoolId, SeatId, Stage,
     Standing, StationId, Text, Trail, WallTime, limits,
 };
 
 use crate::error::{BenchError, Trying};
+use crate::machine::kib;
 
 /// Arguments of `record`.
 #[derive(Debug, clap::Args)]
@@ -23,6 +26,15 @@ pub(crate) struct Args {
     /// Notes in one case
     #[arg(long, default_value_t = 10_000)]
     notes: usize,
+    /// Cases that have come, been closed and left for the archive
+    #[arg(long, default_value_t = 1_000_000)]
+    closed: usize,
+    /// Schools of the province whose plan the record has
+    #[arg(long, default_value_t = 30_000)]
+    schools: usize,
+    /// Its stations, duty desks not counted
+    #[arg(long, default_value_t = 1_800)]
+    stations: usize,
 }
 
 /// When everything happens here.
@@ -31,6 +43,7 @@ const AT: WallTime = WallTime(1_764_000_000_000_000);
 /// Runs it. True: all was done.
 pub(crate) fn run(args: &Args) -> Result<bool, BenchError> {
     let failed = |error: NameError| BenchError::answer("a name", error.to_string());
+    memory(args)?;
     let mut record = Record::full(args.events).map_err(failed)?;
     let mut out = std::io::stdout().lock();
     let mut say = |what: &str, steps: usize, began: Instant| {
@@ -55,6 +68,47 @@ pub(crate) fn run(args: &Args) -> Result<bool, BenchError> {
     Ok(whole && taken == args.notes)
 }
 
+/// How the memory of this process grows with the record of a whole province.
+fn memory(args: &Args) -> Result<(), BenchError> {
+    let failed = |error: NameError| BenchError::answer("a name", error.to_string());
+    let mut out = std::io::stdout().lock();
+    let mut last = resident()?;
+    let mut say = |what: &str| {
+        let now = resident()?;
+        let grown = now.saturating_sub(last) / 1_024;
+        last = now;
+        writeln!(out, "{:>7} MiB, {grown} of them for {what}", now / 1_024).trying("print the figures")
+    };
+    say("the bench")?;
+    let size = Province { schools: args.schools, stations: args.stations, seed: 1 };
+    let mistake = |found: Vec<PlanError>| found.first().map(ToString::to_string).unwrap_or_default();
+    let plan = province(&size).map_err(|found| BenchError::answer("the province", mistake(found)))?;
+    let mut record = Record::full(0).map_err(failed)?;
+    record.adopt(plan.parts().collect());
+    drop(plan);
+    say(&format!("the plan of {} schools and its history", args.schools))?;
+    for number in 0..args.events {
+        record.come(number).map_err(failed)?;
+    }
+    say(&format!("{} open cases", record.state.len()))?;
+    record.events = Vec::new();
+    for number in 0..args.closed {
+        record.come(number).map_err(failed)?;
+        let event = record.events.pop();
+        let closed = event.is_some_and(|event| record.act(event, &Action::Close(Reason::False)));
+        if !closed {
+            return Err(BenchError::answer("a case", "it could not be closed"));
+        }
+    }
+    say(&format!("{} closed cases, of which {} entries are held", args.closed, record.state.len() - args.events))
+}
+
+/// What this process has in memory, in KiB.
+fn resident() -> Result<u64, BenchError> {
+    let status = std::fs::read_to_string("/proc/self/status").trying("read /proc/self/status")?;
+    kib(&status, "VmRSS").ok_or_else(|| BenchError::answer("/proc/self/status", "no VmRSS"))
+}
+
 /// A record whose every alarm an officer has.
 struct Record {
     state: RecordState,
@@ -68,16 +122,36 @@ struct Record {
 impl Record {
     fn full(events: usize) -> Result<Self, NameError> {
         let station = StationId(Name::new("station")?);
-        let by = NodeName::Station(SeatId { station: station.clone(), seat: Name::new("desk")? });
+        let by = NodeName::Station(SeatId { station, seat: Name::new("desk")? });
         let officer = Name::new("014")?;
         let (state, rng) = (RecordState::default(), Rng::new(7));
         let mut record = Self { state, events: Vec::with_capacity(events), index: 0, rng, by, officer };
         for number in 0..events {
-            let school = SchoolId(Name::new(&format!("school-{}", number % 5_000))?);
-            let relay = RelayId { school, device: Name::new("gate")? };
-            record.take(relay, &station);
+            record.come(number)?;
         }
         Ok(record)
+    }
+
+    /// One more alarm comes, of one school after another, and the officer takes it.
+    fn come(&mut self, number: usize) -> Result<(), NameError> {
+        let NodeName::Station(SeatId { station, .. }) = &self.by else { return Ok(()) };
+        let station = station.clone();
+        let school = SchoolId(Name::new(&format!("school-{}", number % 5_000))?);
+        self.take(RelayId { school, device: Name::new("gate")? }, &station);
+        Ok(())
+    }
+
+    /// The plan is taken over.
+    fn adopt(&mut self, changes: Vec<Change>) {
+        let stage = StageId([1; 16]);
+        let pieces = huxiao_wire::cut_plan_changes(changes);
+        let parts = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
+        for (part, changes) in (0..).zip(pieces) {
+            self.commit(Command::StagePlan(StagePlan { stage, part, parts, changes: changes.into() }));
+        }
+        let (base, by) = (self.state.plan().version(), self.by.clone());
+        let (who, at, note) = (Label::default(), AT, Text::default());
+        self.commit(Command::ApplyPlan(ApplyPlan { stage, base, digest: [0; 32], by, who, at, note }));
     }
 
     fn commit(&mut self, command: Command) -> Effect {

@@ -183,6 +183,11 @@ fn tell(report: Report) {
             let camera = look.camera.as_ref().map_or("", huxiao_core::Name::as_str);
             tracing::info!(alarm_id = %look.event, by = %look.by, officer = %look.officer, camera, "an officer looks through the school's cameras");
         }
+        Report::Acted(id, verb, outcome) => {
+            let outcome = outcome.as_ref().map_or_else(|why| why.as_str(), |_| "taken");
+            metric::increment(Counter::CaseOrders, &[verb.as_str(), outcome]);
+            tracing::info!(alarm_id = %id, %verb, outcome, "an order about the case");
+        }
         Report::Stored(sealed) => tracing::debug!(alarm_id = %sealed.event.id, "stored"),
         Report::Duplicate(id) => {
             metric::increment(Counter::Duplicates, &["broker"]);

@@ -143,6 +143,7 @@ struct Figures {
     stations: usize,
     pending: [usize; Class::ALL.len()],
     unrouted: usize,
+    cases: usize,
     plan_version: u64,
     oldest: BTreeMap<String, (u32, WallTime)>,
 }
@@ -154,6 +155,7 @@ impl Figures {
             stations: 0,
             pending: [0; Class::ALL.len()],
             unrouted: broker.record().unrouted().count(),
+            cases: broker.record().open_cases(),
             plan_version: broker.record().plan().version(),
             oldest: BTreeMap::new(),
         };
@@ -191,6 +193,7 @@ pub(crate) async fn watch(handle: Handle<Broker>, routes: Check, clock: Clock, s
         let Ok(figures) = handle.inspect(Figures::of).await else { return };
         metric::set(Gauge::RelaysConnected, &[], count(figures.relays));
         metric::set(Gauge::StationsConnected, &[], count(figures.stations));
+        metric::set(Gauge::CasesOpen, &[], count(figures.cases));
         metric::set(Gauge::PlanVersion, &[], count(usize::try_from(figures.plan_version).unwrap_or(usize::MAX)));
         for class in Class::ALL {
             metric::set(Gauge::EventsPending, &[class.as_str()], count(figures.pending[class as usize]));

@@ -147,6 +147,7 @@ kinds! {
     Battery "battery" P2 "电池电量低" "Battery low";
     Fault "fault" P2 "设备故障" "Device fault";
     Test "test" P2 "测试" "Test press";
+    SelfTest "self_test" P2 "每日自检" "Daily self-test";
     Return "return" P3 "回岗" "Guard post attended";
     Status "status" P3 "状态报告" "Status report";
 }

@@ -3,6 +3,7 @@
 //! ```text
 //!  dark ──► kept ──► on its way ──► on screen ──► acknowledged
 //!             └───────────┴──(10 s without a screen)──► dial 110 ──► on screen ──► acknowledged
+//!  a test or a drill that no officer took ──► over
 //! ```
 //!
 //! Invariant: a lamp never goes back, except that a screen or an officer ends "dial 110".
@@ -27,6 +28,8 @@ pub enum Lamp {
     OnScreen,
     /// An officer has it.
     Acknowledged,
+    /// A test or a drill that no officer took is over.
+    Over,
 }
 
 impl Lamp {
@@ -40,6 +43,7 @@ impl Lamp {
             Lamp::Dial110 => "dial_110",
             Lamp::OnScreen => "on_screen",
             Lamp::Acknowledged => "acknowledged",
+            Lamp::Over => "over",
         }
     }
 
@@ -53,6 +57,7 @@ impl Lamp {
             Lamp::Dial110 => ("请拨打110", "Dial 110"),
             Lamp::OnScreen => ("派出所已收到", "On a police screen"),
             Lamp::Acknowledged => ("派出所已接警", "An officer has it"),
+            Lamp::Over => ("测试或演练结束", "The test or drill is over"),
         }
     }
 }
@@ -111,6 +116,7 @@ impl LampState {
         }
         match self.furthest {
             Some(Stage::Acknowledged) => Lamp::Acknowledged,
+            Some(Stage::Closed) => Lamp::Over,
             Some(Stage::Displayed) => Lamp::OnScreen,
             _ if self.overdue => Lamp::Dial110,
             Some(Stage::Sent | Stage::Received | Stage::Stored | Stage::Delivered) => Lamp::OnItsWay,
@@ -133,7 +139,7 @@ mod tests {
         let mut lamp = lamp(Kind::Panic);
         assert_eq!(lamp.show(), Lamp::Dark);
         let mut seen = Vec::new();
-        for stage in Stage::ALL {
+        for stage in Stage::ALL.into_iter().filter(|stage| *stage != Stage::Closed) {
             lamp.reached(stage);
             seen.push(lamp.show());
         }
@@ -141,6 +147,8 @@ mod tests {
         assert_eq!(seen.last(), Some(&Lamp::Acknowledged));
         assert!(seen.is_sorted());
         assert!(!lamp.reached(Stage::Kept), "an old receipt changes nothing");
+        assert!(lamp.reached(Stage::Closed));
+        assert_eq!(lamp.show(), Lamp::Over);
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub mod body;
 pub mod broker;
 pub mod case;
 pub mod courier;
+pub mod drill;
 pub mod lamp;
 pub mod limits;
 pub mod plan;

@@ -145,6 +145,45 @@ pub const BROKER_CASE_ORDERS: usize = 1_024;
 /// Cases of which a seat is told when it comes; the rest it is told of when something happens.
 pub const CASES_TOLD: usize = 1_024;
 
+/// Schools that one drill lists; more are named by their area.
+pub const DRILL_SCHOOLS: usize = 512;
+/// The shortest drill.
+pub const DRILL_SHORTEST: Span = Span::from_secs(60);
+/// How long before it begins a drill is in the record and told to the stations that it touches, at the least.
+pub const DRILL_LEAD: Span = Span::from_secs(5);
+/// How long before its beginning a drill that the plan registers is announced.
+pub const DRILL_ANNOUNCED_BEFORE: Span = Span::from_secs(600);
+/// How far ahead a drill may be announced.
+pub const DRILL_AHEAD: Span = Span::from_secs(14 * 86_400);
+/// How long before its beginning relays are told of a drill: their steady clocks need not run exactly for days.
+pub const DRILL_RELAYS_TOLD_BEFORE: Span = Span::from_secs(60);
+/// How long after its end a drill's cases are left to the officers who have them, before they close by themselves.
+pub const DRILL_GRACE: Span = Span::from_secs(60);
+/// How long after it came in the case of a test closes by itself.
+pub const TEST_CASE: Span = Span::from_secs(300);
+/// Drills that are announced or on, of one region.
+pub const DRILLS_OPEN: usize = 256;
+/// Drills that a region's record remembers; beyond it those that were over first are forgotten. Same for all nodes of a region.
+pub const DRILLS_KEPT: usize = 512;
+/// Orders about drills that were refused, and are remembered.
+pub const DRILLS_REFUSED: usize = 64;
+/// Drills of which one relay is told at once; of more, those that end last.
+pub const DRILLS_OF_RELAY: usize = 8;
+/// Relays that a broker node tells of a drill in one step.
+pub const DRILL_RELAYS_IN_STEP: usize = 256;
+/// Orders about drills that one seat has under way at once, and that wait for the record at one broker node.
+pub const DRILL_ORDERS_OPEN: usize = 64;
+/// How long an order about a drill is said again before whoever gave it is told that nobody has confirmed it.
+pub const DRILL_ORDER_TIMEOUT: Span = Span::from_secs(10);
+/// Cases that are being closed by themselves at once.
+pub const ENDINGS_UNDER_WAY: usize = 256;
+/// Schools of which the record knows when they were tested last.
+pub const SCHOOLS_TESTED: usize = 65_536;
+/// The days after which a test is overdue where the plan says nothing.
+pub const TEST_EVERY_DAYS: u16 = 31;
+/// The most minutes for which a relay is switched to tests by hand.
+pub const TEST_MODE_MINUTES: u16 = 30;
+
 /// After this long without a screen, the presser is told to dial 110.
 pub const DIAL_110_AFTER: Span = Span::from_secs(10);
 /// How long a station waits for its disk before it shows an event without it.

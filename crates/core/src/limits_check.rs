@@ -76,3 +76,13 @@ const _: () = assert!(BODY_BYTES.div_ceil(BODY_CHUNK_BYTES) <= 64, "the chunks o
 const _: () = assert!(PICTURE_BYTES <= BODY_BYTES && BODY_LIVE_BYTES > 4 * BODY_BYTES);
 const _: () = assert!(BODY_CHUNK_BYTES + 1_024 < EXPRESS_FRAME_BYTES, "a chunk fits one frame of any lane");
 const _: () = assert!(BODIES_INCOMING_OF_ONE < BODIES_INCOMING, "one sender leaves room for others");
+const _: () = assert!(
+    DRILL_SCHOOLS * (NAME_BYTES + 4) + PLAN_DEVICES * (NAME_BYTES + 4) + 4 * PLAN_LABEL_BYTES + 2 * NOTE_BYTES + 1_024
+        < EXPRESS_FRAME_BYTES,
+    "a drill fits one frame, one command and one row of a snapshot"
+);
+const _: () = assert!(DRILLS_OPEN < DRILLS_KEPT && DRILL_LEAD.as_secs() < DRILL_RELAYS_TOLD_BEFORE.as_secs());
+const _: () = assert!(DRILL_RELAYS_TOLD_BEFORE.as_secs() < DRILL_ANNOUNCED_BEFORE.as_secs(), "stations hear first");
+const _: () = assert!(DRILL_SHORTEST.as_secs() <= PLAN_DRILL_MINUTES as u64 * 60);
+const _: () = assert!(SCHOOLS_TESTED >= PLAN_SCHOOLS && TEST_EVERY_DAYS <= PLAN_TEST_DAYS);
+const _: () = assert!(ENDINGS_UNDER_WAY <= BROKER_PROPOSALS);

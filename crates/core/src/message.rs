@@ -2,8 +2,11 @@
 //!
 //! Invariant: every message stands for itself. Messages of one session may arrive in any order and more than once.
 
+use std::sync::Arc;
+
 use crate::body::BodyMessage;
 use crate::case::{ActionId, CaseOrder, CaseRefusal, Step, Summary};
+use crate::drill::{Drill, DrillId, DrillMode, DrillOrder, DrillRefusal};
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
 use crate::id::{EventId, RecordId, StationId};
@@ -20,6 +23,8 @@ pub(crate) const STANDING_SINCE: u32 = 3;
 pub(crate) const OWNERSHIP_SINCE: u32 = 4;
 /// The first one in which there are cases.
 pub(crate) const CASES_SINCE: u32 = 4;
+/// The first one in which drills are announced, and what is over is closed by itself.
+pub(crate) const DRILLS_SINCE: u32 = 5;
 
 /// The first one in which there are bodies, pictures and officers who look.
 pub(crate) const PICTURES_SINCE: u32 = 5;
@@ -80,6 +85,17 @@ pub enum Message {
     PicturesKept(EventId, Vec<PictureKey>),
     /// Station to broker, broker to relay: an officer looks. Said again every few seconds, and never answered but by `Pictures` of the moment.
     Look(Look),
+    /// Broker to station: drills that touch the station, as they stand. Said when one is announced or ended, and to whoever greets.
+    Drills(Vec<Arc<Drill>>),
+    /// Broker to relay: a drill is about this school, so long from now. Said before it begins, when it is ended, and to whoever greets; again
+    /// until `DrillHeard` answers it.
+    DrillMode(Box<DrillMode>),
+    /// The answer to `DrillMode`: the relay goes by it.
+    DrillHeard(DrillId),
+    /// Station to broker: a drill is to be announced or ended. Said again until it is answered, by `DrillAnswer`.
+    DrillOrder(Box<DrillOrder>),
+    /// The answer to `DrillOrder`: the drill as it stands now, or why nothing came of it.
+    DrillAnswer(DrillId, Result<Arc<Drill>, DrillRefusal>),
 }
 
 /// A broker node is without a quorum of its region: alarms flow, but nothing enters the record.

@@ -25,11 +25,13 @@ pub enum Stage {
     Displayed,
     /// Taken by an officer.
     Acknowledged,
+    /// No officer had it, and none need take it any longer: the region closed its case by itself, a test or a drill being over.
+    Closed,
 }
 
 impl Stage {
     /// All stages in order.
-    pub const ALL: [Stage; 7] = [
+    pub const ALL: [Stage; 8] = [
         Stage::Kept,
         Stage::Sent,
         Stage::Received,
@@ -37,12 +39,13 @@ impl Stage {
         Stage::Delivered,
         Stage::Displayed,
         Stage::Acknowledged,
+        Stage::Closed,
     ];
 
     /// Its name in APIs, metrics and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        ["kept", "sent", "received", "stored", "delivered", "displayed", "acknowledged"][self as usize]
+        ["kept", "sent", "received", "stored", "delivered", "displayed", "acknowledged", "closed"][self as usize]
     }
 }
 

@@ -27,6 +27,7 @@
 mod archived;
 mod cases;
 mod command;
+mod drills;
 mod entry;
 mod image;
 mod pages;
@@ -36,6 +37,7 @@ mod state;
 
 pub use cases::Acted;
 pub use command::{Admission, Command};
+pub use drills::{Tested, Tests};
 pub use entry::{Entry, Escalation, Part};
 pub use image::{Image, ImageError};
 pub use pages::{Cursor, CursorError, EventFilter, Page, Slice};

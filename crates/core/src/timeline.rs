@@ -39,11 +39,13 @@ pub enum Point {
     Displayed,
     /// [`Stage::Acknowledged`].
     Acknowledged,
+    /// [`Stage::Closed`].
+    Closed,
 }
 
 impl Point {
     /// All points in order.
-    pub const ALL: [Point; 10] = [
+    pub const ALL: [Point; 11] = [
         Point::Raised,
         Point::Kept,
         Point::Sent,
@@ -54,6 +56,7 @@ impl Point {
         Point::Delivered,
         Point::Displayed,
         Point::Acknowledged,
+        Point::Closed,
     ];
 
     /// Its name in APIs: that of its stage, where it is one.
@@ -70,6 +73,7 @@ impl Point {
             Point::Delivered => Stage::Delivered.as_str(),
             Point::Displayed => Stage::Displayed.as_str(),
             Point::Acknowledged => Stage::Acknowledged.as_str(),
+            Point::Closed => Stage::Closed.as_str(),
         }
     }
 
@@ -93,12 +97,13 @@ impl Point {
             Point::Delivered => ("派出所已存盘", "On the station's disk"),
             Point::Displayed => ("派出所已显示", "On a police screen"),
             Point::Acknowledged => ("派出所已接警", "An officer has it"),
+            Point::Closed => ("自动结案", "Closed by itself"),
         }
     }
 
     /// What it may follow: the nearest first. At the same station, where that is said of a station.
     fn follows(self) -> &'static [Point] {
-        use Point::{Acknowledged, Arrived, Delivered, Displayed, Kept, Left, Raised, Received, Sent, Stored};
+        use Point::{Acknowledged, Arrived, Closed, Delivered, Displayed, Kept, Left, Raised, Received, Sent, Stored};
         match self {
             Raised => &[],
             Kept | Sent => &[Raised],
@@ -108,11 +113,13 @@ impl Point {
             Delivered => &[Arrived, Left, Received, Sent, Raised],
             Displayed => &[Delivered, Arrived, Left, Received, Sent, Raised],
             Acknowledged => &[Displayed, Delivered, Arrived, Left, Received, Sent, Raised],
+            // Said by the region.
+            Closed => &[Stored, Received, Sent, Raised],
         }
     }
 
     fn is_at_a_station(self) -> bool {
-        self >= Point::Arrived
+        self >= Point::Arrived && self != Point::Closed
     }
 }
 
@@ -126,6 +133,7 @@ impl From<Stage> for Point {
             Stage::Delivered => Point::Delivered,
             Stage::Displayed => Point::Displayed,
             Stage::Acknowledged => Point::Acknowledged,
+            Stage::Closed => Point::Closed,
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct CaseJson {
     close_reason: Option<&'static str>,
     steps: u64,
     last: Option<LastStepJson>,
+    /// Whether an officer said of a drill or a test that it is meant.
+    live: bool,
 }
 
 /// Whose a case is.
@@ -70,6 +72,7 @@ impl CaseJson {
                 officer: last.officer.as_ref().map(ToString::to_string),
                 at: rfc3339(last.at),
             }),
+            live: case.live,
         }
     }
 }

@@ -116,6 +116,7 @@ pub(crate) fn case_of(row: &InboxRow) -> Option<Summary> {
             officer: receipt.officer.clone(),
             at: receipt.at,
         }),
+        live: false,
     })
 }
 

@@ -112,6 +112,7 @@ pub(crate) fn raw_summary(case: &Summary) -> proto::CaseState {
             officer: last.officer.as_ref().map(ToString::to_string).unwrap_or_default(),
             at_us: last.at.0,
         }),
+        live: case.live,
     }
 }
 
@@ -132,6 +133,7 @@ pub(crate) fn summary(raw: &proto::CaseState) -> Result<Summary, WireError> {
         reason: reason("case.reason", raw.reason)?,
         steps: raw.steps,
         last: last.transpose()?,
+        live: raw.live,
     })
 }
 
@@ -154,6 +156,7 @@ pub(crate) fn raw_case(case: &Case, part: Part) -> Option<proto::CaseRow> {
         first: if case.history.first() == 1 { 0 } else { case.history.first() },
         part: at,
         parts: of,
+        live: case.live,
     })
 }
 
@@ -179,6 +182,7 @@ pub(crate) fn case(raw: &proto::CaseRow) -> Result<(Case, Part), WireError> {
         cancel_requested: raw.cancel_requested,
         number_110: number("entry.case.number_110", &raw.number_110)?,
         closed,
+        live: raw.live,
         history,
         refused: raw.refused.iter().map(denied).collect::<Result<_, _>>()?,
     };

@@ -88,6 +88,7 @@ pub(crate) fn stage(field: &'static str, number: i32) -> Result<Stage, WireError
         Ok(proto::Stage::Delivered) => Ok(Stage::Delivered),
         Ok(proto::Stage::Displayed) => Ok(Stage::Displayed),
         Ok(proto::Stage::Acknowledged) => Ok(Stage::Acknowledged),
+        Ok(proto::Stage::Closed) => Ok(Stage::Closed),
         Err(_) => Err(bad(field, format_args!("stage {number} is not known to this version"))),
     }
 }
@@ -102,6 +103,7 @@ pub(crate) fn stage_number(stage: Stage) -> i32 {
         Stage::Delivered => proto::Stage::Delivered,
         Stage::Displayed => proto::Stage::Displayed,
         Stage::Acknowledged => proto::Stage::Acknowledged,
+        Stage::Closed => proto::Stage::Closed,
     })
 }
 

@@ -50,6 +50,7 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         Message::Inquire(list) => split(list, limit, &|part| Message::Inquire(part.to_vec())),
         Message::Unknown(list) => split(list, limit, &|part| Message::Unknown(part.to_vec())),
         Message::Cases(list) => split(list, limit, &|part| Message::Cases(part.to_vec())),
+        Message::Drills(list) => split(list, limit, &|part| Message::Drills(part.to_vec())),
         Message::Hello(_)
         | Message::Event(_)
         | Message::Refused(..)
@@ -68,7 +69,11 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         | Message::Body(_)
         | Message::Pictures(_)
         | Message::PicturesKept(..)
-        | Message::Look(_) => vec![encode(message)],
+        | Message::Look(_)
+        | Message::DrillMode(_)
+        | Message::DrillHeard(_)
+        | Message::DrillOrder(_)
+        | Message::DrillAnswer(..) => vec![encode(message)],
     }
 }
 
@@ -154,4 +159,4 @@ fn count_fields(mut frame: &[u8]) -> Result<(), WireError> {
 }
 
 /// The numbers of the bodies in `session.proto`.
-const KNOWN_BODIES: std::ops::RangeInclusive<u32> = 1..=48;
+const KNOWN_BODIES: std::ops::RangeInclusive<u32> = 1..=49;

@@ -13,6 +13,7 @@
 
 mod case;
 pub mod cluster;
+mod drill;
 mod error;
 mod escalation;
 mod event;
@@ -25,6 +26,7 @@ mod proto;
 mod row;
 mod video;
 
+pub use drill::{RecordRows, encode_record_rows};
 pub use error::WireError;
 pub use event::{seal, unseal};
 pub use frame::{HEADER_BYTES, VERSION, decode_frame, encode, encode_within, frame_len};

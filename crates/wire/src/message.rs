@@ -5,6 +5,7 @@ use huxiao_core::{
 };
 
 use crate::case;
+use crate::drill;
 use crate::error::WireError;
 use crate::escalation;
 use crate::event::unseal;
@@ -57,6 +58,11 @@ pub(crate) fn to_body(message: &Message) -> Body {
         Message::Pictures(said) => Body::Pictures(video::raw_said(said)),
         Message::PicturesKept(event, keys) => Body::PicturesKept(video::raw_kept(event, keys)),
         Message::Look(look) => Body::Look(video::raw_look(look)),
+        Message::Drills(drills) => Body::Drills(drill::raw_list(drills)),
+        Message::DrillMode(mode) => Body::DrillMode(drill::raw_mode(mode)),
+        Message::DrillHeard(id) => Body::DrillHeard(drill::raw_heard(*id)),
+        Message::DrillOrder(order) => Body::DrillOrder(drill::raw_order(order)),
+        Message::DrillAnswer(id, answer) => Body::DrillAnswer(drill::raw_answer(*id, answer)),
     }
 }
 
@@ -107,6 +113,14 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
             Message::PicturesKept(event, keys)
         }
         Body::Look(raw) => Message::Look(video::look(&raw)?),
+        Body::Drills(raw) => Message::Drills(drill::list(&raw)?),
+        Body::DrillMode(raw) => Message::DrillMode(Box::new(drill::mode(&raw)?)),
+        Body::DrillHeard(raw) => Message::DrillHeard(drill::drill_id("drill_heard.id", &raw.id)?),
+        Body::DrillOrder(raw) => Message::DrillOrder(Box::new(drill::order(&raw)?)),
+        Body::DrillAnswer(raw) => {
+            let (id, answer) = drill::answer(&raw)?;
+            Message::DrillAnswer(id, answer)
+        }
     })
 }
 

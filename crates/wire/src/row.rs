@@ -12,6 +12,7 @@ use huxiao_core::{Case, Rung, Stage, StationId, WallTime, limits};
 use prost::Message;
 
 use crate::case;
+use crate::drill;
 use crate::error::WireError;
 use crate::field;
 use crate::message;
@@ -137,6 +138,9 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
             let pictures = pictures.iter().map(video::raw_picture).collect();
             Body::Pictures(proto::PictureList { event: event.as_bytes().to_vec(), pictures, live: false })
         }
+        Command::OpenDrill(order) => Body::OpenDrill(drill::raw_open(order)),
+        Command::CloseDrill(order) => Body::CloseDrill(drill::raw_close(order)),
+        Command::EndCase { event, by, at } => Body::EndCase(drill::raw_end(event, by, *at)),
     };
     versioned(&proto::RecordCommand { body: Some(body) })
 }
@@ -175,6 +179,9 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
             let (order, heard) = case::act(&raw)?;
             Command::Case { order: Box::new(order), heard }
         }
+        Some(Body::OpenDrill(raw)) => Command::OpenDrill(Box::new(drill::open(&raw)?)),
+        Some(Body::CloseDrill(raw)) => Command::CloseDrill(Box::new(drill::close(&raw)?)),
+        Some(Body::EndCase(raw)) => drill::end(&raw)?,
         None if bytes.len() == 1 => return Err(WireError::Missing("command")),
         None => return Err(field::bad("command", "a newer version of huxiao wrote it; start that version")),
     })

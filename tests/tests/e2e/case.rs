@@ -84,6 +84,8 @@ fn a_case_goes_its_way_and_its_history_can_be_proven() {
     assert_eq!(actions(&all)[0], "acknowledge");
     let here = history(&lab, "station-001", &id);
     assert_eq!((&here["steps"], &here["event"]), (&all["steps"], &all["event"]), "the station shows the same");
+    let counted = |outcome| lab.metric("broker-1", "huxiao_case_orders_total", &format!("outcome=\"{outcome}\""));
+    assert_eq!((counted("taken"), counted("not_now")), (8.0, 1.0), "and the node has counted them");
     // A case that went wrong is opened again.
     assert_eq!(case(&lab, "reopen", &id, "station-001", "014", &[]).code, Some(0));
     assert_eq!(case(&lab, "close", &id, "station-001", "014", &["--reason", "false"]).code, Some(0));

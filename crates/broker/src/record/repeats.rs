@@ -33,7 +33,10 @@ fn claim(command: &Command) -> Option<Claim> {
         | Command::StagePlan(_)
         | Command::ApplyPlan(_)
         | Command::Case { .. }
-        | Command::Pictures { .. } => None,
+        | Command::Pictures { .. }
+        | Command::OpenDrill(_)
+        | Command::CloseDrill(_)
+        | Command::EndCase { .. } => None,
     }
 }
 

@@ -4,10 +4,12 @@
 //! magic 8 | head: bytes 4, then: record | last | membership's own | membership | last index 8 | archived 8 | ids 8 | entries 8
 //! ids: 16 each, rising | entries: bytes 4, a row of `huxiao_wire::encode_entry`, rising by id (a long case: several)
 //! format 2: rows of the plan 8 | rows: bytes 4, one of `huxiao_wire::encode_plan_rows`
+//! format 3: the same, then rows of the rest 8 | rows: bytes 4, one of `huxiao_wire::encode_record_rows`
 //! SHA-256 of all before 32
 //! ```
 //!
-//! A record without a plan is written in format 1, so that a version that knows of none reads it.
+//! A record without a plan is written in format 1, and one of which there is nothing else in format 2, so that versions that know of no more read
+//! them.
 //!
 //! Numbers are big-endian; the first four of the head are bytes behind their number (4), none where there is nothing.
 //!
@@ -22,8 +24,8 @@ use std::sync::Arc;
 
 use huxiao_core::record::{Entry, Image, ImageError, PlanImage, RecordLimits, RecordState};
 use huxiao_core::{EventId, RecordId, limits};
-use huxiao_wire::PlanRows;
 use huxiao_wire::cluster::{decode_membership, encode_membership};
+use huxiao_wire::{PlanRows, RecordRows};
 use sha2::{Digest, Sha256};
 
 use super::convert::{membership_in, membership_out};
@@ -33,6 +35,8 @@ use super::types::{LogId, SnapshotMeta, StoredMembership, log_id};
 const MAGIC: [u8; 8] = *b"Huxiao\xF5\x01";
 /// The format of a record that has a plan.
 const WITH_PLAN: u8 = 2;
+/// The format of a record that has rows of other kinds: drills, and when schools were tested.
+const WITH_ROWS: u8 = 3;
 /// Bytes of the digest at the end.
 const DIGEST_BYTES: u64 = 32;
 /// Bytes of a head at most: a membership of 64 nodes takes some 24 KiB.
@@ -112,8 +116,11 @@ pub(crate) fn encode(out: &mut dyn Write, meta: &SnapshotMeta, state: &RecordSta
     let mut out = Hashing { inner: out, digest: Sha256::new(), bytes: 0 };
     let mut image = state.image();
     let plan = huxiao_wire::encode_plan_rows(std::mem::take(&mut image.plan));
+    let rows = huxiao_wire::encode_record_rows(&image.drills, &image.tests);
     let mut magic = MAGIC;
-    if !plan.is_empty() {
+    if !rows.is_empty() {
+        magic[MAGIC.len() - 1] = WITH_ROWS;
+    } else if !plan.is_empty() {
         magic[MAGIC.len() - 1] = WITH_PLAN;
     }
     out.write_all(&magic)?;
@@ -130,9 +137,11 @@ pub(crate) fn encode(out: &mut dyn Write, meta: &SnapshotMeta, state: &RecordSta
             write_part(&mut out, &huxiao_wire::encode_entry(&part), ENTRY_BYTES)?;
         }
     }
-    if !plan.is_empty() {
-        out.write_all(&(plan.len() as u64).to_be_bytes())?;
-        plan.iter().try_for_each(|row| write_part(&mut out, row, limits::EXPRESS_FRAME_BYTES))?;
+    if !plan.is_empty() || !rows.is_empty() {
+        write_rows(&mut out, &plan)?;
+    }
+    if !rows.is_empty() {
+        write_rows(&mut out, &rows)?;
     }
     let digest = out.digest.clone().finalize();
     out.write_all(&digest)?;
@@ -157,6 +166,12 @@ fn head(meta: &SnapshotMeta, image: &Image) -> Result<Vec<u8>, super::convert::C
         head.extend_from_slice(&number.to_be_bytes());
     }
     Ok(head)
+}
+
+/// How many there are in eight bytes, then each behind its length.
+fn write_rows(out: &mut impl Write, rows: &[Vec<u8>]) -> io::Result<()> {
+    out.write_all(&(rows.len() as u64).to_be_bytes())?;
+    rows.iter().try_for_each(|row| write_part(out, row, limits::EXPRESS_FRAME_BYTES))
 }
 
 /// Its length in four bytes, then `part`.
@@ -223,8 +238,16 @@ fn decode(file: &mut impl Read) -> Result<(SnapshotMeta, Image), SnapshotError> 
     if image.entries.last().is_some_and(|last| !last.is_whole()) {
         return Err(nonsense("the last entry", "a part of its case is missing"));
     }
-    if format == WITH_PLAN {
+    if format >= WITH_PLAN {
         image.plan = read_plan(file)?;
+    }
+    if format >= WITH_ROWS {
+        let mut rows = RecordRows::default();
+        for _ in 0..number(file)? {
+            let row = read_part(file, "a row", limits::EXPRESS_FRAME_BYTES)?;
+            rows.take(&row).map_err(|why| nonsense("a row", why))?;
+        }
+        (image.drills, image.tests) = rows.finish();
     }
     if file.read(&mut [0])? > 0 {
         return Err(nonsense("what follows its last part", "nothing should"));
@@ -262,7 +285,7 @@ fn read_magic(file: &mut impl Read) -> Result<u8, SnapshotError> {
     file.read_exact(&mut magic).map_err(|_| SnapshotError::NoSnapshot)?;
     match magic.split_last() {
         Some((format, name)) if *name == MAGIC[..7] => match *format {
-            1 | WITH_PLAN => Ok(*format),
+            1 | WITH_PLAN | WITH_ROWS => Ok(*format),
             other => Err(SnapshotError::Version(other)),
         },
         _ => Err(SnapshotError::NoSnapshot),

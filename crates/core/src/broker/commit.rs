@@ -68,9 +68,13 @@ impl Broker {
             Effect::Acted(order, acted) => {
                 if let Some(entry) = self.entry_after(&applied.archived, &order.event) {
                     self.case_acted(now, index, &order, &acted, &entry);
+                    if !replayed && (acted.changed || acted.outcome.is_err()) {
+                        self.report(Report::Acted(order.event, order.action.verb(), acted.outcome));
+                    }
                 }
             }
             Effect::Founded(_) => {}
+            Effect::DrillOpened(_) | Effect::DrillClosed(_) | Effect::DrillRefused(..) | Effect::Ended(..) => {}
             Effect::Nothing => ordered.iter().for_each(|order| self.case_of_nothing(order)),
         }
         for id in &applied.cases {

@@ -182,7 +182,10 @@ impl Broker {
                 | Command::Forwarded { .. }
                 | Command::Pictures { .. }
                 | Command::StagePlan(_)
-                | Command::ApplyPlan(_) => {}
+                | Command::ApplyPlan(_)
+                | Command::OpenDrill(_)
+                | Command::CloseDrill(_)
+                | Command::EndCase { .. } => {}
             }
         }
         if !stale.is_empty() {

@@ -64,7 +64,7 @@ impl Broker {
         let mut receipts = known.map(|entry| entry.receipts()).unwrap_or_default();
         if gate.confirms() {
             // What else there is to say is carried to it.
-            receipts.retain(|receipt| matches!(receipt.stage, Stage::Stored | Stage::Acknowledged));
+            receipts.retain(|receipt| matches!(receipt.stage, Stage::Stored | Stage::Acknowledged | Stage::Closed));
         }
         receipts.extend(provisional);
         self.send(path, Class::P1, Form::Datagram, Message::Receipts(receipts));

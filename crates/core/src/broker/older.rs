@@ -6,12 +6,16 @@
 //!
 //! Before minor 4 there were no cases: nothing of them is said.
 //!
+//! Before minor 5 there were no drills, and nothing was closed by itself: neither is said. Such a relay goes on asking for an officer, and such a seat
+//! goes on showing the alarm, until an officer takes it.
+//!
 //! Invariant: whoever has not greeted yet counts as old.
 
 use crate::broker::machine::Broker;
 use crate::broker::port::Output;
+use crate::case::Verb;
 use crate::id::{NodeName, PathId};
-use crate::message::{CASES_SINCE, Message, STANDING_SINCE};
+use crate::message::{CASES_SINCE, DRILLS_SINCE, Message, STANDING_SINCE};
 use crate::receipt::{Receipt, Stage, Standing};
 
 /// Since when a relay says which receipts have come.
@@ -28,6 +32,14 @@ impl Broker {
             if says_case(&message) && self.minor(path).is_none_or(|minor| minor < CASES_SINCE) {
                 continue;
             }
+            let message = if self.minor(path).is_some_and(|minor| minor < DRILLS_SINCE) {
+                match without_drills(message) {
+                    Some(message) => message,
+                    None => continue,
+                }
+            } else {
+                message
+            };
             let (Some(peer), true) = (self.older(path), says_standing(&message)) else {
                 return Some(Output::Send(path, class, form, message));
             };
@@ -79,6 +91,29 @@ fn says_standing(message: &Message) -> bool {
         Message::Event(copy) => !copy.receipts.iter().all(is_plain),
         Message::Condition(_) | Message::Escalate(_) | Message::Escalated(..) => true,
         _ => false,
+    }
+}
+
+/// What is left of a message without drills and without what was closed by itself; `None` if nothing is.
+fn without_drills(message: Message) -> Option<Message> {
+    let known = |receipt: &Receipt| receipt.stage < Stage::Closed;
+    match message {
+        Message::Drills(_) | Message::DrillMode(_) | Message::DrillAnswer(..) => None,
+        Message::Receipts(mut receipts) => {
+            receipts.retain(known);
+            (!receipts.is_empty()).then_some(Message::Receipts(receipts))
+        }
+        Message::Event(mut copy) => {
+            copy.receipts.retain(known);
+            Some(Message::Event(copy))
+        }
+        // A step that such a seat cannot read would cost it the page.
+        Message::CaseSteps(event, mut steps, total) => {
+            let readable = steps.iter().take_while(|step| step.action.verb() < Verb::MakeLive).count();
+            steps.truncate(readable);
+            Some(Message::CaseSteps(event, steps, total))
+        }
+        message => Some(message),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a broker node is told, what it wants done, and what it reports.
 
+use crate::case::{CaseRefusal, Verb};
 use crate::event::{Class, Sealed};
 use crate::id::{EventId, Name, NodeName, PathId, StationId};
 use crate::message::{Degraded, Message, Refusal};
@@ -152,6 +153,8 @@ pub enum Report {
     Noted(Sealed, Receipt),
     /// Nobody has taken an alarm: it has reached this rung, and these stations own it from now on, beside those who did.
     Overdue(EventId, Rung, Vec<StationId>),
+    /// An officer's order about a case came into the record: the number of its step, or why there is none.
+    Acted(EventId, Verb, Result<u64, CaseRefusal>),
     /// A copy of an event that is known already.
     Duplicate(EventId),
     /// An event was not taken.

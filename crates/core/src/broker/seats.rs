@@ -67,7 +67,7 @@ impl Broker {
         receipt.standing = Standing::Settled;
         let me = NodeName::Station(seat.clone());
         let (id, stage) = (receipt.event, receipt.stage);
-        if receipt.by != me || stage < Stage::Delivered {
+        if receipt.by != me || !(Stage::Delivered..=Stage::Acknowledged).contains(&stage) {
             return self.report(Report::Improper(
                 me,
                 "a receipt in somebody else's name, or of a stage that is not a station's",

@@ -50,7 +50,11 @@ impl Claim {
             | Command::Overdue { .. }
             | Command::Forwarded { .. }
             | Command::StagePlan(_)
-            | Command::ApplyPlan(_) => None,
+            | Command::ApplyPlan(_)
+            // Whoever opens or ends a drill says it again until it is answered; whoever leads says again what the plan registers, and what is over.
+            | Command::OpenDrill(_)
+            | Command::CloseDrill(_)
+            | Command::EndCase { .. } => None,
         }
     }
 

@@ -122,6 +122,8 @@ named! {
         Note "note" "备注" "note",
         /// The number that the 110 centre gave it.
         Number "number" "110警情编号" "110 number",
+        /// A drill or a test that is none: it is meant from now on.
+        MakeLive "make_live" "转真实" "make live",
     }
 }
 
@@ -213,6 +215,8 @@ pub enum Action {
     Note,
     /// See [`Verb::Number`].
     Number(CaseNumber),
+    /// See [`Verb::MakeLive`].
+    MakeLive,
 }
 
 impl Action {
@@ -232,6 +236,7 @@ impl Action {
             Action::Transfer(_) => Verb::Transfer,
             Action::Note => Verb::Note,
             Action::Number(_) => Verb::Number,
+            Action::MakeLive => Verb::MakeLive,
         }
     }
 
@@ -264,6 +269,7 @@ impl Action {
             Verb::Handled => Action::Handled,
             Verb::Reopen => Action::Reopen,
             Verb::Note => Action::Note,
+            Verb::MakeLive => Action::MakeLive,
         };
         if detail.is_empty() { Ok(plain) } else { Err(format!("{verb} has no particulars; these are {detail:?}")) }
     }

@@ -56,6 +56,8 @@ pub struct Case {
     pub number_110: Option<CaseNumber>,
     /// Why and when it was closed, by the clock of the node that heard it; while it is.
     pub closed: Option<(Reason, WallTime)>,
+    /// Whether an officer said of a drill or a test that it is meant.
+    pub live: bool,
     /// Its steps.
     pub history: History,
     /// Orders that were refused lately, oldest first, at most [`limits::CASE_REFUSED`]: a copy of one that comes late has the same answer.
@@ -101,6 +103,7 @@ impl Case {
             reason: self.closed.map(|(reason, _)| reason),
             steps: self.steps(),
             last,
+            live: self.live,
         }
     }
 
@@ -117,6 +120,15 @@ impl Case {
         };
         self.take(event, index, state, order);
         true
+    }
+
+    /// It is closed by the region itself, for `reason`: nobody is asked, and room is not.
+    pub(crate) fn end(&mut self, event: &Sealed, index: u64, reason: Reason, (by, at): (NodeName, WallTime)) {
+        let (action, note) = (Action::Close(reason), crate::event::Text::default());
+        let said = Said { id: ActionId::NONE, action, by: by.clone(), officer: None, times: (at, at), note };
+        // Whoever closes a case has it: of one that nobody took, that is the node.
+        self.owner.get_or_insert(Owner { by, officer: None });
+        self.take(event, index, State::Closed, said);
     }
 
     /// The school asks for it to be cancelled. False if that is known, or it is closed.
@@ -179,6 +191,8 @@ impl Case {
         let owns = self.owner.as_ref().is_some_and(|owner| owner.station() == station);
         match &order.action {
             Action::Note | Action::Number(_) => return Ok(state),
+            // Whoever sees that it is no rehearsal says so.
+            Action::MakeLive => return if self.live { Err(CaseRefusal::Live) } else { Ok(state) },
             Action::TakeOver => {
                 // Before anybody acknowledged it, the school waits for that.
                 if !self.was_taken() {
@@ -187,7 +201,10 @@ impl Case {
                 let officer = self.owner.as_ref().and_then(|owner| owner.officer.as_ref());
                 return if owns && officer == Some(&order.officer) { Err(CaseRefusal::Owns) } else { Ok(state) };
             }
-            _ if !owns => return Err(CaseRefusal::NotOwner),
+            // What the region closed by itself is nobody's.
+            _ if !owns && !(order.action == Action::Reopen && self.is_the_regions()) => {
+                return Err(CaseRefusal::NotOwner);
+            }
             Action::NeedHelp if self.level >= limits::CASE_LEVEL => return Err(CaseRefusal::TopLevel),
             Action::Transfer(to) if Some(to) == station => return Err(CaseRefusal::Owns),
             Action::Close(reason) => {
@@ -211,6 +228,17 @@ impl Case {
         Ok(state)
     }
 
+    /// Whether nobody had it and the region closed it by itself.
+    fn is_the_regions(&self) -> bool {
+        matches!(self.owner, Some(Owner { by: NodeName::Broker { .. }, .. }))
+    }
+
+    /// Whether the region closed it by itself before: what an officer reopens is left to the officer.
+    pub(crate) fn was_ended(&self) -> bool {
+        let by_itself = |step: &Step| matches!(step.by, NodeName::Broker { .. });
+        self.history.steps().any(by_itself)
+    }
+
     /// Whether anybody ever had it.
     fn was_taken(&self) -> bool {
         self.owner.is_some() || self.history.steps().any(|step| step.action.verb() == Verb::Acknowledge)
@@ -218,7 +246,10 @@ impl Case {
 
     /// Whether another step of this kind has a place. The last places are for those that bring a case to its end.
     fn has_room(&self, verb: Verb, full: bool) -> bool {
-        let ends = matches!(verb, Verb::Dispatch | Verb::Enroute | Verb::Onscene | Verb::Handled | Verb::Close);
+        let ends = matches!(
+            verb,
+            Verb::Dispatch | Verb::Enroute | Verb::Onscene | Verb::Handled | Verb::Close | Verb::MakeLive
+        );
         let room = limits::CASE_STEPS - if ends { 0 } else { limits::CASE_STEPS_TO_END };
         self.history.len() < room && (ends || !full)
     }
@@ -231,9 +262,15 @@ impl Case {
             Action::Acknowledge | Action::TakeOver => self.owner = owner(),
             Action::NeedHelp => self.level = self.level.saturating_add(1),
             Action::Close(reason) => self.closed = Some((*reason, heard)),
-            Action::Reopen => self.closed = None,
+            Action::Reopen => {
+                self.closed = None;
+                if self.is_the_regions() {
+                    self.owner = owner();
+                }
+            }
             Action::Transfer(_) => self.owner = None,
             Action::Number(number) => self.number_110 = Some(number.clone()),
+            Action::MakeLive => self.live = true,
             Action::Dispatch | Action::Enroute | Action::Onscene | Action::Handled | Action::Note => {}
         }
         self.state = state;

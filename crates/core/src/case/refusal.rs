@@ -53,6 +53,9 @@ pub enum CaseRefusal {
         "there is no room for it: of a case that is too long only its end is taken, and an event has so many stations at most"
     )]
     NoRoom,
+    /// Nobody doubts it.
+    #[error("it is meant already")]
+    Live,
     /// A reason that this version has no name for.
     #[error("refused for a reason that this version does not know")]
     Other,
@@ -77,6 +80,7 @@ impl CaseRefusal {
             CaseRefusal::TopLevel => 12,
             CaseRefusal::NoRoom => 13,
             CaseRefusal::Other => 14,
+            CaseRefusal::Live => 15,
         }
     }
 
@@ -96,6 +100,7 @@ impl CaseRefusal {
             CaseRefusal::Owns,
             CaseRefusal::TopLevel,
             CaseRefusal::NoRoom,
+            CaseRefusal::Live,
         ];
         let not_now = not_now.map(|(verb, state)| CaseRefusal::NotNow { verb, state });
         let mut known = plain.into_iter().chain(not_now);
@@ -125,6 +130,7 @@ impl CaseRefusal {
             CaseRefusal::Owns => "owns",
             CaseRefusal::TopLevel => "top_level",
             CaseRefusal::NoRoom => "no_room",
+            CaseRefusal::Live => "live",
             CaseRefusal::Other => "other",
         }
     }

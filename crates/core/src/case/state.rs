@@ -98,6 +98,7 @@ pub fn next(state: State, verb: Verb) -> Result<State, CaseRefusal> {
         (Verb::Note | Verb::Number, state) => Ok(state),
         (Verb::Acknowledge | Verb::TakeOver, Raised) => Ok(Acknowledged),
         (Verb::Acknowledge, _) => not_now,
+        (Verb::MakeLive, state) if state != Closed => Ok(state),
         (_, Raised) if verb != Verb::Reopen => Err(CaseRefusal::NotTaken),
         (Verb::Reopen, Closed) => Ok(Acknowledged),
         (Verb::Reopen, _) | (_, Closed) => not_now,
@@ -109,6 +110,8 @@ pub fn next(state: State, verb: Verb) -> Result<State, CaseRefusal> {
         (Verb::Enroute, Dispatched) => Ok(Enroute),
         (Verb::Onscene, Dispatched | Enroute) => Ok(Onscene),
         (Verb::Handled, Onscene) => Ok(Handled),
-        (Verb::NeedHelp | Verb::Dispatch | Verb::Enroute | Verb::Onscene | Verb::Handled, _) => not_now,
+        (Verb::NeedHelp | Verb::Dispatch | Verb::Enroute | Verb::Onscene | Verb::Handled | Verb::MakeLive, _) => {
+            not_now
+        }
     }
 }

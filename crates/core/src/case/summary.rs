@@ -27,6 +27,8 @@ pub struct Summary {
     pub steps: u64,
     /// The last of them.
     pub last: Option<LastStep>,
+    /// Whether an officer said of a drill or a test that it is meant.
+    pub live: bool,
 }
 
 /// The last step of a case, for whoever is told of it.

@@ -14,6 +14,12 @@ use crate::record::state::{Effect, RecordState};
 use crate::time::WallTime;
 
 impl RecordState {
+    /// How many cases are not closed, those of alarms that nobody has taken among them.
+    #[must_use]
+    pub fn open_cases(&self) -> usize {
+        self.cases_of.values().map(std::collections::BTreeSet::len).sum()
+    }
+
     /// An officer does something about an alarm.
     pub(super) fn act(
         &mut self,
@@ -140,6 +146,8 @@ impl Entry {
             Some(CaseRefusal::NoCase)
         } else if self.admission.forwarded_by().is_some() {
             Some(CaseRefusal::Elsewhere)
+        } else if order.action == Action::MakeLive && self.is_live() {
+            Some(CaseRefusal::Live)
         } else {
             None
         }
@@ -172,7 +180,7 @@ impl Entry {
     }
 
     fn case_without_history(&self) -> Case {
-        let Case { state, level, owner, cancel_requested, number_110, closed, history: _, refused } = &self.case;
+        let Case { state, level, owner, cancel_requested, number_110, closed, live, history: _, refused } = &self.case;
         Case {
             state: *state,
             level: *level,
@@ -180,6 +188,7 @@ impl Entry {
             cancel_requested: *cancel_requested,
             number_110: number_110.clone(),
             closed: *closed,
+            live: *live,
             history: History::default(),
             refused: refused.clone(),
         }

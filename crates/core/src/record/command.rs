@@ -1,6 +1,7 @@
 //! What is put into the record's log.
 
 use crate::case::CaseOrder;
+use crate::drill::{CloseDrill, OpenDrill};
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
 use crate::id::{EventId, Name, NodeName, RecordId, StationId};
@@ -84,6 +85,19 @@ pub enum Command {
         /// At most [`limits::PICTURES_PER_EVENT`](crate::limits::PICTURES_PER_EVENT).
         pictures: Vec<Picture>,
     },
+    /// A drill is announced.
+    OpenDrill(Box<OpenDrill>),
+    /// A drill ends before its time.
+    CloseDrill(Box<CloseDrill>),
+    /// The case of a test or of a drill is closed by itself. Changes nothing for what is meant, or closed already.
+    EndCase {
+        /// The event.
+        event: EventId,
+        /// The broker node that found it to be over.
+        by: NodeName,
+        /// When, by its clock.
+        at: WallTime,
+    },
 }
 
 impl Command {
@@ -91,14 +105,19 @@ impl Command {
     #[must_use]
     pub fn event(&self) -> Option<EventId> {
         match self {
-            Command::Found { .. } | Command::StagePlan(_) | Command::ApplyPlan(_) => None,
+            Command::Found { .. }
+            | Command::StagePlan(_)
+            | Command::ApplyPlan(_)
+            | Command::OpenDrill(_)
+            | Command::CloseDrill(_) => None,
             Command::Admit(admission) => Some(admission.sealed.event.id),
             Command::Note(receipt) => Some(receipt.event),
             Command::Route { event, .. }
             | Command::Escalate { event, .. }
             | Command::Overdue { event, .. }
             | Command::Forwarded { event, .. }
-            | Command::Pictures { event, .. } => Some(*event),
+            | Command::Pictures { event, .. }
+            | Command::EndCase { event, .. } => Some(*event),
             Command::Case { order, .. } => Some(order.event),
         }
     }

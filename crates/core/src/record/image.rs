@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::id::{EventId, RecordId, StationId};
+use crate::drill::{DrillBook, DrillImage};
+use crate::id::{EventId, RecordId, SchoolId, StationId};
 use crate::record::archived::ArchivedIds;
+use crate::record::drills::{Tested, Tests};
 use crate::record::entry::Entry;
 use crate::record::plan::{PlanImage, PlanState};
 use crate::record::state::{RecordLimits, RecordState};
@@ -23,6 +25,10 @@ pub struct Image {
     pub entries: Vec<Arc<Entry>>,
     /// The plan.
     pub plan: PlanImage,
+    /// The drills.
+    pub drills: DrillImage,
+    /// When each school was tested last, in the order of their codes.
+    pub tests: Vec<(SchoolId, Tested)>,
 }
 
 /// Why parts do not make a record.
@@ -55,6 +61,9 @@ pub enum ImageError {
     /// What stands there for the plan makes none.
     #[error("the plan in it is none: {0}")]
     Plan(String),
+    /// What stands there for the drills makes none.
+    #[error("the drills in it are none: {0}")]
+    Drills(String),
     /// A defect of whoever made the parts.
     #[error("the parts contradict each other: {0}")]
     Broken(String),
@@ -71,6 +80,8 @@ impl RecordState {
             archived_ids: self.archived_ids.iter().collect(),
             entries: self.entries.values().cloned().collect(),
             plan: self.plan.image(),
+            drills: self.drills.image(),
+            tests: self.tests.rows(),
         }
     }
 
@@ -82,6 +93,8 @@ impl RecordState {
         let mut state = RecordState::new(limits);
         (state.record, state.last_index, state.archived) = (image.record, image.last_index, image.archived);
         state.plan = PlanState::from_image(image.plan).map_err(ImageError::Plan)?;
+        state.drills = DrillBook::from_image(image.drills).map_err(ImageError::Drills)?;
+        state.tests = Tests::from_rows(image.tests).map_err(ImageError::Drills)?;
         let (ids, archived) = (image.archived_ids.len(), image.archived);
         if u64::try_from(ids).is_ok_and(|ids| ids > archived) {
             return Err(ImageError::TooManyArchived { ids, archived });

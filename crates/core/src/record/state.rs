@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::case::CaseOrder;
+use crate::drill::{Drill, DrillBook, DrillId, DrillRefusal};
 use crate::event::Kind;
 use crate::id::{EventId, RecordId, RelayId, SchoolId, StationId};
 use crate::limits;
@@ -13,9 +14,11 @@ use crate::receipt::Receipt;
 use crate::record::archived::ArchivedIds;
 use crate::record::cases::Acted;
 use crate::record::command::{Admission, Command};
+use crate::record::drills::Tests;
 use crate::record::entry::{Entry, Escalation};
 use crate::record::plan::{PlanState, StageId};
 use crate::record::shelf::Shelf;
+use crate::time::Span;
 
 /// How much a record holds. The same on all nodes of a region, or their records differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub struct RecordLimits {
     pub events: usize,
     /// Ids of events that have left.
     pub archived_ids: usize,
+    /// How long after it came in the case of a test is closed by itself.
+    pub test_case: Span,
 }
 
 impl Default for RecordLimits {
@@ -39,6 +44,7 @@ impl Default for RecordLimits {
             open_cases: limits::RECORD_EVENTS,
             events: limits::RECORD_EVENTS,
             archived_ids: limits::ARCHIVED_IDS,
+            test_case: limits::TEST_CASE,
         }
     }
 }
@@ -70,6 +76,14 @@ pub enum Effect {
     PlanRefused(StageId),
     /// An officer's order about a case was carried out or refused, now or before.
     Acted(Box<CaseOrder>, Acted),
+    /// The drill is announced now.
+    DrillOpened(Arc<Drill>),
+    /// The drill has ended before its time, or will not begin.
+    DrillClosed(Arc<Drill>),
+    /// The drill is not announced.
+    DrillRefused(DrillId, DrillRefusal),
+    /// The case of a test or a drill is closed by itself; with the receipt that says so where no officer has it.
+    Ended(EventId, Option<Receipt>),
     /// The command changed nothing: a repeat, or about an event that is not here (any more).
     Nothing,
 }
@@ -106,6 +120,8 @@ pub struct RecordState {
     pub(super) unfinished: BTreeMap<u64, EventId>,
     pub(super) unfinished_of: BTreeMap<RelayId, usize>,
     pub(super) plan: PlanState,
+    pub(super) drills: DrillBook,
+    pub(super) tests: Tests,
     limits: RecordLimits,
 }
 
@@ -155,6 +171,9 @@ impl RecordState {
             }
             Command::StagePlan(part) => self.plan.stage(part),
             Command::ApplyPlan(order) => self.plan.apply(index, order),
+            Command::OpenDrill(order) => self.open_drill(*order),
+            Command::CloseDrill(order) => self.close_drill(*order),
+            Command::EndCase { event, by, at } => self.end_case(index, event, (by, at), &mut cases),
         };
         Applied { effect, cases, archived: self.evict() }
     }
@@ -265,6 +284,7 @@ impl RecordState {
     /// The first that does not hold.
     pub fn check(&self) -> Result<(), String> {
         self.plan.check()?;
+        self.drills.check()?;
         for (station, events) in &self.by_station {
             for (index, id) in events {
                 let Some(entry) = self.entries.get(id) else {
@@ -382,6 +402,7 @@ impl RecordState {
             self.request_cancel(&entry, cases);
         }
         self.list_case(&entry);
+        self.tested(&entry.admission);
         self.entries.insert(id, Arc::new(entry));
         Effect::Admitted(id)
     }

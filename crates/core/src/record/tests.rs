@@ -1,5 +1,6 @@
 //! The record's state: the same log gives the same state, nothing open ever leaves, and what left never comes in again.
 
+mod drills;
 mod pages;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -249,7 +250,8 @@ fn an_event_stays_until_the_province_has_it_and_all_that_was_said_of_it() {
 
 #[test]
 fn too_many_events_in_all_leave_though_the_province_lacks_them() {
-    let mut bench = Bench::new(RecordLimits { finished: 1, open_cases: 1, events: 3, archived_ids: 2 });
+    let mut bench =
+        Bench::new(RecordLimits { finished: 1, open_cases: 1, events: 3, archived_ids: 2, ..RecordLimits::default() });
     for number in 1..=9 {
         bench.commit(owed(number));
         bench.commit(note(number, Stage::Acknowledged, 1));
@@ -342,7 +344,7 @@ fn a_request_to_cancel_flags_the_open_cases_that_it_is_about_and_closes_none() {
 
 #[test]
 fn what_is_open_stays_while_there_is_room_and_what_is_closed_leaves_first() {
-    let limits = RecordLimits { finished: 1, open_cases: 10, events: 4, archived_ids: 100 };
+    let limits = RecordLimits { finished: 1, open_cases: 10, events: 4, archived_ids: 100, ..RecordLimits::default() };
     let mut bench = Bench::new(limits);
     for number in 1..=4 {
         bench.commit(admit(number, Kind::Panic, true));

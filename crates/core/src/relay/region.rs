@@ -105,7 +105,12 @@ impl Relay {
             | Message::Body(_)
             | Message::Pictures(_)
             | Message::PicturesKept(..)
-            | Message::Look(_) => {}
+            | Message::Look(_)
+            | Message::Drills(_)
+            | Message::DrillMode(_)
+            | Message::DrillHeard(_)
+            | Message::DrillOrder(_)
+            | Message::DrillAnswer(..) => {}
         }
     }
 

@@ -94,7 +94,7 @@ impl EventView {
         all
     }
 
-    /// Whether nothing more is to be done for it: an officer has it, by the region's record, or, where none need take it (below P1), the record and a
+    /// Whether nothing more is to be done for it: an officer has it, by the region's record, or that has closed it by itself; or, where none need take it (below P1), the record and a
     /// station have. That somebody assists does not say whose it is: that is asked for.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -102,7 +102,7 @@ impl EventView {
             self.row
                 .receipts
                 .iter()
-                .any(|receipt| receipt.stage == Stage::Acknowledged && receipt.standing == Standing::Settled)
+                .any(|receipt| receipt.stage >= Stage::Acknowledged && receipt.standing == Standing::Settled)
         } else {
             self.is_stored() && self.furthest() >= Some(Stage::Delivered)
         }
@@ -120,5 +120,5 @@ impl EventView {
 
 /// Whether a receipt says that the region's record has the event: an acknowledgement that is not provisional is passed on only out of it.
 pub(super) fn says_stored(receipt: &Receipt) -> bool {
-    matches!(receipt.stage, Stage::Stored | Stage::Acknowledged) && receipt.is_final()
+    matches!(receipt.stage, Stage::Stored | Stage::Acknowledged | Stage::Closed) && receipt.is_final()
 }

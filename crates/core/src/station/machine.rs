@@ -259,7 +259,12 @@ impl Station {
             | Message::Body(_)
             | Message::Pictures(_)
             | Message::PicturesKept(..)
-            | Message::Look(_) => {}
+            | Message::Look(_)
+            | Message::Drills(_)
+            | Message::DrillMode(_)
+            | Message::DrillHeard(_)
+            | Message::DrillOrder(_)
+            | Message::DrillAnswer(..) => {}
         }
     }
 

@@ -45,11 +45,11 @@ impl InboxRow {
         self.receipts.iter().filter(|receipt| receipt.standing == Standing::Assisting)
     }
 
-    /// Whether an officer has it, or none need take it. What only a node without a quorum has taken may yet be lost with it, unless this seat
+    /// Whether an officer has it, or none need take it (any longer). What only a node without a quorum has taken may yet be lost with it, unless this seat
     /// says it itself.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        let taken = |receipt: &Receipt| receipt.stage == Stage::Acknowledged && receipt.is_final();
+        let taken = |receipt: &Receipt| receipt.stage >= Stage::Acknowledged && receipt.is_final();
         self.sealed.event.class > Class::P1
             || self.unconfirmed.contains(&Stage::Acknowledged)
             || self.receipts.iter().any(taken)

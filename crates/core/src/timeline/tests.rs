@@ -76,7 +76,7 @@ const TRUTH: [i64; 10] = [0, 900, 200, 20_200, 20_300, 22_000, 40_300, 41_000, 4
 fn every_stretch_of_the_way_is_told_with_what_it_follows() {
     let clocks = Clocks { relay: -7_000_000, seat: 3_600_000_000, relay_knows: true, seat_knows: true };
     let laps = laps(TRUTH, clocks);
-    assert_eq!(laps.iter().map(|lap| lap.point).collect::<Vec<_>>(), Point::ALL);
+    assert_eq!(laps.iter().map(|lap| lap.point).collect::<Vec<_>>(), Point::ALL[..10], "nothing was closed by itself");
     let at: Vec<_> = laps.iter().map(|lap| i64::try_from(lap.at.as_micros()).unwrap()).collect();
     assert_eq!(at, TRUTH);
     let took: Vec<_> = laps.iter().map(|lap| lap.took.as_micros()).collect();
@@ -167,7 +167,7 @@ fn another_seat_is_told_of_apart() {
 fn names_and_words_are_all_there_and_differ() {
     let names: std::collections::BTreeSet<_> = Point::ALL.into_iter().map(Point::as_str).collect();
     let words: std::collections::BTreeSet<_> = Point::ALL.into_iter().map(Point::words).collect();
-    assert_eq!((names.len(), words.len()), (10, 10));
+    assert_eq!((names.len(), words.len()), (11, 11));
     assert!(Point::ALL.into_iter().all(|point| Point::known(point.as_str()) == Some(point)));
     assert_eq!(Point::known("elsewhere"), None);
 }

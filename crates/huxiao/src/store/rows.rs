@@ -119,6 +119,19 @@ fn record(command: &Command) -> Value {
             "officer": order.officer.to_string(), "at": rfc3339(order.at), "heard": rfc3339(*heard),
             "note": order.note.as_str(),
         }),
+        Command::OpenDrill(order) => json!({
+            "what": "open_drill", "drill": order.id.to_string(), "scope": order.scope.to_string(),
+            "devices": order.devices.iter().map(ToString::to_string).collect::<Vec<_>>(), "from": rfc3339(order.from),
+            "minutes": order.length.as_secs() / 60, "by": order.by.to_string(), "approver": order.approver.as_str(),
+            "planned": order.planned, "at": rfc3339(order.at), "note": order.note.as_str(),
+        }),
+        Command::CloseDrill(order) => json!({
+            "what": "close_drill", "drill": order.id.to_string(), "by": order.by.to_string(), "who": order.who.as_str(),
+            "at": rfc3339(order.at), "note": order.note.as_str(),
+        }),
+        Command::EndCase { event, by, at } => json!({
+            "what": "end_case", "id": event.to_string(), "by": by.to_string(), "at": rfc3339(*at),
+        }),
     }
 }
 

@@ -62,6 +62,7 @@ metrics! {
         Duplicates "huxiao_duplicates_total" ["role"] "Copies of events that were here already.";
         Refused "huxiao_refused_total" ["reason"] "Events that were not taken; their relays keep them.";
         AlarmsOverdue "huxiao_alarms_overdue_total" ["rung"] "Alarms that nobody had taken when their ownership went up, by how far it went.";
+        CaseOrders "huxiao_case_orders_total" ["verb", "outcome"] "Officers' orders about cases that came into the record, by what was to be done and what became of it: taken, or why not.";
         BadFrames "huxiao_bad_frames_total" ["code"] "Frames that could not be understood; each closed its stream, over TCP perhaps its session.";
         Handshakes "huxiao_handshakes_total" ["outcome"] "Session handshakes that ended, by how.";
         PeerConnections "huxiao_peer_connections_total" ["outcome"] "Connections between the nodes of a region that came up or went down, and dials that came to nothing.";
@@ -86,6 +87,7 @@ metrics! {
         AlarmsUnacknowledged "huxiao_alarms_unacknowledged" ["station"] "Alarms that no officer has taken yet.";
         OldestUnacknowledgedAge "huxiao_oldest_unacknowledged_alarm_age_seconds" ["station"] "Age of the oldest alarm that no officer has taken; 0 if there is none.";
         OldestUnstoredAge "huxiao_oldest_unstored_event_age_seconds" [] "Age of the oldest event not yet on stable storage upstream: the health of a node in one figure.";
+        CasesOpen "huxiao_cases_open" [] "Cases that are not closed. Every node counts all of the region.";
         RelaysConnected "huxiao_relays_connected" [] "Relays with at least one session to this node.";
         StationsConnected "huxiao_stations_connected" [] "Stations with at least one session to this node.";
         RelaysSilent "huxiao_relays_silent" [] "Relays that no node of the region hears, and whose silence is told. Every node counts all of the region.";

@@ -2,6 +2,7 @@
 //! limits, never a panic.
 
 use huxiao_core::body::BodyMessage;
+use huxiao_core::drill::DrillOrder;
 use huxiao_core::{EventCopy, Message, Receipt, Sealed, limits};
 use huxiao_wire::{
     HEADER_BYTES, ROW_VERSION, VERSION, WireError, decode_command, decode_entry, decode_frame, decode_inbox_row,
@@ -57,7 +58,14 @@ fn check(message: &Message) {
         }
         Message::Escalated(_, stations) => assert!(stations.len() <= limits::STATIONS_PER_SCHOOL),
         Message::Ownership(ownership) => assert!(ownership.owners.len() <= limits::OVERDUE_STATIONS),
-        Message::CaseAsk(..) => {}
+        Message::CaseAsk(..) | Message::DrillHeard(_) | Message::DrillAnswer(..) => {}
+        Message::Drills(list) => assert!(list.len() <= limits::LIST_ITEMS),
+        Message::DrillMode(mode) => assert!(mode.devices.len() <= limits::PLAN_DEVICES),
+        Message::DrillOrder(order) => {
+            if let DrillOrder::Open(order) = &**order {
+                assert!(!order.scope.is_too_long() && order.devices.len() <= limits::PLAN_DEVICES);
+            }
+        }
         Message::CaseSteps(_, steps, _) => assert!(steps.len() <= limits::LIST_ITEMS),
         Message::Case(order) => assert!(order.note.as_str().len() <= limits::NOTE_BYTES),
         Message::Cases(list) => assert!(list.len() <= limits::LIST_ITEMS),

@@ -97,6 +97,7 @@ fn case() -> Summary {
         reason: Some(Reason::Other),
         steps: u64::MAX,
         last: Some(LastStep { verb: Verb::Number, by: seat("c"), officer: Some(name("o")), at: LATE }),
+        live: true,
     }
 }
 
@@ -163,6 +164,7 @@ fn an_event_with_a_case_at_all_its_limits_fits_the_rows_of_the_archive() {
             cancel_requested: true,
             number_110: case().number_110,
             closed: Some((Reason::Other, LATE)),
+            live: true,
             history,
             refused: vec![(ActionId([255; 16]), refused); limits::CASE_REFUSED].into(),
         },

@@ -163,7 +163,7 @@ fn case_order() -> impl Strategy<Value = CaseOrder> {
 }
 
 fn case_refusal() -> impl Strategy<Value = CaseRefusal> {
-    (1..=14_i32, select(Verb::ALL), select(&State::ALL[..]))
+    (1..=15_i32, select(Verb::ALL), select(&State::ALL[..]))
         .prop_map(|(number, verb, state)| CaseRefusal::from_number(number, Some((verb, state))))
 }
 
@@ -179,7 +179,8 @@ fn case_summary() -> impl Strategy<Value = Summary> {
     (id(), select(&State::ALL[..]), marks, owner, option::of(select(Reason::ALL)), option::of(last)).prop_map(
         |(event, state, (level, cancel_requested, steps), owner, reason, last)| {
             let number_110 = (steps % 2 == 0).then(|| CaseNumber::new("110-7").unwrap());
-            Summary { event, state, level, owner, cancel_requested, number_110, reason, steps, last }
+            let live = steps % 3 == 0;
+            Summary { event, state, level, owner, cancel_requested, number_110, reason, steps, last, live }
         },
     )
 }

@@ -9,13 +9,15 @@ use huxiao_core::case::{
     Action, ActionId, Case, CaseNumber, CaseOrder, CaseRefusal, History, LastStep, Owner, Reason, State,
     Step as CaseStep, Summary, Verb,
 };
+use huxiao_core::drill::{CloseDrill, Drill, DrillId, DrillOrder, DrillRefusal, OpenDrill, Scope};
+use huxiao_core::plan::Label;
 use huxiao_core::record::{Admission, Command, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
     Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Overdue,
-    Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, Sealed, Stage, Standing, StationId, Step,
-    Text, Trail, WallTime,
+    Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, Sealed, Span, Stage, Standing, StationId,
+    Step, Text, Trail, WallTime,
 };
 use huxiao_wire::seal;
 
@@ -168,6 +170,7 @@ pub(crate) fn case_summary() -> Summary {
             officer: Some(name("045123")),
             at: after(600_000),
         }),
+        live: false,
     }
 }
 
@@ -183,6 +186,7 @@ fn case_plain() -> Summary {
         reason: None,
         steps: 0,
         last: None,
+        live: false,
     }
 }
 
@@ -222,7 +226,7 @@ fn case() -> Case {
     let Summary { state, level: _, owner, cancel_requested, number_110, reason, .. } = case_summary();
     let closed = reason.map(|reason| (reason, after(600_004)));
     let refused = [(ActionId(*b"order-of-another"), not_now())].into();
-    Case { state, level: 0, owner, cancel_requested, number_110, closed, history, refused }
+    Case { state, level: 0, owner, cancel_requested, number_110, closed, live: false, history, refused }
 }
 
 /// Every message, each under the name of its golden file.
@@ -262,10 +266,67 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("case_ask", Message::CaseAsk(alarm().id, 300)),
         ("case_steps", Message::CaseSteps(alarm().id, case().history.steps().cloned().collect(), 2)),
         ("refused_other_region", Message::Refused(alarm().id, Refusal::OtherRegion)),
+        ("drills", Message::Drills(vec![drill().into(), drill_closed().into()])),
+        ("drill_mode", Message::DrillMode(Box::new(drill().mode_at(after(90_000))))),
+        ("drill_heard", Message::DrillHeard(drill().id())),
+        ("drill_order_open", Message::DrillOrder(Box::new(DrillOrder::Open(open_drill())))),
+        ("drill_order_close", Message::DrillOrder(Box::new(DrillOrder::Close(close_drill())))),
+        ("drill_answer", Message::DrillAnswer(drill().id(), Ok(drill().into()))),
+        ("drill_answer_refused", Message::DrillAnswer(drill().id(), Err(DrillRefusal::NotYours))),
+        ("receipts_closed", Message::Receipts(vec![closed()])),
+        ("cases_live", Message::Cases(vec![Summary { live: true, ..case_summary() }])),
         ("event_skewed", Message::Event(EventCopy { sealed: sealed(), trail: skewed(), receipts: vec![ahead()] })),
     ];
     all.extend(video::messages());
     all
+}
+
+/// A drill of a city.
+pub(crate) fn open_drill() -> OpenDrill {
+    OpenDrill {
+        id: DrillId(*b"a-drill-of-a-day"),
+        scope: Scope::area("4501").unwrap(),
+        devices: [name("button-1"), name("button-2")].into(),
+        from: after(60_000),
+        length: Span::from_secs(1_200),
+        by: node("station/nanning-110/seat-1"),
+        approver: Label::new("韦所长").unwrap(),
+        note: Text::new("开学第一课").unwrap(),
+        planned: false,
+        at: after(10),
+    }
+}
+
+pub(crate) fn close_drill() -> CloseDrill {
+    CloseDrill {
+        id: open_drill().id,
+        by: node("broker/nanning/n1"),
+        who: Label::new("值班员").unwrap(),
+        note: Text::default(),
+        at: after(300_000),
+    }
+}
+
+fn drill() -> Drill {
+    Drill { from: after(60_000), until: after(1_260_000), closed: None, order: open_drill() }
+}
+
+/// A drill of two schools that was ended.
+fn drill_closed() -> Drill {
+    let scope = Scope::Schools([SchoolId(name("450107001")), SchoolId(name("450107002"))].into());
+    let order = OpenDrill { scope, devices: [].into(), planned: true, ..open_drill() };
+    Drill { order, closed: Some(close_drill()), ..drill() }
+}
+
+/// The receipt of an alarm that was closed by itself.
+fn closed() -> Receipt {
+    Receipt {
+        stage: Stage::Closed,
+        by: node("broker/nanning/n1"),
+        officer: None,
+        note: Text::default(),
+        ..acknowledged()
+    }
 }
 
 pub(crate) fn relay_row() -> RelayRow {
@@ -407,5 +468,8 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command_overdue", overdue),
         ("command_pictures", video::command()),
         ("command_case", Command::Case { order: Box::new(case_order()), heard: after(600_004) }),
+        ("command_open_drill", Command::OpenDrill(Box::new(open_drill()))),
+        ("command_close_drill", Command::CloseDrill(Box::new(close_drill()))),
+        ("command_end_case", Command::EndCase { event: alarm().id, by: node("broker/nanning/n1"), at: after(300_000) }),
     ]
 }

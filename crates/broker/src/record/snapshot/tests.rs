@@ -1,15 +1,17 @@
 //! A snapshot is what was written, or nothing.
 
+use huxiao_core::drill::{CloseDrill, DrillId, OpenDrill, Scope};
 use huxiao_core::plan::{Change, Label, School};
 use huxiao_core::record::{ApplyPlan, Command, StageId, StagePlan};
-use huxiao_core::{Stage, Text, WallTime};
+use huxiao_core::{Span, Stage, Text, WallTime};
 use proptest::prelude::*;
 
 use super::*;
 use crate::record::testing::{admit, case_note, event_id, found, note};
 use crate::record::types::{Member, Membership, log_id};
 
-const LIMITS: RecordLimits = RecordLimits { finished: 4, open_cases: 4, events: 100, archived_ids: 8 };
+const LIMITS: RecordLimits =
+    RecordLimits { finished: 4, open_cases: 4, events: 100, archived_ids: 8, test_case: limits::TEST_CASE };
 
 fn commands() -> impl Strategy<Value = Vec<Command>> {
     let stage = prop::sample::select(vec![Stage::Delivered, Stage::Displayed, Stage::Acknowledged]);
@@ -17,8 +19,51 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
     let note = (0..20_u64, stage, seat).prop_map(|(number, stage, seat)| note(number, stage, seat));
     let plan = (1..4_u8, 0..2_u32, 0..4_u64, any::<bool>())
         .prop_map(|(stage, part, base, ordered)| if ordered { order(stage, base) } else { staged(stage, part) });
-    let command = prop_oneof![(0..20_u64).prop_map(admit), note.clone(), note, Just(found()), plan];
+    let drill = (0..9_u8, any::<bool>()).prop_map(|(id, closes)| if closes { close_drill(id) } else { open_drill(id) });
+    let command = prop_oneof![
+        (0..20_u64).prop_map(admit),
+        (20..24_u64).prop_map(tested),
+        note.clone(),
+        note,
+        Just(found()),
+        plan,
+        drill
+    ];
     prop::collection::vec(command, 0..60)
+}
+
+/// A test of a school, which the record remembers.
+fn tested(number: u64) -> Command {
+    let Command::Admit(mut admission) = admit(number) else { panic!("admitted") };
+    let event = (*admission.sealed.event).clone();
+    admission.sealed = huxiao_wire::seal(&huxiao_core::Event { mode: huxiao_core::Mode::Test, ..event });
+    Command::Admit(admission)
+}
+
+/// A drill; every third one is refused, being none.
+fn open_drill(id: u8) -> Command {
+    Command::OpenDrill(Box::new(OpenDrill {
+        id: DrillId([id; 16]),
+        scope: if id % 2 == 0 { Scope::area("3611").unwrap() } else { Scope::Schools(["s1".parse().unwrap()].into()) },
+        devices: ["gate".parse().unwrap()].into(),
+        from: WallTime(i64::from(id)),
+        length: Span::from_secs(if id % 3 == 0 { 1 } else { 600 }),
+        by: "broker/r1/b1".parse().unwrap(),
+        approver: Label::new("王").unwrap(),
+        note: Text::default(),
+        planned: false,
+        at: WallTime(3),
+    }))
+}
+
+fn close_drill(id: u8) -> Command {
+    Command::CloseDrill(Box::new(CloseDrill {
+        id: DrillId([id; 16]),
+        by: "broker/r1/b1".parse().unwrap(),
+        who: Label::new("王").unwrap(),
+        note: Text::default(),
+        at: WallTime(70_000),
+    }))
 }
 
 fn staged(stage: u8, part: u32) -> Command {

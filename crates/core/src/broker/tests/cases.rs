@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::case::{Action, ActionId, CaseOrder, CaseRefusal, Reason, State, Summary};
+use crate::message::CASES_SINCE;
 
 const FIRST: PathId = PathId(2);
 const SECOND: PathId = PathId(3);
@@ -161,7 +162,7 @@ fn a_seat_that_comes_is_told_of_what_is_open_and_of_what_was_closed_meanwhile() 
     }
     // One of an older minor knows no cases.
     bench.up(PathId(12), NodeName::Station(seat("p2", "old")));
-    let hello = Hello { software: String::new(), wire_minor: WIRE_MINOR - 1, resume: None };
+    let hello = Hello { software: String::new(), wire_minor: CASES_SINCE - 1, resume: None };
     bench.hear(PathId(12), Message::Hello(hello));
     assert_eq!(bench.cases_to(PathId(12)), []);
     bench.orders(FIRST, &order(3, Action::Reopen, &seat("p1", "a")));

@@ -5,7 +5,7 @@ use crate::Machine;
 use crate::case::{Action, Reason, State};
 use crate::event::{Kind, Text};
 use crate::id::{Name, NodeName, SeatId};
-use crate::message::{EventCopy, Hello, WIRE_MINOR};
+use crate::message::{CASES_SINCE, EventCopy, Hello, WIRE_MINOR};
 use crate::path::PathInfo;
 use crate::receipt::Trail;
 use crate::relay::tests_support::{event, seal};
@@ -94,6 +94,7 @@ fn summary(steps: u64) -> Summary {
         reason: Some(Reason::False),
         steps,
         last: None,
+        live: false,
     }
 }
 
@@ -167,7 +168,7 @@ fn a_node_of_an_older_minor_is_not_told() {
     let copy = EventCopy { sealed: seal(&event(Kind::Panic)), trail: Trail::default(), receipts: vec![] };
     seat.handle(at(0), Input::Message(PathId(5), Message::Event(copy)));
     assert_eq!(said(&ask(&mut seat, 1)), [], "it has not greeted");
-    seat.handle(at(1), Input::Message(PathId(5), hello(WIRE_MINOR - 1)));
+    seat.handle(at(1), Input::Message(PathId(5), hello(CASES_SINCE - 1)));
     assert_eq!(said(&drain(&mut seat)), []);
     seat.handle(at(2), Input::Message(PathId(5), hello(WIRE_MINOR)));
     assert_eq!(said(&drain(&mut seat)).len(), 1);

@@ -1,7 +1,7 @@
 //! Nodes of an older minor beside this one: what they said is on record in `tests/recorded`, byte for byte, and is played to today's
 //! machines; and what today's machines say to them is held against what they know.
 //!
-//! `minor-2.txt` and `minor-3.txt` were written by [`record`], compiled against the last versions that spoke those minors (in minor 2, a node was told of commits in
+//! `minor-2.txt`, `minor-3.txt` and `minor-4.txt` were written by [`record`], compiled against the last versions that spoke those minors (in minor 2, a node was told of commits in
 //! another shape: see [`room`]). Before a minor is raised, the recording of the one before it is made in the same way, and added:
 //! `cargo test -p huxiao-wire --test wire recorded::record -- --ignored`. A recording is never changed.
 
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use huxiao_core::WIRE_MINOR;
 
 /// Minors of which there is a recording.
-const OLDER: [u32; 2] = [2, 3];
+const OLDER: [u32; 3] = [2, 3, 4];
 
 fn file(minor: u32) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/recorded/minor-{minor}.txt"))

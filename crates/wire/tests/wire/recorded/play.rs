@@ -11,7 +11,7 @@ use huxiao_core::{
 };
 use huxiao_wire::{HEADER_BYTES, decode_frame, encode};
 
-use super::known::{MINOR_2, MINOR_3, unknown};
+use super::known::{MINOR_2, MINOR_3, MINOR_4, unknown};
 use super::{OLDER, recording, room};
 
 /// Minors that know nothing of a standing.
@@ -24,7 +24,11 @@ fn decode(bytes: &[u8]) -> Message {
 /// Holds that a node of an older minor knows all of a message.
 #[track_caller]
 fn is_known(minor: u32, message: &Message) {
-    let known = if minor == 2 { MINOR_2 } else { MINOR_3 };
+    let known = match minor {
+        2 => MINOR_2,
+        3 => MINOR_3,
+        _ => MINOR_4,
+    };
     assert_eq!(unknown(known, "Frame", &encode(message)[HEADER_BYTES..]), None, "{message:?}");
 }
 

@@ -56,9 +56,17 @@ pub(crate) struct EntryJson {
     overdue: Vec<OverdueJson>,
     /// The stages that the province knows of; `stored` is the event itself.
     forwarded: Vec<&'static str>,
+    /// That the region raised it for a trouble that began, and when that was over.
+    trouble: Option<TroubleJson>,
     timeline: Vec<LapJson>,
     /// What the police do about it; nothing below P1.
     case: Option<CaseJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct TroubleJson {
+    about: String,
+    over: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,6 +130,10 @@ impl EntryJson {
             owners: entry.owners().iter().map(ToString::to_string).collect(),
             overdue: entry.overdue.iter().map(OverdueJson::new).collect(),
             forwarded: entry.forwarded.iter().map(|stage| stage.as_str()).collect(),
+            trouble: entry
+                .trouble
+                .as_ref()
+                .map(|trouble| TroubleJson { about: trouble.about.to_string(), over: trouble.over.map(rfc3339) }),
             case: entry.has_case().then(|| CaseJson::new(&entry.case.summary(event.id))),
         }
     }

@@ -176,7 +176,7 @@ fn tell(report: Report) {
             metric::increment(Counter::AlarmsOverdue, &[rung.as_str()]);
             let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
             let owners = owners.join(",");
-            tracing::warn!(alarm_id = %id, %rung, owners, "nobody has taken it: its ownership goes up");
+            tracing::warn!(alarm_id = %id, %rung, owners, "its ownership goes up: {}", rung.words().1);
         }
         Report::Looked(look) => {
             // Who looked when is to be found again.

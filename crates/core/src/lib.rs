@@ -47,6 +47,7 @@ pub mod relay;
 pub mod report;
 pub mod station;
 pub mod supervision;
+pub mod trouble;
 pub mod video;
 
 pub use case::{Case, CaseOrder, CaseRefusal};
@@ -68,6 +69,7 @@ pub use rng::Rng;
 pub use station::InboxRow;
 pub use time::{Now, Span, Timestamp, WallTime};
 pub use timeline::{Lap, Point, since_press, timeline};
+pub use trouble::{About, Trouble};
 
 /// What a driver and a machine say to each other. See the crate's documentation for the rules.
 pub trait Machine {

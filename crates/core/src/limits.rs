@@ -145,6 +145,8 @@ pub const BROKER_CASE_ORDERS: usize = 1_024;
 /// Cases of which a seat is told when it comes; the rest it is told of when something happens.
 pub const CASES_TOLD: usize = 1_024;
 
+/// However late an alarm is taken, its officer has this long before the limits of dispatch and arrival are looked at.
+pub const DISPATCH_LEAST: Span = Span::from_secs(15);
 /// Schools that one drill lists; more are named by their area.
 pub const DRILL_SCHOOLS: usize = 512;
 /// The shortest drill.
@@ -277,6 +279,30 @@ pub const OUTAGE_RELAYS: usize = 10;
 pub const OUTAGE_PERCENT: usize = 20;
 /// See [`OUTAGE_PERCENT`]: one of four schools is no mass of them.
 pub const OUTAGE_LEAST: usize = 3;
+/// An outage that left so many of a hundred of its relays silent is over; those are silent by themselves then.
+pub const OUTAGE_REST_PERCENT: usize = 10;
+/// A silent relay is told of so long after it fell silent: long enough to see whether many did.
+pub const SILENT_TOLD_AFTER: Span = Span::from_secs(10);
+/// After this long the silence of a school in its school hours is urgent.
+pub const SILENT_URGENT_AFTER: Span = Span::from_secs(180);
+/// A node that has watched for less does not call an outage over that it has not seen begin.
+pub const OUTAGE_RECALLED: Span = Span::from_secs(600);
+/// Numbers of a relay that did not come are told of when for this long none of them has come.
+pub const GAP_AFTER: Span = Span::from_secs(300);
+/// After this long nobody waits for them any more.
+pub const GAP_KEPT: Span = Span::from_secs(24 * 3_600);
+/// That a relay's store forgot is shown as a trouble for this long.
+pub const STORE_LOSS_TOLD: Span = Span::from_secs(3_600);
+/// Boot epochs of one relay whose numbers are followed.
+pub const NUMBERS_EPOCHS: usize = 4;
+/// Stretches of missing numbers of one epoch that are told apart.
+pub const NUMBERS_HOLES: usize = 8;
+/// Troubles of a region that are open at once; beyond it further ones are seen in its supervision alone.
+pub const RECORD_TROUBLES: usize = 16_384;
+/// Stretches of school hours of one area.
+pub const PLAN_SCHOOL_HOURS: usize = 16;
+/// Holidays of one area.
+pub const PLAN_HOLIDAYS: usize = 64;
 /// Names in one answer about who holds sessions with a node.
 pub const PRESENCE_NAMES: usize = 4_096;
 /// Changes that a node remembers for those who ask; whoever knows less is given the whole list.

@@ -13,10 +13,10 @@ const _: () = assert!(
     "an admission with its trail and stations must fit one value"
 );
 const _: () = assert!(STATIONS_PER_SCHOOL <= STATIONS_PER_EVENT);
-const _: () = assert!(STATIONS_PER_EVENT + 4 * OVERDUE_STATIONS <= LIST_ITEMS, "all that rungs add can be read again");
+const _: () = assert!(STATIONS_PER_EVENT + 8 * OVERDUE_STATIONS <= LIST_ITEMS, "all that rungs add can be read again");
 const _: () = assert!(
     (RECEIPTS_PER_EVENT + ESCALATIONS_PER_EVENT) * (NOTE_BYTES + 8 * NAME_BYTES)
-        + 4 * 2 * OVERDUE_STATIONS * (NAME_BYTES + 4)
+        + 8 * 2 * OVERDUE_STATIONS * (NAME_BYTES + 4)
         + 2 * STORE_VALUE_BYTES
         < BULK_FRAME_BYTES,
     "an entry of the record fits one row of the archive"
@@ -71,6 +71,12 @@ const _: () = assert!(STATIONS_PER_SCHOOL + 2 <= STATIONS_PER_EVENT, "an alarm h
 const _: () = assert!(PLAN_MISTAKES * NOTE_BYTES < PLAN_PART_BYTES);
 const _: () = assert!(PRESENCE_NAMES * (2 * NAME_BYTES + 16) < PEER_FRAME_BYTES, "names of sessions fit one answer");
 const _: () = assert!(PRESENCE_NAMES <= PRESENCE_CHANGES && PRESENCE_STALE.as_secs() < RELAY_SILENT_AFTER.as_secs());
+const _: () = assert!(GAP_AFTER.as_secs() < GAP_KEPT.as_secs() && NUMBERS_HOLES > 1);
+const _: () = assert!(
+    RELAY_SILENT_AFTER.as_secs() + SILENT_TOLD_AFTER.as_secs() <= 45,
+    "a station hears of a silent school within 45 seconds"
+);
+const _: () = assert!(RECORD_TROUBLES < RECORD_EVENTS);
 const _: () = assert!(OUTAGE_LEAST <= OUTAGE_RELAYS && BACK_LOOKS > 0);
 const _: () = assert!(BODY_BYTES.div_ceil(BODY_CHUNK_BYTES) <= 64, "the chunks of a body are the bits of a u64");
 const _: () = assert!(PICTURE_BYTES <= BODY_BYTES && BODY_LIVE_BYTES > 4 * BODY_BYTES);

@@ -28,10 +28,17 @@ pub(crate) const DRILLS_SINCE: u32 = 5;
 
 /// The first one in which there are bodies, pictures and officers who look.
 pub(crate) const PICTURES_SINCE: u32 = 5;
+/// The first one in which seats are told of the limits of dispatch and arrival, and say whether they can be heard.
+pub(crate) const FUNCTIONS_SINCE: u32 = 5;
 
 /// One message of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
+    /// Station to broker: whether the seat can be heard. One that has not said so can.
+    SeatState {
+        /// Whether somebody would hear it ring.
+        audible: bool,
+    },
     /// The first thing that each side says.
     Hello(Hello),
     /// Relay to broker, broker to station, region to province: one copy of an event.
@@ -178,6 +185,9 @@ pub enum Refusal {
     /// A region forwards what was admitted there, and nothing else.
     #[error("the event does not come from the region of the broker node that brings it")]
     OtherRegion,
+    /// Only a region raises events of this kind.
+    #[error("an event of this kind is raised by the region alone, never by a relay")]
+    Kind,
     /// Something this version has no name for.
     #[error("refused for a reason that this version does not know")]
     Other,
@@ -193,6 +203,7 @@ impl Refusal {
             Refusal::Expired => "expired",
             Refusal::NoRoom => "no_room",
             Refusal::OtherRegion => "other_region",
+            Refusal::Kind => "kind",
             Refusal::Other => "other",
         }
     }

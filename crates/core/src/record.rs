@@ -34,6 +34,7 @@ mod pages;
 mod plan;
 mod shelf;
 mod state;
+mod troubles;
 
 pub use cases::Acted;
 pub use command::{Admission, Command};

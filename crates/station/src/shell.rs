@@ -180,7 +180,7 @@ impl StationShell {
 
     fn ownership(&self, row: &InboxRow, ownership: Ownership) {
         metric::increment(Counter::AlarmsOverdue, &[ownership.rung.as_str()]);
-        tracing::warn!(alarm_id = %ownership.event, rung = %ownership.rung, owners = ownership.owners.len(), "nobody has taken it");
+        tracing::warn!(alarm_id = %ownership.event, rung = %ownership.rung, owners = ownership.owners.len(), "{}", ownership.rung.words().1);
         // A row that is not shown yet will be shown with its owners.
         if !self.board.read().hidden.contains(&row.seq) {
             self.tell(Change::Ownership(row.seq, ownership));

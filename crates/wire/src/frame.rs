@@ -65,6 +65,7 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         | Message::CaseTaken(..)
         | Message::CaseRefused(..)
         | Message::CaseAsk(..)
+        | Message::SeatState { .. }
         | Message::CaseSteps(..)
         | Message::Body(_)
         | Message::Pictures(_)

@@ -24,6 +24,7 @@ mod overdue;
 mod plan;
 mod proto;
 mod row;
+mod trouble;
 mod video;
 
 pub use drill::{RecordRows, encode_record_rows};

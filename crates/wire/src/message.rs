@@ -52,6 +52,7 @@ pub(crate) fn to_body(message: &Message) -> Body {
         Message::Cases(cases) => Body::Cases(case::raw_states(cases)),
         Message::CaseTaken(id, step, now) => Body::CaseTaken(case::raw_taken(*id, *step, now)),
         Message::CaseAsk(event, after) => Body::CaseAsk(case::raw_ask(event, *after)),
+        Message::SeatState { audible } => Body::SeatState(proto::SeatState { audible: *audible }),
         Message::CaseSteps(event, steps, total) => Body::CaseSteps(case::raw_page(event, steps, *total)),
         Message::CaseRefused(id, why, now) => Body::CaseRefused(case::raw_refused(*id, *why, now.as_deref())),
         Message::Body(body) => Body::BodyWord(video::raw_body(body)),
@@ -94,6 +95,7 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
             let (event, after) = case::ask(&raw)?;
             Message::CaseAsk(event, after)
         }
+        Body::SeatState(raw) => Message::SeatState { audible: raw.audible },
         Body::CaseSteps(raw) => {
             let (event, steps, total) = case::page(&raw)?;
             Message::CaseSteps(event, steps, total)
@@ -291,6 +293,7 @@ fn refusal_number(refusal: Refusal) -> i32 {
         Refusal::Expired => proto::Refusal::Expired,
         Refusal::NoRoom => proto::Refusal::NoRoom,
         Refusal::OtherRegion => proto::Refusal::OtherRegion,
+        Refusal::Kind => proto::Refusal::Kind,
         Refusal::Other => proto::Refusal::Other,
     })
 }
@@ -304,6 +307,7 @@ fn refusal(number: i32) -> Result<Refusal, WireError> {
         Ok(proto::Refusal::Expired) => Ok(Refusal::Expired),
         Ok(proto::Refusal::NoRoom) => Ok(Refusal::NoRoom),
         Ok(proto::Refusal::OtherRegion) => Ok(Refusal::OtherRegion),
+        Ok(proto::Refusal::Kind) => Ok(Refusal::Kind),
         Ok(proto::Refusal::Other) | Err(_) => Ok(Refusal::Other),
     }
 }

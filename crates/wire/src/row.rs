@@ -20,6 +20,7 @@ use crate::overdue;
 use crate::plan;
 use crate::proto;
 use crate::proto::record_command::Body;
+use crate::trouble;
 use crate::video;
 
 /// The format of rows that this version writes, and the only one so far.
@@ -138,6 +139,10 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
             let pictures = pictures.iter().map(video::raw_picture).collect();
             Body::Pictures(proto::PictureList { event: event.as_bytes().to_vec(), pictures, live: false })
         }
+        Command::TroubleBegan { about, admission } => Body::TroubleBegan(trouble::raw_began(about, admission)),
+        Command::TroubleOver { about, admission, by, at } => {
+            Body::TroubleOver(trouble::raw_over(about, admission.as_deref(), (by, *at)))
+        }
         Command::OpenDrill(order) => Body::OpenDrill(drill::raw_open(order)),
         Command::CloseDrill(order) => Body::CloseDrill(drill::raw_close(order)),
         Command::EndCase { event, by, at } => Body::EndCase(drill::raw_end(event, by, *at)),
@@ -179,6 +184,8 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
             let (order, heard) = case::act(&raw)?;
             Command::Case { order: Box::new(order), heard }
         }
+        Some(Body::TroubleBegan(raw)) => trouble::began(&raw)?,
+        Some(Body::TroubleOver(raw)) => trouble::over(&raw)?,
         Some(Body::OpenDrill(raw)) => Command::OpenDrill(Box::new(drill::open(&raw)?)),
         Some(Body::CloseDrill(raw)) => Command::CloseDrill(Box::new(drill::close(&raw)?)),
         Some(Body::EndCase(raw)) => drill::end(&raw)?,
@@ -201,6 +208,7 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
         forwarded: raw_stages(&entry.forwarded),
         case: case::raw_case(&entry.case, entry.part),
         pictures: entry.pictures.iter().map(video::raw_picture).collect(),
+        trouble: entry.trouble.as_ref().map(trouble::raw_trouble),
     })
 }
 
@@ -223,6 +231,7 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, WireError> {
         forwarded: stages("entry.forwarded", &raw.forwarded)?,
         case: kept,
         pictures: video::pictures(&raw.pictures)?,
+        trouble: raw.trouble.as_ref().map(trouble::trouble).transpose()?,
         part,
     };
     // Older versions wrote none.
@@ -230,7 +239,7 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, WireError> {
     Ok(entry)
 }
 
-fn raw_admission(admission: &Admission) -> proto::Admit {
+pub(crate) fn raw_admission(admission: &Admission) -> proto::Admit {
     proto::Admit {
         event: admission.sealed.bytes.to_vec(),
         trail: message::raw_trail(&admission.trail),
@@ -241,7 +250,7 @@ fn raw_admission(admission: &Admission) -> proto::Admit {
     }
 }
 
-fn admission(raw: &proto::Admit) -> Result<Admission, WireError> {
+pub(crate) fn admission(raw: &proto::Admit) -> Result<Admission, WireError> {
     Ok(Admission {
         sealed: message::sealed("admit.event", &raw.event)?,
         trail: message::trail("admit.trail", &raw.trail)?,

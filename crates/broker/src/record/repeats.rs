@@ -30,6 +30,8 @@ fn claim(command: &Command) -> Option<Claim> {
         | Command::Escalate { .. }
         | Command::Overdue { .. }
         | Command::Forwarded { .. }
+        | Command::TroubleBegan { .. }
+        | Command::TroubleOver { .. }
         | Command::StagePlan(_)
         | Command::ApplyPlan(_)
         | Command::Case { .. }

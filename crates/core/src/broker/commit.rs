@@ -34,19 +34,14 @@ impl Broker {
         let applied = self.record.apply(index, command);
         match applied.effect {
             Effect::Admitted(id) => {
-                self.admitted(now, index, id, replayed);
-                self.confirm_below(id, Stage::Stored);
-                self.track(now, id);
-                let age = self.record.get(&id).filter(|_| replayed).map(|entry| age(now, &entry.admission));
-                self.follow(now, id, age);
+                self.is_admitted(now, index, id, replayed);
+                self.count_number(now.mono, &id);
             }
-            Effect::Noted(receipt) => {
-                self.noted(now, &receipt, replayed);
-                self.confirm_below(receipt.event, receipt.stage);
-                self.track(now, receipt.event);
-                if receipt.stage == Stage::Acknowledged {
-                    self.unfollow(&receipt.event);
-                }
+            Effect::Noted(receipt) => self.is_noted(now, &receipt, replayed),
+            Effect::TroubleBegan(id) => self.is_admitted(now, index, id, replayed),
+            Effect::TroubleOver(noted, said) => {
+                noted.iter().for_each(|receipt| self.is_noted(now, receipt, replayed));
+                said.into_iter().for_each(|id| self.is_admitted(now, index, id, replayed));
             }
             Effect::Overdue(id, stations) => {
                 self.routed(now, index, id, &stations);
@@ -81,6 +76,7 @@ impl Broker {
             if let Some(entry) = self.entry_after(&applied.archived, id) {
                 self.tell_case(&entry);
             }
+            self.follow_case(now, *id);
         }
         let left = applied.archived.iter().filter(|(_, entry)| entry.part.at == 0);
         left.for_each(|(_, entry)| self.left_record(now, entry));
@@ -92,6 +88,23 @@ impl Broker {
             self.confirm(&receipt);
         }
         self.propose_next(now);
+    }
+
+    fn is_admitted(&mut self, now: Now, index: u64, id: EventId, replayed: bool) {
+        self.admitted(now, index, id, replayed);
+        self.confirm_below(id, Stage::Stored);
+        self.track(now, id);
+        let age = self.record.get(&id).filter(|_| replayed).map(|entry| age(now, &entry.admission));
+        self.follow(now, id, age);
+    }
+
+    fn is_noted(&mut self, now: Now, receipt: &Receipt, replayed: bool) {
+        self.noted(now, receipt, replayed);
+        self.confirm_below(receipt.event, receipt.stage);
+        self.track(now, receipt.event);
+        if receipt.stage == Stage::Acknowledged {
+            self.follow_case(now, receipt.event);
+        }
     }
 
     /// A command that was perhaps waited for is in the log.

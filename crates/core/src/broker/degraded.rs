@@ -181,6 +181,8 @@ impl Broker {
                 | Command::Overdue { .. }
                 | Command::Forwarded { .. }
                 | Command::Pictures { .. }
+                | Command::TroubleBegan { .. }
+                | Command::TroubleOver { .. }
                 | Command::StagePlan(_)
                 | Command::ApplyPlan(_)
                 | Command::OpenDrill(_)

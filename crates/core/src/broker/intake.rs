@@ -23,6 +23,8 @@ impl Broker {
             Some(Refusal::OtherSchool)
         } else if event.relay != *relay || known.is_some_and(|admission| admission.sealed.event.relay != *relay) {
             Some(Refusal::OtherRelay)
+        } else if event.is_of_region() {
+            Some(Refusal::Kind)
         } else if expired && event.class != Class::P0 {
             Some(Refusal::Expired)
         } else {
@@ -174,6 +176,10 @@ impl Broker {
     /// Tells a relay how far its event of `class` has come, or the region that forwarded it.
     pub(super) fn tell_relay(&mut self, now: Now, relay: &RelayId, class: Class, receipt: &Receipt) {
         self.tell_below(now, class, receipt);
+        if self.admission(&receipt.event).is_some_and(|admission| admission.sealed.event.is_of_region()) {
+            // It names the relay and is not the relay's.
+            return;
+        }
         let Some(gate) = self.relays.get_mut(relay) else { return };
         // Who assists is said once: nothing hangs on it, and it would stand in the place of the owner.
         let plain = receipt.stage <= Stage::Stored || class > Class::P1 || receipt.standing == Standing::Assisting;

@@ -26,6 +26,7 @@ use crate::record::{Admission, Command, RecordState};
 use crate::rng::Rng;
 use crate::supervision::{Presence, PresenceAsk, PresencePart};
 use crate::time::{Now, Timestamp};
+use crate::trouble::Numbers;
 
 /// An event that the record does not hold yet.
 pub(super) struct Pending {
@@ -67,11 +68,13 @@ pub struct Broker {
     pub(super) relays: BTreeMap<RelayId, Gate>,
     pub(super) desks: BTreeMap<SeatId, Desk>,
     /// Who came and went lately, for the other nodes.
-    presence: Presence,
+    pub(super) presence: Presence,
     pub(super) timers: Timers,
     pub(super) route_again_at: Option<Timestamp>,
     /// Alarms that nobody has taken.
     pub(super) climbs: Climbs,
+    /// The numbers of relays' events, as the record took them in.
+    pub(super) numbers: Numbers,
     /// The way to the province, if this region has one.
     pub(super) upward: Option<Upward>,
     /// The regions that may forward to this one.
@@ -107,6 +110,7 @@ impl Broker {
             timers: Timers::default(),
             route_again_at: None,
             climbs: Climbs::default(),
+            numbers: Numbers::new(Timestamp::default()),
             upward: None,
             accepted: BTreeSet::new(),
             regions: Regions::new(),
@@ -118,6 +122,7 @@ impl Broker {
         broker.upward = province.map(|region| Upward::new(region, seed));
         // Without a session yet, the time is of no account.
         broker.track_all(Now::default());
+        broker.recall_numbers(Timestamp::default());
         broker.propose_routes();
         broker.take_journal(journal);
         broker
@@ -188,7 +193,8 @@ impl Broker {
             .then(|| self.relays.range::<RelayId, _>((relay, Bound::Unbounded)));
         let seats = seat.map(|seat| self.desks.range::<SeatId, _>((seat, Bound::Unbounded)));
         let relays = relays.into_iter().flatten().map(|(relay, _)| NodeName::Relay(relay.clone()));
-        let seats = seats.into_iter().flatten().map(|(seat, _)| NodeName::Station(seat.clone()));
+        let heard = seats.into_iter().flatten().filter(|(_, desk)| desk.audible);
+        let seats = heard.map(|(seat, _)| NodeName::Station(seat.clone()));
         self.presence.answer(ask, relays.chain(seats))
     }
 
@@ -254,9 +260,11 @@ impl Broker {
                     desk.paths.remove(&path);
                     desk.courier.path_down(now.mono, path);
                     if desk.paths.is_empty() {
-                        let wake = desk.wake;
+                        let (wake, audible) = (desk.wake, desk.audible);
                         self.desks.remove(&seat);
-                        self.presence.note(NodeName::Station(seat.clone()), false);
+                        if audible {
+                            self.presence.note(NodeName::Station(seat.clone()), false);
+                        }
                         self.timers.set(NodeName::Station(seat), wake, None);
                     } else {
                         self.drain_desk(now, &seat);
@@ -298,6 +306,7 @@ impl Broker {
                 self.tell_if_degraded(path);
                 self.greeted(now, path, &seat, hello.resume);
             }
+            (NodeName::Station(seat), Message::SeatState { audible }) => self.seat_state(seat, audible),
             (NodeName::Station(seat), Message::Inquire(ids)) => self.asked(path, &seat, &ids),
             (NodeName::Station(seat), Message::Receipts(receipts)) => {
                 receipts.into_iter().for_each(|receipt| self.said(now, path, &seat, receipt));
@@ -433,6 +442,7 @@ impl Machine for Broker {
             }
             Input::Restored(record) => {
                 self.restored(now, *record);
+                self.recall_numbers(now.mono);
                 self.track_all(now);
                 self.follow_all(now);
             }
@@ -441,6 +451,7 @@ impl Machine for Broker {
             Input::JournalFailed(id, why) => self.journal_failed(id, why),
             Input::Recalled(ticket, entries) => self.recalled(ticket, &entries),
             Input::Plan(plan) => self.take_plan(now, plan),
+            Input::Troubles(told) => self.troubles(now, told),
         }
     }
 

@@ -33,6 +33,7 @@ mod restore;
 mod seats;
 #[cfg(test)]
 mod tests;
+mod troubles;
 mod upward;
 mod waiting;
 

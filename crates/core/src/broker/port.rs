@@ -9,6 +9,7 @@ use crate::path::{Form, PathInfo};
 use crate::plan::Plan;
 use crate::receipt::Receipt;
 use crate::record::{Command, Entry, PlanRefusal, RecordState};
+use crate::trouble::Told;
 use crate::video::Look;
 
 /// The level above a region.
@@ -114,6 +115,8 @@ pub enum Input {
     Recalled(RecallTicket, Vec<Entry>),
     /// The node's own file says another plan. It counts as long as the record has none.
     Plan(Plan),
+    /// What the region found out by itself and its record does not have. Counts at the node that leads, while it has a quorum.
+    Troubles(Vec<Told>),
 }
 
 /// What a broker node wants done.

@@ -157,7 +157,7 @@ impl Entry {
     /// names.
     pub(super) fn is_meant_by(&self, other: &Entry) -> bool {
         let (own, cancel) = (&self.admission.sealed.event, &other.admission.sealed.event);
-        own.kind != Kind::Cancel && (cancel.zone.is_none() || cancel.zone == own.zone)
+        own.kind != Kind::Cancel && !own.is_of_region() && (cancel.zone.is_none() || cancel.zone == own.zone)
     }
 
     /// The rows that it takes in a snapshot or in the archive: itself, or several of which each has a part of the history and all of the rest.
@@ -205,6 +205,7 @@ impl Entry {
             forwarded: self.forwarded.clone(),
             case: Case::default(),
             pictures: self.pictures.clone(),
+            trouble: self.trouble.clone(),
             part: self.part,
         }
     }

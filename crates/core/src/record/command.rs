@@ -9,6 +9,7 @@ use crate::overdue::Rung;
 use crate::receipt::{Receipt, Stage, Trail};
 use crate::record::plan::{ApplyPlan, StagePlan};
 use crate::time::WallTime;
+use crate::trouble::About;
 use crate::video::Picture;
 
 /// One entry of the record's log.
@@ -85,6 +86,25 @@ pub enum Command {
         /// At most [`limits::PICTURES_PER_EVENT`](crate::limits::PICTURES_PER_EVENT).
         pictures: Vec<Picture>,
     },
+    /// The region found out by itself that something is wrong, or that what is wrong has become more urgent. Changes nothing while the record has an
+    /// open trouble about the same thing of the same class or of a higher one.
+    TroubleBegan {
+        /// What it is about.
+        about: About,
+        /// The event that says so, and who must see it.
+        admission: Box<Admission>,
+    },
+    /// It is over. Changes nothing unless the record has an open trouble about it.
+    TroubleOver {
+        /// What it is about.
+        about: About,
+        /// The event that says so, if one does.
+        admission: Option<Box<Admission>>,
+        /// The broker node that found so.
+        by: NodeName,
+        /// When, by its clock.
+        at: WallTime,
+    },
     /// A drill is announced.
     OpenDrill(Box<OpenDrill>),
     /// A drill ends before its time.
@@ -119,6 +139,8 @@ impl Command {
             | Command::Pictures { event, .. }
             | Command::EndCase { event, .. } => Some(*event),
             Command::Case { order, .. } => Some(order.event),
+            Command::TroubleBegan { admission, .. } => Some(admission.sealed.event.id),
+            Command::TroubleOver { admission, .. } => admission.as_ref().map(|admission| admission.sealed.event.id),
         }
     }
 }

@@ -121,6 +121,7 @@ impl RecordState {
                 return Err(ImageError::Twice(id));
             }
         }
+        state.recall_troubles();
         state.check().map_err(ImageError::Broken)?;
         Ok(state)
     }

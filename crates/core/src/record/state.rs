@@ -19,6 +19,7 @@ use crate::record::entry::{Entry, Escalation};
 use crate::record::plan::{PlanState, StageId};
 use crate::record::shelf::Shelf;
 use crate::time::Span;
+use crate::trouble::Troubles;
 
 /// How much a record holds. The same on all nodes of a region, or their records differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +77,10 @@ pub enum Effect {
     PlanRefused(StageId),
     /// An officer's order about a case was carried out or refused, now or before.
     Acted(Box<CaseOrder>, Acted),
+    /// The region raised this event.
+    TroubleBegan(EventId),
+    /// A trouble is over: what is noted at its events, and the event that says so.
+    TroubleOver(Vec<Receipt>, Option<EventId>),
     /// The drill is announced now.
     DrillOpened(Arc<Drill>),
     /// The drill has ended before its time, or will not begin.
@@ -120,6 +125,8 @@ pub struct RecordState {
     pub(super) unfinished: BTreeMap<u64, EventId>,
     pub(super) unfinished_of: BTreeMap<RelayId, usize>,
     pub(super) plan: PlanState,
+    /// The troubles that are not over. Made of the entries, so in no snapshot.
+    pub(super) troubles: Arc<Troubles>,
     pub(super) drills: DrillBook,
     pub(super) tests: Tests,
     limits: RecordLimits,
@@ -169,6 +176,10 @@ impl RecordState {
                     Effect::Nothing
                 }
             }
+            Command::TroubleBegan { about, admission } => self.trouble_began(index, about, *admission, &mut cases),
+            Command::TroubleOver { about, admission, by, at } => {
+                self.trouble_over(index, &about, admission.map(|admission| *admission), (by, at), &mut cases)
+            }
             Command::StagePlan(part) => self.plan.stage(part),
             Command::ApplyPlan(order) => self.plan.apply(index, order),
             Command::OpenDrill(order) => self.open_drill(*order),
@@ -188,6 +199,12 @@ impl RecordState {
     #[must_use]
     pub fn plan(&self) -> &PlanState {
         &self.plan
+    }
+
+    /// The troubles that are not over.
+    #[must_use]
+    pub fn troubles(&self) -> &Arc<Troubles> {
+        &self.troubles
     }
 
     /// How much it holds.
@@ -266,7 +283,12 @@ impl RecordState {
         self.unfinished.values().filter_map(|id| self.get(id))
     }
 
-    /// How many of them a relay has raised.
+    /// The alarms that an officer has and whose case is not closed, oldest first.
+    pub fn taken(&self) -> impl Iterator<Item = &Entry> {
+        self.open.range(0).filter_map(|(_, id)| self.get(id))
+    }
+
+    /// How many of the unfinished a relay has raised.
     #[must_use]
     pub fn unfinished_of(&self, relay: &RelayId) -> usize {
         self.unfinished_of.get(relay).copied().unwrap_or(0)
@@ -284,6 +306,7 @@ impl RecordState {
     /// The first that does not hold.
     pub fn check(&self) -> Result<(), String> {
         self.plan.check()?;
+        self.check_troubles()?;
         self.drills.check()?;
         for (station, events) in &self.by_station {
             for (index, id) in events {
@@ -381,7 +404,7 @@ impl RecordState {
         Effect::Founded(record)
     }
 
-    fn admit(&mut self, index: u64, mut admission: Admission, cases: &mut Vec<EventId>) -> Effect {
+    pub(super) fn admit(&mut self, index: u64, mut admission: Admission, cases: &mut Vec<EventId>) -> Effect {
         let id = admission.sealed.event.id;
         if self.entries.contains_key(&id) || self.is_archived(&id) {
             return Effect::Nothing;
@@ -501,6 +524,7 @@ impl RecordState {
             let Some(entry) = self.entries.remove(&id) else { continue };
             self.case_bytes -= entry.case.history.weight();
             self.unlist_case(&entry);
+            self.forget_trouble(&entry);
             for station in &entry.admission.stations {
                 if let (Some(events), Some(since)) = (self.by_station.get_mut(station), entry.since(station)) {
                     events.remove(&since);

@@ -106,6 +106,7 @@ impl Relay {
             | Message::Pictures(_)
             | Message::PicturesKept(..)
             | Message::Look(_)
+            | Message::SeatState { .. }
             | Message::Drills(_)
             | Message::DrillMode(_)
             | Message::DrillHeard(_)

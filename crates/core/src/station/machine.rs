@@ -17,6 +17,7 @@ use crate::probe::{PathHealth, Prober};
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage, Standing};
 use crate::station::case::CaseOrders;
 use crate::station::escalate::Escalations;
+use crate::station::hearing::Hearing;
 use crate::station::history::Questions;
 use crate::station::officer::carried_as;
 use crate::station::port::{AckTicket, Acknowledged, Input, Output, Report, StationConfig, Write};
@@ -53,6 +54,7 @@ pub struct Station {
     pub(super) escalations: Escalations,
     pub(super) cases: CaseOrders,
     pub(super) questions: Questions,
+    pub(super) hearing: Hearing,
     pub(super) unkept: Unkept<u64>,
     pub(super) answers: BTreeMap<PersistSeq, Vec<(AckTicket, Acknowledged)>>,
     pub(super) show_by: BTreeSet<(Timestamp, u64)>,
@@ -80,6 +82,7 @@ impl Station {
             escalations: Escalations::default(),
             cases: CaseOrders::default(),
             questions: Questions::default(),
+            hearing: Hearing::default(),
             unkept: Unkept::new(),
             next_persist: 1,
             writing: BTreeMap::new(),
@@ -245,6 +248,7 @@ impl Station {
             Message::CaseRefused(id, why, case) => self.case_refused(now, path, (id, why), case.as_deref()),
             Message::Hello(hello) => {
                 self.cases_on(path, hello.wire_minor);
+                self.hearing_on(path, hello.wire_minor);
                 if hello.wire_minor < STANDING_SINCE {
                     self.older.insert(path);
                 } else {
@@ -252,6 +256,7 @@ impl Station {
                 }
             }
             Message::Inquire(_)
+            | Message::SeatState { .. }
             | Message::Probe(_)
             | Message::Escalate(_)
             | Message::Case(_)
@@ -383,6 +388,7 @@ impl Machine for Station {
                 self.prober.path_down(path);
                 self.conditions.path_down(path);
                 self.cases.path_down(path);
+                self.hearing.path_down(path);
                 self.courier.path_down(now.mono, path);
             }
             Input::Message(path, message) => self.message(now, path, message),
@@ -394,6 +400,7 @@ impl Machine for Station {
                 self.escalate(now, ticket, event, stations, (officer, note));
             }
             Input::Case(ticket, order) => self.case_order(now, ticket, *order),
+            Input::Audible { on, lasts } => self.audible(now, on, lasts),
             Input::History(ticket, event, after) => self.ask_history(now, ticket, event, after),
         }
         self.dispatch(now);
@@ -408,6 +415,7 @@ impl Machine for Station {
         self.escalate_again(now);
         self.cases_again(now);
         self.ask_again(now);
+        self.hearing_due(now);
         self.probe(now);
         self.courier.handle_timeout(now.mono);
         self.dispatch(now);
@@ -422,6 +430,7 @@ impl Machine for Station {
             self.courier.poll_timeout(),
             self.prober.poll_timeout(),
             self.escalations.poll_timeout(),
+            self.hearing.poll_timeout(),
             self.cases.poll_timeout(),
             self.questions.poll_timeout(),
         ];

@@ -9,6 +9,7 @@
 
 mod case;
 mod escalate;
+mod hearing;
 mod history;
 mod inbox;
 mod machine;

@@ -12,6 +12,7 @@ use crate::overdue::Ownership;
 use crate::path::{Form, PathInfo};
 use crate::receipt::{Receipt, Stage};
 use crate::station::row::InboxRow;
+use crate::time::Span;
 
 /// What a station is told once.
 pub struct StationConfig {
@@ -72,6 +73,13 @@ pub enum Input {
     },
     /// An officer does something about an alarm. Seat and time of the order are this station's to say.
     Case(AckTicket, Box<CaseOrder>),
+    /// Whether anybody would hear this seat ring.
+    Audible {
+        /// Whether.
+        on: bool,
+        /// For how long, if not until further notice.
+        lasts: Option<Span>,
+    },
     /// The steps of an event's case after this number are wanted.
     History(AckTicket, EventId, u64),
 }

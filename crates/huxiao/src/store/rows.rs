@@ -97,6 +97,15 @@ fn record(command: &Command) -> Value {
             "owners": owners.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "told": told.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }),
+        Command::TroubleBegan { about, admission } => json!({
+            "what": "trouble_began", "about": about.to_string(), "event": EventFields::new(&admission.sealed.event),
+            "at": rfc3339(admission.at), "by": admission.by.to_string(),
+            "stations": admission.stations.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        }),
+        Command::TroubleOver { about, admission, by, at } => json!({
+            "what": "trouble_over", "about": about.to_string(), "by": by.to_string(), "at": rfc3339(*at),
+            "event": admission.as_ref().map(|admission| EventFields::new(&admission.sealed.event)),
+        }),
         Command::Forwarded { event, stages } => json!({
             "what": "forwarded", "id": event.to_string(),
             "stages": stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>(),

@@ -61,7 +61,7 @@ metrics! {
         AlarmsReceived "huxiao_alarms_received_total" ["kind", "mode"] "Events of class P0 and P1 taken in for the first time.";
         Duplicates "huxiao_duplicates_total" ["role"] "Copies of events that were here already.";
         Refused "huxiao_refused_total" ["reason"] "Events that were not taken; their relays keep them.";
-        AlarmsOverdue "huxiao_alarms_overdue_total" ["rung"] "Alarms that nobody had taken when their ownership went up, by how far it went.";
+        AlarmsOverdue "huxiao_alarms_overdue_total" ["rung"] "Alarms that nobody had taken, or to which nobody was sent or had come, when their ownership went up, by how far it went.";
         CaseOrders "huxiao_case_orders_total" ["verb", "outcome"] "Officers' orders about cases that came into the record, by what was to be done and what became of it: taken, or why not.";
         BadFrames "huxiao_bad_frames_total" ["code"] "Frames that could not be understood; each closed its stream, over TCP perhaps its session.";
         Handshakes "huxiao_handshakes_total" ["outcome"] "Session handshakes that ended, by how.";

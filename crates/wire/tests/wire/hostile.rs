@@ -77,7 +77,7 @@ fn check(message: &Message) {
         }
         Message::PicturesKept(_, keys) => assert!(keys.len() <= limits::PICTURES_PER_EVENT),
         Message::Body(_) | Message::Look(_) => {}
-        Message::Refused(..) | Message::Mark(_) | Message::Probe(_) | Message::Echo(_) => {}
+        Message::SeatState { .. } | Message::Refused(..) | Message::Mark(_) | Message::Probe(_) | Message::Echo(_) => {}
     }
     assert_eq!(decode_frame(&encode(message), LIMIT).as_ref(), Ok(message), "what was taken must be sendable");
 }

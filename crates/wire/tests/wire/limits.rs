@@ -148,7 +148,9 @@ fn an_event_with_a_case_at_all_its_limits_fits_the_rows_of_the_archive() {
     let mut history = History::default();
     (1..=100).for_each(|number| assert!(history.push(step(number))));
     let refused = CaseRefusal::NotNow { verb: Verb::Number, state: State::Closed };
+    let trouble = None;
     let entry = Entry {
+        trouble,
         index: u64::MAX - 1,
         routed_at: u64::MAX,
         admission,

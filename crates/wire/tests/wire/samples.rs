@@ -15,9 +15,9 @@ use huxiao_core::record::{Admission, Command, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
-    Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Overdue,
-    Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, Sealed, Span, Stage, Standing, StationId,
-    Step, Text, Trail, WallTime,
+    About, Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName,
+    Overdue, Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, Sealed, Span, Stage, Standing,
+    StationId, Step, Text, Trail, Trouble, WallTime,
 };
 use huxiao_wire::seal;
 
@@ -276,6 +276,8 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("receipts_closed", Message::Receipts(vec![closed()])),
         ("cases_live", Message::Cases(vec![Summary { live: true, ..case_summary() }])),
         ("event_skewed", Message::Event(EventCopy { sealed: sealed(), trail: skewed(), receipts: vec![ahead()] })),
+        ("seat_state", Message::SeatState { audible: true }),
+        ("seat_state_deaf", Message::SeatState { audible: false }),
     ];
     all.extend(video::messages());
     all
@@ -389,6 +391,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         forwarded: vec![],
         case: Case::default(),
         pictures: vec![],
+        trouble: None,
         part: Part::WHOLE,
     };
     let mut full = Entry {
@@ -406,7 +409,10 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     let kept = Entry { notes: vec![acknowledged()], case: case(), ..plain.clone() };
     let pictured = Entry { pictures: video::pictures().pictures, ..plain.clone() };
     let part = Entry { part: Part { at: 1, of: 3 }, ..kept.clone() };
+    let about = About::Silent(alarm().relay);
+    let trouble = Entry { trouble: Some(Trouble { about, over: Some(after(90_000)) }), ..plain.clone() };
     vec![
+        ("entry_trouble", trouble),
         ("entry", plain),
         ("entry_full", full),
         ("entry_overdue", overdue),
@@ -457,6 +463,11 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         at: after(60_000),
     };
     let forwarded = Command::Forwarded { event: alarm().id, stages: vec![Stage::Stored, Stage::Displayed] };
+    let about = About::Silent(alarm().relay);
+    let began = Command::TroubleBegan { about: about.clone(), admission: Box::new(admission.clone()) };
+    let (by, at) = (node("broker/nanning/n1"), after(90_000));
+    let over = Command::TroubleOver { about, admission: Some(Box::new(admission.clone())), by: by.clone(), at };
+    let region = About::Outage(huxiao_core::trouble::Scope::Region);
     vec![
         ("command_admit", Command::Admit(admission)),
         ("command_note", Command::Note(acknowledged())),
@@ -468,6 +479,9 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command_overdue", overdue),
         ("command_pictures", video::command()),
         ("command_case", Command::Case { order: Box::new(case_order()), heard: after(600_004) }),
+        ("command_trouble_began", began),
+        ("command_trouble_over", over),
+        ("command_trouble_over_bare", Command::TroubleOver { about: region, admission: None, by, at }),
         ("command_open_drill", Command::OpenDrill(Box::new(open_drill()))),
         ("command_close_drill", Command::CloseDrill(Box::new(close_drill()))),
         ("command_end_case", Command::EndCase { event: alarm().id, by: node("broker/nanning/n1"), at: after(300_000) }),

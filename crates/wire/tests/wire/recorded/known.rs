@@ -267,6 +267,8 @@ fn what_began_later_is_found_out() {
         "drill_answer",
         "drill_answer_refused",
         "cases_live",
+        "seat_state",
+        "seat_state_deaf",
     ];
     let video = samples::video::messages().into_iter().map(|(name, _)| name);
     let minor_5: Vec<&str> = minor_5.into_iter().chain(video).collect();

@@ -34,6 +34,7 @@ mod rng;
 mod time;
 mod timeline;
 
+pub mod body;
 pub mod broker;
 pub mod case;
 pub mod command;
@@ -49,6 +50,7 @@ pub mod signature;
 pub mod station;
 pub mod supervision;
 pub mod trouble;
+pub mod video;
 
 pub use case::{Case, CaseOrder, CaseRefusal};
 pub use command::{

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::body::BodyMessage;
 use crate::case::{ActionId, CaseOrder, CaseRefusal, Step, Summary};
 use crate::command::{
     CommandId, CommandReceipt, CommandRefusal, CommandStage, CommandState, SchoolStage, SealedCommand,
@@ -15,6 +16,7 @@ use crate::id::{EventId, RecordId, SchoolId, StationId};
 use crate::overdue::Ownership;
 use crate::receipt::{Receipt, Stage, Trail};
 use crate::time::{Span, WallTime};
+use crate::video::{Look, PictureKey, Pictures};
 
 /// The minor version of `huxiao.v1` that this version speaks. Rises when messages or fields are added.
 pub const WIRE_MINOR: u32 = 5;
@@ -29,6 +31,8 @@ pub(crate) const COMMANDS_SINCE: u32 = 5;
 /// The first one in which drills are announced, and what is over is closed by itself.
 pub(crate) const DRILLS_SINCE: u32 = 5;
 
+/// The first one in which there are bodies, pictures and officers who look.
+pub(crate) const PICTURES_SINCE: u32 = 5;
 /// The first one in which seats are told of the limits of dispatch and arrival, and say whether they can be heard.
 pub(crate) const FUNCTIONS_SINCE: u32 = 5;
 
@@ -101,6 +105,14 @@ pub enum Message {
     NoticeAsk(CommandId, Option<SchoolId>),
     /// The answer to `NoticeAsk`: the next of them after that one, and how many there are in all.
     NoticeSchools(CommandId, Option<SchoolId>, Vec<SchoolStage>, u32),
+    /// A word about a body, over bulk sessions. No machine of a node hears it but the [mover](crate::body::Mover) beside it.
+    Body(BodyMessage),
+    /// Relay to broker, broker to station: what cameras showed. Said by a relay until it is answered by `PicturesKept`, unless they are of the moment.
+    Pictures(Pictures),
+    /// Broker to relay: these pictures need not be said any more, they are in the record.
+    PicturesKept(EventId, Vec<PictureKey>),
+    /// Station to broker, broker to relay: an officer looks. Said again every few seconds, and never answered but by `Pictures` of the moment.
+    Look(Look),
     /// Broker to station: drills that touch the station, as they stand. Said when one is announced or ended, and to whoever greets.
     Drills(Vec<Arc<Drill>>),
     /// Broker to relay: a drill is about this school, so long from now. Said before it begins, when it is ended, and to whoever greets; again

@@ -29,12 +29,13 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use huxiao_core::body::BodyId;
 use huxiao_core::command::{Content, Media, Sha256Digest};
 use huxiao_core::relay::{Ended, Input, Play, Relay};
 use huxiao_core::{CommandId, Name, Span, Text};
+use huxiao_runtime::bodies::Bodies;
 use huxiao_runtime::config::{Config, Key, Kind};
 use huxiao_runtime::drive::WeakHandle;
-use huxiao_store::{Bodies, BodyError, BodyId};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -75,8 +76,6 @@ pub(crate) const KEYS: [Key; 4] = [
 
 /// How long a program may take to end by itself once it was told to.
 const GRACE: Duration = Duration::from_secs(1);
-/// How often an upload that has not come is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Files that the spool holds, so that one which nobody reads does not fill the disk.
 const SPOOLED: usize = 1_000;
 /// Bytes of a program's complaints that are read.
@@ -108,8 +107,6 @@ enum PlayError {
     NoClip(Name),
     #[error("录音未在有效期内送达 the recording did not come in time")]
     NoBody,
-    #[error("录音损坏 the recording cannot be read: {0}")]
-    Body(#[from] BodyError),
     #[error("无法启动播放程序 {program} cannot be started: {error}")]
     Start { program: String, error: io::Error },
     #[error("播放程序失败 the program ended with {0}")]
@@ -124,10 +121,7 @@ enum PlayError {
 
 impl Player {
     /// A player by the configuration.
-    ///
-    /// # Errors
-    /// The folder of uploads cannot be made or read.
-    pub(crate) fn new(config: &Config, handle: WeakHandle<Relay>) -> Result<Self, String> {
+    pub(crate) fn new(config: &Config, handle: WeakHandle<Relay>, bodies: Bodies) -> Self {
         let data = config.path("data.dir");
         let bodies_dir = data.join("bodies");
         let inner = Inner {
@@ -135,10 +129,10 @@ impl Player {
             timeout: config.duration("relay.broadcast.timeout"),
             clips: config.path_if_set("relay.broadcast.clips"),
             spool: config.path_if_set("relay.broadcast.spool").unwrap_or_else(|| data.join("spool")),
-            bodies: Bodies::open(&bodies_dir).map_err(|error| error.to_string())?,
+            bodies,
             bodies_dir,
         };
-        Ok(Self { inner: Arc::new(inner), handle, silenced: Arc::default() })
+        Self { inner: Arc::new(inner), handle, silenced: Arc::default() }
     }
 
     /// Has this be heard, and tells the machine when it has ended.
@@ -270,16 +264,9 @@ impl Inner {
     }
 
     async fn body(&self, digest: Sha256Digest, left: Span) -> Result<PathBuf, PlayError> {
-        let id: BodyId = digest.to_string().parse()?;
-        let until = Instant::now() + left;
-        loop {
-            match self.bodies.get(id) {
-                Ok(_) => return Ok(self.bodies_dir.join(id.to_string())),
-                Err(BodyError::Absent(_)) if Instant::now() < until => tokio::time::sleep(LOOK_EVERY).await,
-                Err(BodyError::Absent(_)) => return Err(PlayError::NoBody),
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let id = BodyId(digest.0);
+        let here = self.bodies.fetch(id, left).await.ok().flatten();
+        here.map(|_| self.bodies_dir.join(id.to_string())).ok_or(PlayError::NoBody)
     }
 }
 

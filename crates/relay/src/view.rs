@@ -36,6 +36,14 @@ impl Change {
         }
     }
 
+    /// The statement that made it.
+    pub(crate) fn receipt(&self) -> Option<&Receipt> {
+        match self {
+            Change::Event { receipt, .. } => receipt.as_ref(),
+            Change::Command(_) => None,
+        }
+    }
+
     /// The event, or the command, after the change, with the change itself beside it.
     pub(crate) fn json(&self) -> String {
         #[derive(Serialize)]

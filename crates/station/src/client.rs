@@ -286,6 +286,8 @@ impl Client {
             Item::Ownership { seq, ownership } => Some(Incoming::Ownership { seq, ownership }),
             Item::Case(row) => Some(Incoming::Case(row)),
             Item::Command(state) => Some(Incoming::Command(state)),
+            // Pictures are the daemon's: they take a folder of their own.
+            Item::Pictures(_) => None,
             Item::Live => Some(Incoming::Live),
             Item::Condition(degraded) => Some(Incoming::Condition(degraded)),
         }

@@ -21,6 +21,7 @@ use crate::board::Board;
 use crate::commands::{Commanded, Schools};
 use crate::feed::{Reader, Start};
 use crate::inbox;
+use crate::pictures::Gallery;
 use crate::shell::{Answer, Answers, Bus, Cased, Escalated, History, StationShell, bus};
 
 /// Rows that are looked at in one go: more would hold the loop up.
@@ -41,6 +42,7 @@ pub(crate) struct Seat {
     /// What commands are signed with.
     pub(crate) signer: Option<Arc<dyn Signer>>,
     pub(crate) me: NodeName,
+    pub(crate) gallery: Gallery,
     /// For the ids of orders that come without one.
     pub(crate) ids: Arc<Mutex<Rng>>,
 }
@@ -105,6 +107,7 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
         schools: Answers::default(),
         signer: from.signer,
         me: me.clone(),
+        gallery: Gallery::default(),
         // Another one than the machine's, which draws from the same seed.
         ids: Arc::new(Mutex::new(Rng::new(from.seed.rotate_left(32)))),
     };
@@ -158,6 +161,11 @@ pub(crate) fn translate(event: LinkEvent) -> Option<Input> {
 }
 
 impl Seat {
+    /// The same, with these pictures.
+    pub(crate) fn with(self, gallery: Gallery) -> Self {
+        Self { gallery, ..self }
+    }
+
     /// An officer takes an alarm.
     pub(crate) async fn acknowledge(&self, event: EventId, officer: Name, note: Text) -> Result<Answer, Stopped> {
         let (ticket, answer) = self.answers.ask();

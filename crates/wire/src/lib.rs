@@ -26,6 +26,7 @@ mod plan;
 mod proto;
 mod row;
 mod trouble;
+mod video;
 
 pub use command::{decode_command_row, encode_command_row, seal_command, unseal_command};
 pub use drill::{RecordRows, encode_record_rows};

@@ -22,6 +22,7 @@ use crate::plan;
 use crate::proto;
 use crate::proto::record_command::Body;
 use crate::trouble;
+use crate::video;
 
 /// The format of rows that this version writes, and the only one so far.
 pub const ROW_VERSION: u8 = 1;
@@ -137,6 +138,10 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         Command::Case { order, heard } => Body::Case(case::raw_act(order, *heard)),
         Command::AdmitCommand { sealed, heard, by } => Body::AdmitCommand(command::raw_admit(sealed, *heard, by)),
         Command::NoteCommand(receipts) => Body::NoteCommand(command::raw_receipts(receipts)),
+        Command::Pictures { event, pictures } => {
+            let pictures = pictures.iter().map(video::raw_picture).collect();
+            Body::Pictures(proto::PictureList { event: event.as_bytes().to_vec(), pictures, live: false })
+        }
         Command::TroubleBegan { about, admission } => Body::TroubleBegan(trouble::raw_began(about, admission)),
         Command::TroubleOver { about, admission, by, at } => {
             Body::TroubleOver(trouble::raw_over(about, admission.as_deref(), (by, *at)))
@@ -177,6 +182,7 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
         },
         Some(Body::StagePlan(raw)) => Command::StagePlan(plan::stage(&raw)?),
         Some(Body::ApplyPlan(raw)) => Command::ApplyPlan(plan::apply(&raw)?),
+        Some(Body::Pictures(raw)) => video::command(&raw)?,
         Some(Body::Case(raw)) => {
             let (order, heard) = case::act(&raw)?;
             Command::Case { order: Box::new(order), heard }
@@ -209,6 +215,7 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
         overdue: entry.overdue.iter().map(overdue::raw_reached).collect(),
         forwarded: raw_stages(&entry.forwarded),
         case: case::raw_case(&entry.case, entry.part),
+        pictures: entry.pictures.iter().map(video::raw_picture).collect(),
         trouble: entry.trouble.as_ref().map(trouble::raw_trouble),
     })
 }
@@ -231,6 +238,7 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, WireError> {
         overdue: raw.overdue.iter().map(overdue::reached).collect::<Result<_, _>>()?,
         forwarded: stages("entry.forwarded", &raw.forwarded)?,
         case: kept,
+        pictures: video::pictures(&raw.pictures)?,
         trouble: raw.trouble.as_ref().map(trouble::trouble).transpose()?,
         part,
     };

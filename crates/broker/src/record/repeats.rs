@@ -37,6 +37,7 @@ fn claim(command: &Command) -> Option<Claim> {
         | Command::Case { .. }
         | Command::AdmitCommand { .. }
         | Command::NoteCommand(_)
+        | Command::Pictures { .. }
         | Command::OpenDrill(_)
         | Command::CloseDrill(_)
         | Command::EndCase { .. } => None,

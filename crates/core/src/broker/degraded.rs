@@ -182,6 +182,7 @@ impl Broker {
                 | Command::Route { .. }
                 | Command::Overdue { .. }
                 | Command::Forwarded { .. }
+                | Command::Pictures { .. }
                 | Command::TroubleBegan { .. }
                 | Command::TroubleOver { .. }
                 | Command::StagePlan(_)

@@ -10,6 +10,7 @@ use crate::broker::climbs::Climbs;
 use crate::broker::commands::Commands;
 use crate::broker::desk::{Desk, DeskView};
 use crate::broker::gate::Gate;
+use crate::broker::pictures::Watching;
 use crate::broker::port::{BrokerConfig, Input, JournalId, Output, Report};
 use crate::broker::recall::Recalls;
 use crate::broker::regions::Regions;
@@ -64,6 +65,7 @@ pub struct Broker {
     pub(super) commands: Commands,
     /// By which signatures of commands are checked; without it that is left to the schools.
     pub(super) verifier: Option<Arc<dyn Verifier>>,
+    pub(super) watching: Watching,
     /// That it is without a quorum.
     pub(super) condition: Option<Degraded>,
     pub(super) leads: bool,
@@ -105,6 +107,7 @@ impl Broker {
             cases: CaseOrders::default(),
             commands: Commands::default(),
             verifier: None,
+            watching: Watching::default(),
             condition: None,
             leads: false,
             sessions: BTreeMap::new(),
@@ -330,6 +333,8 @@ impl Broker {
             }
             (NodeName::Station(seat), Message::CommandOrder(sealed)) => self.command_ordered(now, path, &seat, *sealed),
             (NodeName::Station(seat), Message::NoticeAsk(id, after)) => self.notice_asked(path, &seat, id, after),
+            (NodeName::Relay(relay), Message::Pictures(said)) => self.pictured(now, path, &relay, said),
+            (NodeName::Station(seat), Message::Look(look)) => self.looked(now, &seat, look),
             (NodeName::Station(seat), Message::CaseAsk(event, after)) => self.case_asked(path, &seat, event, after),
             (NodeName::Station(seat), Message::Case(order)) => self.case_ordered(now, path, &seat, *order),
             (NodeName::Station(seat), Message::Escalate(order)) => {
@@ -542,6 +547,7 @@ impl Machine for Broker {
         self.check_climbs()?;
         self.cases.check()?;
         self.check_commands()?;
+        self.watching.check()?;
         if let Some(id) = self.pending.keys().find(|id| self.is_settled(&Claim::Admit(**id))) {
             return Err(format!("{id} is pending and in the record"));
         }

@@ -23,6 +23,7 @@ mod intake;
 mod levels_tests;
 mod machine;
 mod older;
+mod pictures;
 mod port;
 mod province;
 mod recall;

@@ -11,6 +11,7 @@ use crate::receipt::{Receipt, Stage, Trail};
 use crate::record::plan::{ApplyPlan, StagePlan};
 use crate::time::WallTime;
 use crate::trouble::About;
+use crate::video::Picture;
 
 /// One entry of the record's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +91,13 @@ pub enum Command {
     },
     /// Commands reached stages.
     NoteCommand(Vec<CommandReceipt>),
+    /// The relay says what cameras showed at an alarm.
+    Pictures {
+        /// The event.
+        event: EventId,
+        /// At most [`limits::PICTURES_PER_EVENT`](crate::limits::PICTURES_PER_EVENT).
+        pictures: Vec<Picture>,
+    },
     /// The region found out by itself that something is wrong, or that what is wrong has become more urgent. Changes nothing while the record has an
     /// open trouble about the same thing of the same class or of a higher one.
     TroubleBegan {
@@ -142,6 +150,7 @@ impl Command {
             | Command::Escalate { event, .. }
             | Command::Overdue { event, .. }
             | Command::Forwarded { event, .. }
+            | Command::Pictures { event, .. }
             | Command::EndCase { event, .. } => Some(*event),
             Command::Case { order, .. } => Some(order.event),
             Command::TroubleBegan { admission, .. } => Some(admission.sealed.event.id),

@@ -113,6 +113,10 @@ impl Relay {
             | Message::CommandRefused(..)
             | Message::NoticeAsk(..)
             | Message::NoticeSchools(..)
+            | Message::Body(_)
+            | Message::Pictures(_)
+            | Message::PicturesKept(..)
+            | Message::Look(_)
             | Message::SeatState { .. }
             | Message::Drills(_)
             | Message::DrillMode(_)

@@ -35,8 +35,10 @@ mod rng;
 mod time;
 mod timeline;
 
+pub mod body;
 pub mod broker;
 pub mod case;
+pub mod command;
 pub mod courier;
 pub mod drill;
 pub mod lamp;
@@ -45,11 +47,16 @@ pub mod plan;
 pub mod record;
 pub mod relay;
 pub mod report;
+pub mod signature;
 pub mod station;
 pub mod supervision;
 pub mod trouble;
+pub mod video;
 
 pub use case::{Case, CaseOrder, CaseRefusal};
+pub use command::{
+    CommandId, CommandReceipt, CommandRefusal, CommandStage, CommandState, SchoolCommand, SealedCommand,
+};
 pub use escalate::Escalate;
 pub use event::{Class, Details, DetailsError, Event, EventError, Kind, Mode, Sealed, Text};
 pub use id::{

@@ -15,6 +15,7 @@ mod files;
 mod leaf;
 mod period;
 pub mod pin;
+mod signing;
 mod tickets;
 mod verify;
 
@@ -26,3 +27,4 @@ pub use credentials::{Credentials, CredentialsError};
 pub use files::FileError;
 pub use leaf::{Peer, PeerError, peer_identity};
 pub use period::{Period, Validity};
+pub use signing::{Signatures, SigningError, SigningKey};

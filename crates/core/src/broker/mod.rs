@@ -13,6 +13,7 @@
 
 mod cases;
 mod climbs;
+mod commands;
 mod commit;
 mod degraded;
 mod desk;
@@ -22,6 +23,7 @@ mod intake;
 mod levels_tests;
 mod machine;
 mod older;
+mod pictures;
 mod plans;
 mod port;
 mod province;

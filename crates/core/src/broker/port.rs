@@ -1,6 +1,7 @@
 //! What a broker node is told, what it wants done, and what it reports.
 
 use crate::case::{CaseRefusal, Verb};
+use crate::command::{CommandKind, CommandReceipt, CommandRefusal, SealedCommand};
 use crate::event::{Class, Sealed};
 use crate::id::{EventId, Name, NodeName, PathId, StationId};
 use crate::message::{Degraded, Message, Refusal};
@@ -10,6 +11,7 @@ use crate::plan::Plan;
 use crate::receipt::Receipt;
 use crate::record::{Command, Entry, PlanRefusal, RecordState};
 use crate::trouble::Told;
+use crate::video::Look;
 
 /// The level above a region.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +172,8 @@ pub enum Report {
     /// Neither the record's engine nor the journal could take an event or a statement about it. It goes to its stations all the same, and is tried
     /// again.
     NotStored(EventId, String),
+    /// An officer has begun to look through the cameras of an event's school.
+    Looked(Look),
     /// Without a quorum, an event or a statement about it is on this node's disk.
     Journalled(EventId),
     /// The node lost its quorum, or has it again (`None`).
@@ -178,4 +182,10 @@ pub enum Report {
     PlanInForce(u64),
     /// A change of the record's plan was not taken over.
     PlanRefused(PlanRefusal),
+    /// A command to schools came from a seat for the first time.
+    Commanded(SealedCommand),
+    /// One is not taken.
+    CommandRefused(SealedCommand, CommandRefusal),
+    /// One reached a stage, at a school if it is a notice.
+    CommandStage(CommandKind, CommandReceipt),
 }

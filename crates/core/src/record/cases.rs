@@ -55,6 +55,11 @@ impl RecordState {
             }
         }
     }
+
+    /// The alarms of a school whose case is open.
+    pub fn open_cases_of(&self, school: &crate::id::SchoolId) -> impl Iterator<Item = &Entry> {
+        self.cases_of.get(school).into_iter().flatten().filter_map(|id| self.get(id))
+    }
 }
 
 /// What became of an order.
@@ -189,6 +194,7 @@ impl Entry {
             presses: self.presses,
             pressed_at: self.pressed_at,
             case: Case::default(),
+            pictures: self.pictures.clone(),
             trouble: self.trouble.clone(),
             part: self.part,
         }

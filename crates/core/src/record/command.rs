@@ -1,6 +1,7 @@
 //! What is put into the record's log.
 
 use crate::case::CaseOrder;
+use crate::command::{CommandReceipt, SealedCommand};
 use crate::drill::{CloseDrill, OpenDrill};
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
@@ -10,6 +11,7 @@ use crate::receipt::{Receipt, Stage, Trail};
 use crate::record::plan::{ApplyPlan, StagePlan};
 use crate::time::WallTime;
 use crate::trouble::About;
+use crate::video::Picture;
 
 /// One entry of the record's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +80,24 @@ pub enum Command {
         /// When the order came to the node that proposes it, by its clock.
         heard: WallTime,
     },
+    /// A station's command to schools came to a node of the region.
+    AdmitCommand {
+        /// The command.
+        sealed: Box<SealedCommand>,
+        /// When it came to the node that proposes it, by its clock.
+        heard: WallTime,
+        /// That node.
+        by: NodeName,
+    },
+    /// Commands reached stages.
+    NoteCommand(Vec<CommandReceipt>),
+    /// The relay says what cameras showed at an alarm.
+    Pictures {
+        /// The event.
+        event: EventId,
+        /// At most [`limits::PICTURES_PER_EVENT`](crate::limits::PICTURES_PER_EVENT).
+        pictures: Vec<Picture>,
+    },
     /// The region found out by itself that something is wrong, or that what is wrong has become more urgent. Changes nothing while the record has an
     /// open trouble about the same thing of the same class or of a higher one.
     TroubleBegan {
@@ -120,6 +140,8 @@ impl Command {
             Command::Found { .. }
             | Command::StagePlan(_)
             | Command::ApplyPlan(_)
+            | Command::AdmitCommand { .. }
+            | Command::NoteCommand(_)
             | Command::OpenDrill(_)
             | Command::CloseDrill(_) => None,
             Command::Admit(admission) => Some(admission.sealed.event.id),
@@ -128,6 +150,7 @@ impl Command {
             | Command::Escalate { event, .. }
             | Command::Overdue { event, .. }
             | Command::Forwarded { event, .. }
+            | Command::Pictures { event, .. }
             | Command::EndCase { event, .. } => Some(*event),
             Command::Case { order, .. } => Some(order.event),
             Command::TroubleBegan { admission, .. } => Some(admission.sealed.event.id),

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::case::CaseOrder;
+use crate::command::{CommandId, CommandReceipt, CommandRefusal, SealedCommand};
 use crate::drill::{Drill, DrillBook, DrillId, DrillRefusal};
 use crate::event::Kind;
 use crate::id::{EventId, RecordId, RelayId, SchoolId, StationId};
@@ -14,6 +15,7 @@ use crate::receipt::Receipt;
 use crate::record::archived::ArchivedIds;
 use crate::record::cases::Acted;
 use crate::record::command::{Admission, Command};
+use crate::record::commands::CommandBook;
 use crate::record::drills::Tests;
 use crate::record::entry::{Entry, Escalation};
 use crate::record::joining::Bond;
@@ -70,12 +72,20 @@ pub enum Effect {
     Forwarded(EventId),
     /// One more part of a change of the plan is there.
     PlanStaged(StageId),
+    /// The event has more pictures now.
+    Pictured(EventId),
     /// The plan is of this version now.
     PlanApplied(u64),
     /// The plan is what it was.
     PlanRefused(StageId),
     /// An officer's order about a case was carried out or refused, now or before.
     Acted(Box<CaseOrder>, Acted),
+    /// A command to schools is in the record now.
+    CommandAdmitted(CommandId),
+    /// A command to schools does not come into the record.
+    CommandRefused(Box<SealedCommand>, CommandRefusal),
+    /// These statements about commands to schools are in the record now.
+    CommandNoted(Vec<CommandReceipt>),
     /// The region raised this event.
     TroubleBegan(EventId),
     /// A trouble is over: what is noted at its events, and the event that says so.
@@ -130,6 +140,7 @@ pub struct RecordState {
     pub(super) unfinished: BTreeMap<u64, EventId>,
     pub(super) unfinished_of: BTreeMap<RelayId, usize>,
     pub(super) plan: PlanState,
+    pub(super) commands: CommandBook,
     /// The troubles that are not over. Made of the entries, so in no snapshot.
     pub(super) troubles: Arc<Troubles>,
     pub(super) drills: DrillBook,
@@ -173,12 +184,25 @@ impl RecordState {
                     Effect::Nothing
                 }
             }
+            Command::Pictures { event, pictures } => {
+                let entry = self.entries.get_mut(&event);
+                if entry.is_some_and(|entry| Arc::make_mut(entry).add_pictures(pictures)) {
+                    Effect::Pictured(event)
+                } else {
+                    Effect::Nothing
+                }
+            }
             Command::TroubleBegan { about, admission } => self.trouble_began(index, about, *admission, &mut cases),
             Command::TroubleOver { about, admission, by, at } => {
                 self.trouble_over(index, &about, admission.map(|admission| *admission), (by, at), &mut cases)
             }
             Command::StagePlan(part) => self.plan.stage(part),
             Command::ApplyPlan(order) => self.plan.apply(index, order),
+            Command::AdmitCommand { sealed, heard, by } => self.admit_command(index, *sealed, heard, by),
+            Command::NoteCommand(receipts) => {
+                let news = self.commands.note(receipts);
+                if news.is_empty() { Effect::Nothing } else { Effect::CommandNoted(news) }
+            }
             Command::OpenDrill(order) => self.open_drill(*order),
             Command::CloseDrill(order) => self.close_drill(*order),
             Command::EndCase { event, by, at } => self.end_case(index, event, (by, at), &mut cases),
@@ -196,6 +220,12 @@ impl RecordState {
     #[must_use]
     pub fn plan(&self) -> &PlanState {
         &self.plan
+    }
+
+    /// The commands to schools.
+    #[must_use]
+    pub fn commands(&self) -> &CommandBook {
+        &self.commands
     }
 
     /// The troubles that are not over.
@@ -303,6 +333,7 @@ impl RecordState {
     /// The first that does not hold.
     pub fn check(&self) -> Result<(), String> {
         self.plan.check()?;
+        self.commands.check()?;
         self.check_troubles()?;
         self.drills.check()?;
         for (station, events) in &self.by_station {
@@ -355,6 +386,9 @@ impl RecordState {
         }
         if entry.receipts().len() > limits::RECEIPTS_PER_EVENT {
             return Err(format!("{id} holds {} statements", entry.notes.len()));
+        }
+        if entry.pictures.len() > limits::PICTURES_PER_EVENT {
+            return Err(format!("{id} holds {} pictures", entry.pictures.len()));
         }
         if !entry.is_whole() {
             return Err(format!("{id} lacks a part of its history"));

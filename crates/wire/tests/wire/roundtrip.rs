@@ -355,6 +355,7 @@ fn entry() -> impl Strategy<Value = Entry> {
                     presses,
                     pressed_at,
                     case: Case::default(),
+                    pictures: crate::samples::video::pictures().pictures,
                     trouble,
                     part: Part::WHOLE,
                 };

@@ -1,5 +1,8 @@
 //! One fixed value of everything that has bytes: the messages and rows of one alarm's way.
 
+#[path = "samples_video.rs"]
+pub(crate) mod video;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -243,7 +246,7 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
     let copy = EventCopy { sealed: sealed(), trail: trail(), receipts: vec![stored(), acknowledged()] };
     let hello = Hello { software: "huxiao 0.1.0".to_owned(), wire_minor: 2, resume: Some(resume()) };
     let bare_copy = EventCopy { sealed: seal(&bare()), trail: Trail::default(), receipts: vec![] };
-    vec![
+    let mut all = vec![
         ("hello", Message::Hello(hello)),
         ("hello_bare", Message::Hello(Hello { software: String::new(), wire_minor: 0, resume: None })),
         ("event", Message::Event(copy)),
@@ -291,7 +294,10 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("event_skewed", Message::Event(EventCopy { sealed: sealed(), trail: skewed(), receipts: vec![ahead()] })),
         ("seat_state", Message::SeatState { audible: true }),
         ("seat_state_deaf", Message::SeatState { audible: false }),
-    ]
+    ];
+    all.extend(video::messages());
+    all.extend(crate::samples_command::messages());
+    all
 }
 
 /// Cases that have something to do with others.
@@ -416,6 +422,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         presses: 0,
         pressed_at: None,
         case: Case::default(),
+        pictures: vec![],
         trouble: None,
         part: Part::WHOLE,
     };
@@ -432,6 +439,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     overdue.admission.stations.push(StationId(name("xixiangtang-county")));
     overdue.overdue = vec![reached(Rung::Louder, &[]), reached(Rung::County, &["xixiangtang-county"])];
     let kept = Entry { notes: vec![acknowledged()], case: case(), ..plain.clone() };
+    let pictured = Entry { pictures: video::pictures().pictures, ..plain.clone() };
     let part = Entry { part: Part { at: 1, of: 3 }, ..kept.clone() };
     let mut joined =
         Entry { bond: Bond::Child(other_id()), presses: 2, pressed_at: Some(after(4_000)), ..plain.clone() };
@@ -446,6 +454,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         ("entry_case", kept),
         ("entry_case_part", part),
         ("entry_joined", joined),
+        ("entry_pictures", pictured),
     ]
 }
 
@@ -507,6 +516,7 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command_escalate", escalate),
         ("command_forwarded", forwarded),
         ("command_overdue", overdue),
+        ("command_pictures", video::command()),
         ("command_case", Command::Case { order: Box::new(case_order()), heard: after(600_004) }),
         ("command_trouble_began", began),
         ("command_trouble_over", over),
@@ -515,4 +525,7 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command_close_drill", Command::CloseDrill(Box::new(close_drill()))),
         ("command_end_case", Command::EndCase { event: alarm().id, by: node("broker/nanning/n1"), at: after(300_000) }),
     ]
+    .into_iter()
+    .chain(crate::samples_command::commands())
+    .collect()
 }

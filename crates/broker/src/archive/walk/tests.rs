@@ -63,6 +63,7 @@ fn entry(number: u64) -> Entry {
         presses: 0,
         pressed_at: None,
         case: Case::default(),
+        pictures: Vec::new(),
         part: Part::WHOLE,
     }
 }

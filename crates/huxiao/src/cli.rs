@@ -15,10 +15,13 @@ use crate::cluster::{self, ClusterCommand};
 use crate::completion::{self, CompletionArgs};
 use crate::config::{self, ConfigCommand};
 use crate::dev::{self, DevArgs};
+use crate::duty::{self, DutyCommand};
 use crate::exit::{Code, Failure, Outcome};
+use crate::kinds::{self, KindsArgs};
 use crate::lab::{self, LabCommand};
 use crate::node::{self, NodeCommand};
 use crate::output;
+use crate::pin::{self, PinCommand};
 use crate::plan::{self, PlanCommand, RouteCommand};
 use crate::relay::{self, RelayCommand};
 use crate::report::{self, ReportArgs};
@@ -57,6 +60,14 @@ enum Command {
     // `help` is what officers ask for there.
     #[command(subcommand, disable_help_subcommand = true)]
     Case(CaseCommand),
+    /// The guard posts of a school: check in, and look
+    #[command(subcommand)]
+    Duty(DutyCommand),
+    /// What can happen at a school, what each must say, how long it is kept, and who answers
+    Kinds(KindsArgs),
+    /// The PIN of a school, without which no request to cancel is taken
+    #[command(subcommand)]
+    Pin(PinCommand),
     /// The history of all cases: export it, and verify an export
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -118,6 +129,9 @@ where
         Command::Station(command) => node::run(Role::Station, command, global),
         Command::Alarm(command) => block_on(alarm::run(command, global)),
         Command::Case(command) => block_on(case::run(command)),
+        Command::Duty(command) => block_on(duty::run(command)),
+        Command::Kinds(args) => kinds::run(&args),
+        Command::Pin(command) => pin::run(&command),
         Command::Audit(command) => block_on(audit::run(command, global)),
         Command::Dev(args) => return dev::run(&args),
         Command::Lab(command) => lab::run(command, global),

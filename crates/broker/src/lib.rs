@@ -9,6 +9,7 @@ mod api;
 pub mod archive;
 mod case_api;
 mod cluster_api;
+mod drill_api;
 mod events_api;
 mod fill;
 mod journal;
@@ -167,7 +168,8 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let router = api::router(handle.clone(), archive.clone(), context)
         .merge(supervise::start(&mut base, region.clone(), &handle))
         .merge(cluster_api::router(region.clone()))
-        .merge(plan_api::router(plan_api::Plans::new(&base, handle.clone(), region.clone())));
+        .merge(plan_api::router(plan_api::Plans::new(&base, handle.clone(), region.clone())))
+        .merge(drill_api::start(&mut base, &handle, region.clone()));
     let inbox = inbox.fed_by(Feed::new(events, translate));
     watch(&mut base, &handle, levels.province.as_ref().map(|_| province.clone()));
     let shutdown = base.host.shutdown.clone();

@@ -34,6 +34,7 @@ mod pages;
 mod plan;
 mod shelf;
 mod state;
+mod untested;
 
 pub use cases::Acted;
 pub use command::{Admission, Command};
@@ -45,6 +46,7 @@ pub use plan::{
     ApplyPlan, PlanDigest, PlanImage, PlanOutcome, PlanRefusal, PlanState, PlanVersion, StageId, StagePlan, Staged,
 };
 pub use state::{Applied, Effect, RecordLimits, RecordState};
+pub use untested::{Untested, untested};
 
 #[cfg(test)]
 mod tests;

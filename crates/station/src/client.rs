@@ -17,7 +17,9 @@ mod run;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use huxiao_core::drill::Drill;
 use huxiao_core::{Degraded, Ownership, Role, Span, limits};
 use huxiao_link::{Link, LinkConfig};
 use huxiao_pki::Credentials;
@@ -90,6 +92,8 @@ pub enum Incoming {
     },
     /// The case of an event that was given stands otherwise: see [`InboxRow::case`]. May repeat.
     Case(Box<InboxRow>),
+    /// A drill that touches this station, as it stands: what comes with `drill` of its schools is no alarm. May repeat.
+    Drill(Arc<Drill>),
     /// All that the inbox held was given; what follows has just come.
     Live,
     /// No broker node that can be reached has a quorum: alarms come, and what officers take is provisional. Or one has again (`None`).
@@ -280,6 +284,7 @@ impl Client {
             Item::Stage { seq, receipt } => Some(Incoming::Stage { seq, receipt }),
             Item::Ownership { seq, ownership } => Some(Incoming::Ownership { seq, ownership }),
             Item::Case(row) => Some(Incoming::Case(row)),
+            Item::Drill(drill) => Some(Incoming::Drill(drill)),
             Item::Live => Some(Incoming::Live),
             Item::Condition(degraded) => Some(Incoming::Condition(degraded)),
         }

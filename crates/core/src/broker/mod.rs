@@ -16,6 +16,9 @@ mod climbs;
 mod commit;
 mod degraded;
 mod desk;
+mod drill_orders;
+mod drills;
+mod endings;
 mod gate;
 mod intake;
 #[cfg(test)]
@@ -36,6 +39,8 @@ mod upward;
 mod waiting;
 
 pub use desk::DeskView;
+pub use drill_orders::command as drill_command;
+pub use drills::DrillView;
 pub use machine::Broker;
 pub use port::{
     BrokerConfig, Input, JournalId, NotCommitted, Output, ProvinceConfig, RecallTicket, Report, SnapshotTicket,

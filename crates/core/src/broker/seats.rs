@@ -45,6 +45,7 @@ impl Broker {
         self.tell_cases(path, seat, resume.map_or(0, |resume| resume.index));
         self.tell_mark(seat);
         self.tell_seat_ownership(now, seat, None);
+        self.tell_seat_drills(now, path, seat);
     }
 
     /// A seat asks what became of alarms that nobody has taken, as far as it knows.

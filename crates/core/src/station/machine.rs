@@ -16,6 +16,7 @@ use crate::path::{Form, PathInfo};
 use crate::probe::{PathHealth, Prober};
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage, Standing};
 use crate::station::case::CaseOrders;
+use crate::station::drills::Drills;
 use crate::station::escalate::Escalations;
 use crate::station::history::Questions;
 use crate::station::officer::carried_as;
@@ -52,6 +53,7 @@ pub struct Station {
     conditions: Conditions,
     pub(super) escalations: Escalations,
     pub(super) cases: CaseOrders,
+    pub(super) drills: Drills,
     pub(super) questions: Questions,
     pub(super) unkept: Unkept<u64>,
     pub(super) answers: BTreeMap<PersistSeq, Vec<(AckTicket, Acknowledged)>>,
@@ -79,6 +81,7 @@ impl Station {
             conditions: Conditions::default(),
             escalations: Escalations::default(),
             cases: CaseOrders::default(),
+            drills: Drills::default(),
             questions: Questions::default(),
             unkept: Unkept::new(),
             next_persist: 1,
@@ -239,12 +242,15 @@ impl Station {
                     self.out.push_back(Output::Report(Report::Condition(node, degraded)));
                 }
             }
+            Message::Drills(drills) => self.drills_heard(now, drills),
+            Message::DrillAnswer(id, answer) => self.drill_answered(now, path, id, answer),
             Message::Cases(cases) => cases.iter().for_each(|case| self.case_heard(now, case)),
             Message::CaseSteps(event, steps, total) => self.history_heard(event, &steps, total),
             Message::CaseTaken(id, step, case) => self.case_taken(now, id, step, &case),
             Message::CaseRefused(id, why, case) => self.case_refused(now, path, (id, why), case.as_deref()),
             Message::Hello(hello) => {
                 self.cases_on(path, hello.wire_minor);
+                self.drills_on(path, hello.wire_minor);
                 if hello.wire_minor < STANDING_SINCE {
                     self.older.insert(path);
                 } else {
@@ -256,11 +262,9 @@ impl Station {
             | Message::Escalate(_)
             | Message::Case(_)
             | Message::CaseAsk(..)
-            | Message::Drills(_)
             | Message::DrillMode(_)
             | Message::DrillHeard(_)
-            | Message::DrillOrder(_)
-            | Message::DrillAnswer(..) => {}
+            | Message::DrillOrder(_) => {}
         }
     }
 
@@ -324,6 +328,7 @@ impl Station {
         self.file(now, seq);
         let delivered = row.said(Stage::Delivered, &self.me).cloned();
         self.out.extend(delivered.map(|receipt| Output::Report(Report::Stage(row, receipt))));
+        self.shown_by_itself(now, event.id);
     }
 
     /// Sends what the courier has decided to send.
@@ -379,6 +384,7 @@ impl Machine for Station {
                 self.prober.path_down(path);
                 self.conditions.path_down(path);
                 self.cases.path_down(path);
+                self.drills.path_down(path);
                 self.courier.path_down(now.mono, path);
             }
             Input::Message(path, message) => self.message(now, path, message),
@@ -390,6 +396,7 @@ impl Machine for Station {
                 self.escalate(now, ticket, event, stations, (officer, note));
             }
             Input::Case(ticket, order) => self.case_order(now, ticket, *order),
+            Input::Drill(ticket, order) => self.drill_order(now, ticket, *order),
             Input::History(ticket, event, after) => self.ask_history(now, ticket, event, after),
         }
         self.dispatch(now);
@@ -403,6 +410,7 @@ impl Machine for Station {
         self.inquire(now);
         self.escalate_again(now);
         self.cases_again(now);
+        self.drills_again(now);
         self.ask_again(now);
         self.probe(now);
         self.courier.handle_timeout(now.mono);
@@ -419,6 +427,7 @@ impl Machine for Station {
             self.prober.poll_timeout(),
             self.escalations.poll_timeout(),
             self.cases.poll_timeout(),
+            self.drills.poll_timeout(),
             self.questions.poll_timeout(),
         ];
         timers.into_iter().flatten().min()

@@ -132,7 +132,9 @@ async fn next(reader: &mut Reader) -> (&'static str, u64, Option<u64>) {
             Item::Event { row, durable: false, position } => ("shown", row.seq, position),
             Item::Durable { seq, position } => ("durable", seq, position),
             Item::Live => ("live", 0, None),
-            Item::Stage { .. } | Item::Ownership { .. } | Item::Case(_) | Item::Condition(_) => continue,
+            Item::Stage { .. } | Item::Ownership { .. } | Item::Case(_) | Item::Drill(_) | Item::Condition(_) => {
+                continue;
+            }
         };
     }
 }

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::archive::Archive;
 use crate::case_api;
+use crate::command_api;
 use crate::events_api;
 use crate::status::{Context, StatusJson};
 
@@ -33,7 +34,8 @@ pub(crate) fn router(handle: Handle<Broker>, archive: Archive, context: Context)
     let events = events_api::router(handle.clone(), archive.clone());
     let cases = case_api::router(handle.clone(), archive.clone());
     let own = Router::new().route("/v1/status", get(status)).route("/v1/events/{id}", get(one));
-    own.with_state(Api { handle, archive, context: Arc::new(context) }).merge(events).merge(cases)
+    let commands = command_api::router(handle.clone());
+    own.with_state(Api { handle, archive, context: Arc::new(context) }).merge(events).merge(cases).merge(commands)
 }
 
 /// One event, as `GET /v1/events/{id}` shows it.
@@ -56,9 +58,17 @@ pub(crate) struct EntryJson {
     overdue: Vec<OverdueJson>,
     /// The stages that the province knows of; `stored` is the event itself.
     forwarded: Vec<&'static str>,
+    /// That the region raised it for a trouble that began, and when that was over.
+    trouble: Option<TroubleJson>,
     timeline: Vec<LapJson>,
     /// What the police do about it; nothing below P1.
     case: Option<CaseJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct TroubleJson {
+    about: String,
+    over: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,6 +132,10 @@ impl EntryJson {
             owners: entry.owners().iter().map(ToString::to_string).collect(),
             overdue: entry.overdue.iter().map(OverdueJson::new).collect(),
             forwarded: entry.forwarded.iter().map(|stage| stage.as_str()).collect(),
+            trouble: entry
+                .trouble
+                .as_ref()
+                .map(|trouble| TroubleJson { about: trouble.about.to_string(), over: trouble.over.map(rfc3339) }),
             case: entry.has_case().then(|| CaseJson::new(&entry.case.summary(event.id))),
         }
     }

@@ -9,6 +9,7 @@ mod api;
 pub mod archive;
 mod case_api;
 mod cluster_api;
+mod command_api;
 mod drill_api;
 mod events_api;
 mod fill;
@@ -28,11 +29,13 @@ mod tests;
 
 use std::sync::Arc;
 
+use huxiao_core::body::Accepts;
 use huxiao_core::broker::{Broker, BrokerConfig, Input};
 use huxiao_core::plan::Plan;
 use huxiao_core::{NodeName, Role};
 use huxiao_link::{DialHandle, LinkConfig, LinkEvent};
 use huxiao_pki::Validity;
+use huxiao_runtime::bodies::Bodies;
 use huxiao_runtime::config::{Address, Config, Key, Kind};
 use huxiao_runtime::drive::{self, Handle, WeakHandle};
 use huxiao_runtime::health::Relevance;
@@ -152,7 +155,9 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         seed: base.host.seed,
         software: base.host.software(),
     };
-    let machine = Broker::new(config, plan, record.take_state(), kept).accepting(levels.accepted.clone());
+    let verifier = Arc::new(base.credentials.signatures());
+    let machine =
+        Broker::new(config, plan, record.take_state(), kept).accepting(levels.accepted.clone()).verifying(verifier);
     let region = record.region.clone();
     let tools = shell::Tools {
         link: link.clone(),
@@ -170,7 +175,11 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         .merge(cluster_api::router(region.clone()))
         .merge(plan_api::router(plan_api::Plans::new(&base, handle.clone(), region.clone())))
         .merge(drill_api::start(&mut base, &handle, region.clone()));
-    let inbox = inbox.fed_by(Feed::new(events, translate));
+    let around = (base.host.clock.clone(), base.host.shutdown.clone());
+    let opened = Bodies::open(&base.config, Accepts::Given, link.clone(), around).await;
+    let (bodies, moving) = opened.map_err(|error| StartError::Role(error.to_string()))?;
+    base.spawn(moving.run());
+    let inbox = inbox.fed_by(Feed::new(events, move |event| bodies.tap(event).and_then(translate)));
     watch(&mut base, &handle, levels.province.as_ref().map(|_| province.clone()));
     let shutdown = base.host.shutdown.clone();
     base.spawn(fill::run(region, archive, handle.downgrade(), shutdown.clone()));

@@ -81,6 +81,8 @@ pub fn school(school: &School) -> Value {
         "escalation": {
             "louder": school.times.louder, "county": school.times.county,
             "city": school.times.city, "province": school.times.province,
+            "dispatch_nudge": school.times.dispatch_nudge, "dispatch_county": school.times.dispatch_county,
+            "dispatch_city": school.times.dispatch_city, "arrival": school.times.arrival,
         },
         "test_every_days": school.test_every_days,
         "zones": school.zones.iter().map(|zone| json!({

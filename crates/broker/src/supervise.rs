@@ -10,8 +10,10 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use futures_util::future::join_all;
-use huxiao_core::broker::Broker;
+use huxiao_core::broker::{Broker, Input};
+use huxiao_core::plan::Plan;
 use huxiao_core::supervision::{Changes, Finding, OutageId, PresencePart, Roll, Supervisor};
+use huxiao_core::trouble::{Raiser, Seen};
 use huxiao_core::{Name, NodeName, Now, RelayId, Span, StationId, WallTime};
 use huxiao_runtime::clock::Clock;
 use huxiao_runtime::drive::{Handle, WeakHandle};
@@ -86,6 +88,10 @@ struct UnwatchedJson {
 #[derive(Debug, Clone, Serialize)]
 struct OutageJson {
     outage: u64,
+    /// The area's six digits, or `region`.
+    scope: String,
+    /// Relays that are known there.
+    known: usize,
     noticed: String,
     /// How many have been part of it.
     relays: usize,
@@ -95,12 +101,19 @@ struct OutageJson {
 /// Sets the watching going, for as long as the node runs. Gives the route that shows it.
 pub(crate) fn start(base: &mut Base, region: Region, handle: &Handle<Broker>) -> Router {
     let shown = Shown::default();
+    let name = match &base.identity().node {
+        NodeName::Broker { region, .. } => region.clone(),
+        // A broker's certificate is a broker's; its own name does for an event about all of its region.
+        NodeName::Relay(_) | NodeName::Station(_) => region.me().clone(),
+    };
     let around = Around {
         region,
         handle: handle.downgrade(),
         check: base.health.check("supervision", Relevance::Told),
         shown: shown.clone(),
         clock: base.host.clock.clone(),
+        name,
+        seed: base.host.seed,
     };
     let shutdown = base.host.shutdown.clone();
     base.spawn(run(around, shutdown));
@@ -121,12 +134,17 @@ struct Around {
     check: Check,
     shown: Shown,
     clock: Clock,
+    /// The region's name.
+    name: Name,
+    seed: u64,
 }
 
 /// Watches until the node stops.
 async fn run(around: Around, shutdown: Shutdown) {
     let began = around.clock.wall();
-    let mut watch = Watch { roll: Roll::default(), supervisor: Supervisor::new(), began, turns: 0, around };
+    let raiser = Raiser::new(around.clock.timestamp(), around.name.clone(), around.seed);
+    let (roll, supervisor, plan) = (Roll::default(), Supervisor::new(), Arc::default());
+    let mut watch = Watch { roll, supervisor, began, turns: 0, plan, raiser, around };
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -146,6 +164,8 @@ struct Watch {
     supervisor: Supervisor,
     began: WallTime,
     turns: u32,
+    plan: Arc<Plan>,
+    raiser: Raiser,
 }
 
 impl Watch {
@@ -163,21 +183,45 @@ impl Watch {
         let now = self.around.clock.now();
         let changes = self.roll.look(now.mono, &members);
         self.take(now, &changes);
+        let seen = self.look_at_record(now).await?;
         let blind: Vec<String> = self.roll.blind().map(ToString::to_string).collect();
         let findings = if blind.is_empty() { self.supervisor.tick(now) } else { Vec::new() };
         let leads = self.around.region.leads();
         findings.iter().for_each(|finding| tell(finding, leads));
+        if leads && blind.is_empty() {
+            self.raise(now, &seen).await?;
+        }
         self.show(now.wall, blind);
         Some(())
     }
 
     async fn read_plan(&mut self) -> Option<()> {
         let handle = self.around.handle.upgrade()?;
-        let stations =
-            handle.inspect(|broker| broker.plan().answering_stations().into_iter().cloned().collect::<BTreeSet<_>>());
-        let stations: BTreeSet<StationId> = stations.await.ok()?;
-        self.supervisor.plan(self.around.clock.now(), &stations);
+        self.plan = handle.inspect(|broker| Arc::clone(broker.plan())).await.ok()?;
+        self.supervisor.plan(self.around.clock.now(), &self.plan);
         Some(())
+    }
+
+    /// What the record has of troubles, and what this node sees of numbers.
+    async fn look_at_record(&mut self, now: Now) -> Option<Seen> {
+        let handle = self.around.handle.upgrade()?;
+        let seen = handle.inspect(move |broker| broker.seen(now)).await.ok()?;
+        self.supervisor.recall(now, &seen.open);
+        Some(seen)
+    }
+
+    /// Has the region say what its record does not. `None` when the node has stopped.
+    async fn raise(&mut self, now: Now, seen: &Seen) -> Option<()> {
+        let changes = self.raiser.look(now, &self.plan, &self.supervisor, seen);
+        if changes.is_empty() {
+            return Some(());
+        }
+        for change in &changes {
+            tracing::warn!(about = %change.about, over = change.over, "the region says so to whom it concerns");
+        }
+        let told = changes.into_iter().map(|change| change.sealed(huxiao_wire::seal)).collect();
+        let handle = self.around.handle.upgrade()?;
+        handle.input(Input::Troubles(told)).await.ok()
     }
 
     async fn ask_own(&mut self) -> Option<()> {
@@ -250,6 +294,8 @@ impl Watch {
         }
         let outages = self.supervisor.outages().map(|outage| OutageJson {
             outage: outage.id.0,
+            scope: outage.scope.to_string(),
+            known: outage.known,
             noticed: rfc3339(outage.noticed),
             relays: outage.ever,
             silent: outage.members.iter().map(relay_name).collect(),
@@ -337,11 +383,16 @@ fn tell(finding: &Finding, leads: bool) {
             tracing::debug!(relay = relay_name(relay), outage = outage.0, "back, as part of an outage");
             return;
         }
-        Finding::OutageBegan { outage, members } => {
+        Finding::OutageBegan { outage, scope, known, members } => {
             let names = named(members.iter().map(relay_name));
-            format!("outage {}: {} relays fell silent together: {names}", outage.0, members.len())
+            format!("outage {} in {scope}: {} of {known} relays fell silent together: {names}", outage.0, members.len())
         }
-        Finding::OutageOver { outage } => format!("outage {} is over: all of its relays are back", outage.0),
+        Finding::OutageOver { outage, still } if still.is_empty() => {
+            format!("outage {} is over: all of its relays are back", outage.0)
+        }
+        Finding::OutageOver { outage, still } => {
+            format!("outage {} is over; still silent: {}", outage.0, named(still.iter().map(relay_name)))
+        }
         Finding::Unwatched { station, since } => {
             format!("nobody watches for station {station} since {}: its alarms are on no screen", rfc3339(*since))
         }

@@ -147,9 +147,34 @@ kinds! {
     Battery "battery" P2 "电池电量低" "Battery low";
     Fault "fault" P2 "设备故障" "Device fault";
     Test "test" P2 "测试" "Test press";
+    Silent "silent" P1 "学校失联" "School silent";
+    Unwatched "unwatched" P1 "派出所无人值守" "Station unwatched";
+    Outage "outage" P1 "区域断联" "Outage of an area";
+    Gap "gap" P2 "序号缺口" "Events missing by number";
+    StoreLoss "store_loss" P2 "存储丢失" "Store lost";
+    Back "back" P3 "学校恢复" "School back";
+    Watched "watched" P3 "派出所恢复值守" "Station watched again";
+    OutageOver "outage_over" P3 "区域恢复" "Outage over";
     SelfTest "self_test" P2 "每日自检" "Daily self-test";
     Return "return" P3 "回岗" "Guard post attended";
     Status "status" P3 "状态报告" "Status report";
+}
+
+impl Kind {
+    /// Whether only the region raises it: what it finds out by itself ([`trouble`](crate::trouble)).
+    #[must_use]
+    pub fn is_of_region(&self) -> bool {
+        matches!(
+            self,
+            Kind::Silent | Kind::Back | Kind::Unwatched | Kind::Watched | Kind::Outage | Kind::OutageOver | Kind::Gap
+        )
+    }
+
+    /// Whether an event of this kind may be of that class: of its own or, for a silent school, of a lower one where it is less urgent.
+    #[must_use]
+    pub fn allows(&self, class: Class) -> bool {
+        self.class().is_none_or(|own| own == class || (*self == Kind::Silent && class == Class::P2))
+    }
 }
 
 impl FromStr for Kind {
@@ -269,7 +294,7 @@ impl Event {
     /// [`EventError::WrongClass`].
     pub fn checked(self) -> Result<Self, EventError> {
         match self.kind.class() {
-            Some(expected) if expected != self.class => {
+            Some(expected) if !self.kind.allows(self.class) => {
                 Err(EventError::WrongClass { kind: self.kind, expected, claimed: self.class })
             }
             _ => Ok(self),

@@ -34,8 +34,10 @@ mod rng;
 mod time;
 mod timeline;
 
+pub mod body;
 pub mod broker;
 pub mod case;
+pub mod command;
 pub mod courier;
 pub mod drill;
 pub mod lamp;
@@ -44,10 +46,16 @@ pub mod plan;
 pub mod record;
 pub mod relay;
 pub mod report;
+pub mod signature;
 pub mod station;
 pub mod supervision;
+pub mod trouble;
+pub mod video;
 
 pub use case::{Case, CaseOrder, CaseRefusal};
+pub use command::{
+    CommandId, CommandReceipt, CommandRefusal, CommandStage, CommandState, SchoolCommand, SealedCommand,
+};
 pub use escalate::Escalate;
 pub use event::{Class, Event, EventError, Kind, Mode, Sealed, Text};
 pub use id::{
@@ -66,6 +74,7 @@ pub use rng::Rng;
 pub use station::InboxRow;
 pub use time::{Now, Span, Timestamp, WallTime};
 pub use timeline::{Lap, Point, since_press, timeline};
+pub use trouble::{About, Trouble};
 
 /// What a driver and a machine say to each other. See the crate's documentation for the rules.
 pub trait Machine {

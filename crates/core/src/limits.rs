@@ -145,6 +145,55 @@ pub const BROKER_CASE_ORDERS: usize = 1_024;
 /// Cases of which a seat is told when it comes; the rest it is told of when something happens.
 pub const CASES_TOLD: usize = 1_024;
 
+/// Bytes of one encoded command to schools.
+pub const COMMAND_BYTES: usize = 4_096;
+/// Bytes of a signing certificate, X.509 in DER.
+pub const SIGNING_CERTIFICATE_BYTES: usize = 1_536;
+/// Bytes of a signature. Ed25519 makes 64.
+pub const SIGNATURE_BYTES: usize = 128;
+/// The shortest and the longest time to live of a command.
+pub const COMMAND_TTL: (Span, Span) = (Span::from_secs(5), Span::from_secs(86_400));
+/// Zones that one command names.
+pub const COMMAND_ZONES: usize = 16;
+/// Bytes of what a receipt of a command says in words.
+pub const COMMAND_DETAIL_BYTES: usize = 256;
+/// Receipts of one command that the record keeps: of some relays of one school.
+pub const COMMAND_RECEIPTS: usize = 24;
+/// Receipts of commands in one message, or in one command of the record.
+pub const COMMAND_RECEIPTS_AT_ONCE: usize = 64;
+/// Commands to one school each that a region's record holds; the oldest that have come to an end leave. Same for all nodes of a region, as the
+/// three that follow.
+pub const RECORD_COMMANDS: usize = 4_096;
+/// Notices to areas that it holds. Each takes some bytes for each of its schools.
+pub const RECORD_NOTICES: usize = 32;
+/// Commands to one school that have not come to an end.
+pub const COMMANDS_OF_SCHOOL: usize = 64;
+/// The same beyond it, of class P0: a broadcast can always be stopped.
+pub const COMMANDS_RESERVED: usize = 64;
+/// Commands that wait for the record at one broker node; others are said again by their seats.
+pub const BROKER_COMMANDS: usize = 256;
+/// Receipts of commands that are under way to the record at one broker node; others are said again by their relays.
+pub const BROKER_COMMAND_RECEIPTS: usize = 4_096;
+/// Schools to which one broker node carries notices at once.
+pub const NOTICE_WINDOW: usize = 512;
+/// How long after a command's time to live is over a school that had accepted it may still say what came of it, before it is given up.
+pub const COMMAND_GIVE_UP: Span = Span::from_secs(3_600);
+/// Commands that one seat has under way to its region at once.
+pub const COMMANDS_OPEN: usize = 64;
+/// How long a seat says a command again before it tells its officer that nobody has confirmed it.
+pub const COMMAND_TIMEOUT: Span = Span::from_secs(10);
+/// Commands of which a seat knows how they stand; the oldest are forgotten first.
+pub const COMMANDS_KNOWN: usize = 512;
+/// Commands of which a seat is told when it comes: the latest of its station.
+pub const COMMANDS_TOLD: usize = 64;
+/// Commands that a relay remembers, so that none is carried out twice. Of those that are forgotten none older than the youngest is taken again.
+pub const RELAY_COMMANDS: usize = 256;
+/// Commands that wait at a relay to be heard; of more, those that go last are refused.
+pub const RELAY_COMMANDS_WAITING: usize = 32;
+/// Schools in one answer about a notice.
+pub const NOTICE_PAGE: usize = 250;
+/// However late an alarm is taken, its officer has this long before the limits of dispatch and arrival are looked at.
+pub const DISPATCH_LEAST: Span = Span::from_secs(15);
 /// Schools that one drill lists; more are named by their area.
 pub const DRILL_SCHOOLS: usize = 512;
 /// The shortest drill.
@@ -277,9 +326,93 @@ pub const OUTAGE_RELAYS: usize = 10;
 pub const OUTAGE_PERCENT: usize = 20;
 /// See [`OUTAGE_PERCENT`]: one of four schools is no mass of them.
 pub const OUTAGE_LEAST: usize = 3;
+/// An outage that left so many of a hundred of its relays silent is over; those are silent by themselves then.
+pub const OUTAGE_REST_PERCENT: usize = 10;
+/// A silent relay is told of so long after it fell silent: long enough to see whether many did.
+pub const SILENT_TOLD_AFTER: Span = Span::from_secs(10);
+/// After this long the silence of a school in its school hours is urgent.
+pub const SILENT_URGENT_AFTER: Span = Span::from_secs(180);
+/// A node that has watched for less does not call an outage over that it has not seen begin.
+pub const OUTAGE_RECALLED: Span = Span::from_secs(600);
+/// Numbers of a relay that did not come are told of when for this long none of them has come.
+pub const GAP_AFTER: Span = Span::from_secs(300);
+/// After this long nobody waits for them any more.
+pub const GAP_KEPT: Span = Span::from_secs(24 * 3_600);
+/// That a relay's store forgot is shown as a trouble for this long.
+pub const STORE_LOSS_TOLD: Span = Span::from_secs(3_600);
+/// Boot epochs of one relay whose numbers are followed.
+pub const NUMBERS_EPOCHS: usize = 4;
+/// Stretches of missing numbers of one epoch that are told apart.
+pub const NUMBERS_HOLES: usize = 8;
+/// Troubles of a region that are open at once; beyond it further ones are seen in its supervision alone.
+pub const RECORD_TROUBLES: usize = 16_384;
+/// Stretches of school hours of one area.
+pub const PLAN_SCHOOL_HOURS: usize = 16;
+/// Holidays of one area.
+pub const PLAN_HOLIDAYS: usize = 64;
 /// Names in one answer about who holds sessions with a node.
 pub const PRESENCE_NAMES: usize = 4_096;
 /// Changes that a node remembers for those who ask; whoever knows less is given the whole list.
 pub const PRESENCE_CHANGES: usize = 16_384;
 /// What a node of the region said of its sessions counts for this long after its last word.
 pub const PRESENCE_STALE: Span = Span::from_secs(10);
+/// Bytes of a body: a picture, or a minute of speech.
+pub const BODY_BYTES: usize = 1_024 * 1_024;
+/// Bytes of a picture.
+pub const PICTURE_BYTES: usize = 512 * 1_024;
+/// Bytes of one chunk of a body; all but the last are full. A body has at most 64.
+pub const BODY_CHUNK_BYTES: usize = 16 * 1_024;
+/// Chunks of one body that are under way at once: enough for a good line, and little to stand in the queue of a bad one.
+pub const BODY_WINDOW: u32 = 4;
+/// Bodies that one node takes in at once; their bytes are in memory until they are whole.
+pub const BODIES_INCOMING: usize = 32;
+/// The same from one sender.
+pub const BODIES_INCOMING_OF_ONE: usize = 2;
+/// Bodies that one node gives at once; to one receiver one at a time.
+pub const BODIES_OUTGOING: usize = 64;
+/// Bodies that wait to be given to one receiver.
+pub const BODIES_QUEUED: usize = 64;
+/// Bodies that a node is to give, or wants, at once.
+pub const BODIES_UNDER_WAY: usize = 256;
+/// Bodies that were asked for and are not there, of which a node remembers by whom.
+pub const BODIES_AWAITED: usize = 1_024;
+/// Broker nodes that audio is given to: a region has no more that vote.
+pub const BODY_NODES: usize = 5;
+/// Bodies on one node's disk.
+pub const BODIES_HELD: usize = 262_144;
+/// Bytes of bodies of the moment that one node holds in memory.
+pub const BODY_LIVE_BYTES: usize = 16 * 1_024 * 1_024;
+/// Bytes of bodies to be kept that a node takes from one sender within a day.
+pub const BODY_BYTES_A_DAY: u64 = 256 * 1_024 * 1_024;
+/// Senders of which a node remembers how much they sent.
+pub const BODY_SENDERS: usize = 65_536;
+/// Nothing is taken for so long from whoever sent what did not match.
+pub const BODY_SHUNNED: Span = Span::from_secs(60);
+/// How long a body that is coming in may stand still before what came of it is dropped.
+pub const BODY_STALLED: Span = Span::from_secs(120);
+/// How long a node remembers who asked for a body that is not there.
+pub const BODY_AWAITED: Span = Span::from_secs(600);
+/// Pictures of one event that are kept.
+pub const PICTURES_PER_EVENT: usize = 16;
+/// Bytes of a camera's live address, and of what is said of a picture that could not be taken.
+pub const PICTURE_TEXT_BYTES: usize = 256;
+/// Cameras of a relay.
+pub const RELAY_CAMERAS: usize = 64;
+/// Cameras of which pictures are taken at one alarm.
+pub const CAMERAS_PER_ALARM: usize = 4;
+/// Pictures that a relay takes at once.
+pub const CAMERAS_AT_WORK: usize = 4;
+/// Pictures that a relay still has to take; those of more alarms are said not to be taken.
+pub const PICTURES_WAITING: usize = 64;
+/// Pictures of which a relay remembers what became of them.
+pub const PICTURES_REMEMBERED: usize = 512;
+/// How long a word that an officer looks counts; who goes on looking says it again.
+pub const LOOK_LEASE: Span = Span::from_secs(8);
+/// From one picture to the next while an officer looks.
+pub const LOOK_EVERY: Span = Span::from_secs(2);
+/// Alarms that officers look at through one node at once.
+pub const LOOKS: usize = 256;
+/// Events of which a seat knows the pictures.
+pub const ALBUM_EVENTS: usize = 4_096;
+/// Pictures of which one broker node remembers when it proposed and told them last.
+pub const PICTURES_PROPOSED: usize = 4_096;

@@ -13,10 +13,10 @@ const _: () = assert!(
     "an admission with its trail and stations must fit one value"
 );
 const _: () = assert!(STATIONS_PER_SCHOOL <= STATIONS_PER_EVENT);
-const _: () = assert!(STATIONS_PER_EVENT + 4 * OVERDUE_STATIONS <= LIST_ITEMS, "all that rungs add can be read again");
+const _: () = assert!(STATIONS_PER_EVENT + 8 * OVERDUE_STATIONS <= LIST_ITEMS, "all that rungs add can be read again");
 const _: () = assert!(
     (RECEIPTS_PER_EVENT + ESCALATIONS_PER_EVENT) * (NOTE_BYTES + 8 * NAME_BYTES)
-        + 4 * 2 * OVERDUE_STATIONS * (NAME_BYTES + 4)
+        + 8 * 2 * OVERDUE_STATIONS * (NAME_BYTES + 4)
         + 2 * STORE_VALUE_BYTES
         < BULK_FRAME_BYTES,
     "an entry of the record fits one row of the archive"
@@ -29,6 +29,7 @@ const _: () = assert!(
         + STORE_VALUE_BYTES
         + CASE_PART_BYTES
         + CASE_REFUSED * 32
+        + PICTURES_PER_EVENT * (2 * PICTURE_TEXT_BYTES + NAME_BYTES + 64)
         < ARCHIVE_ROW_BYTES,
     "a part of an event with its case fits one row of the archive"
 );
@@ -66,11 +67,45 @@ const _: () = assert!(
     "the largest school fits one part"
 );
 const _: () = assert!(PLAN_PART_BYTES + 1_024 < EXPRESS_FRAME_BYTES, "a part of a plan fits one command");
+const _: () = assert!(
+    2 * NOTE_BYTES + (COMMAND_ZONES + 8) * (NAME_BYTES + 4) + 64 < COMMAND_BYTES,
+    "a command at its limits must be encodable"
+);
+const _: () = assert!(
+    COMMAND_BYTES + SIGNING_CERTIFICATE_BYTES + SIGNATURE_BYTES + 9 * (COMMAND_DETAIL_BYTES + 48) / 2
+        < STORE_VALUE_BYTES,
+    "a command with what became of it fits one row of a relay"
+);
+const _: () = assert!(
+    COMMAND_BYTES
+        + SIGNING_CERTIFICATE_BYTES
+        + SIGNATURE_BYTES
+        + (COMMAND_RECEIPTS + 1) * (COMMAND_DETAIL_BYTES + 3 * NAME_BYTES + 48)
+        < EXPRESS_FRAME_BYTES,
+    "how a command stands fits one frame"
+);
+const _: () = assert!(
+    COMMAND_RECEIPTS_AT_ONCE * (COMMAND_DETAIL_BYTES + 3 * NAME_BYTES + 64) < EXPRESS_FRAME_BYTES,
+    "receipts of commands fit one frame"
+);
+const _: () = assert!(COMMAND_TTL.0.as_secs() < COMMAND_TTL.1.as_secs() && COMMANDS_OF_SCHOOL < RECORD_COMMANDS);
+const _: () = assert!(RELAY_COMMANDS_WAITING < RELAY_COMMANDS && COMMANDS_TOLD <= COMMANDS_KNOWN);
+const _: () = assert!(NOTICE_PAGE * (NAME_BYTES + 8) < EXPRESS_FRAME_BYTES, "a page of a notice fits one frame");
 const _: () = assert!(STATIONS_PER_SCHOOL + 2 <= STATIONS_PER_EVENT, "an alarm has room for its desks");
 const _: () = assert!(PLAN_MISTAKES * NOTE_BYTES < PLAN_PART_BYTES);
 const _: () = assert!(PRESENCE_NAMES * (2 * NAME_BYTES + 16) < PEER_FRAME_BYTES, "names of sessions fit one answer");
 const _: () = assert!(PRESENCE_NAMES <= PRESENCE_CHANGES && PRESENCE_STALE.as_secs() < RELAY_SILENT_AFTER.as_secs());
+const _: () = assert!(GAP_AFTER.as_secs() < GAP_KEPT.as_secs() && NUMBERS_HOLES > 1);
+const _: () = assert!(
+    RELAY_SILENT_AFTER.as_secs() + SILENT_TOLD_AFTER.as_secs() <= 45,
+    "a station hears of a silent school within 45 seconds"
+);
+const _: () = assert!(RECORD_TROUBLES < RECORD_EVENTS);
 const _: () = assert!(OUTAGE_LEAST <= OUTAGE_RELAYS && BACK_LOOKS > 0);
+const _: () = assert!(BODY_BYTES.div_ceil(BODY_CHUNK_BYTES) <= 64, "the chunks of a body are the bits of a u64");
+const _: () = assert!(PICTURE_BYTES <= BODY_BYTES && BODY_LIVE_BYTES > 4 * BODY_BYTES);
+const _: () = assert!(BODY_CHUNK_BYTES + 1_024 < EXPRESS_FRAME_BYTES, "a chunk fits one frame of any lane");
+const _: () = assert!(BODIES_INCOMING_OF_ONE < BODIES_INCOMING, "one sender leaves room for others");
 const _: () = assert!(
     DRILL_SCHOOLS * (NAME_BYTES + 4) + PLAN_DEVICES * (NAME_BYTES + 4) + 4 * PLAN_LABEL_BYTES + 2 * NOTE_BYTES + 1_024
         < EXPRESS_FRAME_BYTES,

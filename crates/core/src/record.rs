@@ -27,6 +27,7 @@
 mod archived;
 mod cases;
 mod command;
+mod commands;
 mod drills;
 mod entry;
 mod image;
@@ -34,10 +35,12 @@ mod pages;
 mod plan;
 mod shelf;
 mod state;
+mod troubles;
 mod untested;
 
 pub use cases::Acted;
 pub use command::{Admission, Command};
+pub use commands::{CommandBook, CommandEntry};
 pub use drills::{Tested, Tests};
 pub use entry::{Entry, Escalation, Part};
 pub use image::{Image, ImageError};

@@ -17,12 +17,15 @@ mod roll;
 mod track;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::id::{NodeName, RelayId, StationId};
+use crate::id::{NodeName, RelayId, SchoolId, StationId};
 use crate::limits;
-use crate::time::{Now, WallTime};
+use crate::plan::Plan;
+use crate::time::{Now, Timestamp, WallTime};
+use crate::trouble::{About, Scope, Troubles};
 
-use outage::Outages;
+use outage::{Joined, Left, Outages};
 pub use outage::{Outage, OutageId};
 pub use presence::{Presence, PresenceAsk, PresencePart};
 pub use roll::{Changes, Roll};
@@ -54,13 +57,19 @@ pub enum Finding {
     OutageBegan {
         /// Which one.
         outage: OutageId,
+        /// How far it reaches.
+        scope: Scope,
+        /// How many relays are known there.
+        known: usize,
         /// Those who are part of it so far; those of them who had been told of before too.
         members: Vec<RelayId>,
     },
-    /// All of its members are back.
+    /// All of its members are back, or all but a few.
     OutageOver {
         /// Which one.
         outage: OutageId,
+        /// Those who are not: each silent by itself from now on.
+        still: Vec<RelayId>,
     },
     /// Nobody has watched for the station for as long as [`Rule::STATION`] says.
     Unwatched {
@@ -81,6 +90,10 @@ pub enum Finding {
 struct Watched {
     track: Track,
     outage: Option<OutageId>,
+    /// Where outages count it.
+    scope: Scope,
+    /// When it was called silent, or was left alone by an outage; while it is silent.
+    told: Option<Timestamp>,
 }
 
 struct Desk {
@@ -95,6 +108,7 @@ pub struct Supervisor {
     relays: BTreeMap<RelayId, Watched>,
     stations: BTreeMap<StationId, Desk>,
     outages: Outages,
+    plan: Arc<Plan>,
 }
 
 impl Supervisor {
@@ -111,7 +125,7 @@ impl Supervisor {
                 if let Some(watched) = self.relays.get_mut(relay) {
                     watched.track.see(now, Rule::RELAY);
                 } else if self.relays.len() < limits::BROKER_SESSIONS {
-                    self.relays.insert(relay.clone(), Watched { track: Track::Here, outage: None });
+                    self.add(relay, Track::Here, None);
                 }
             }
             NodeName::Station(seat) => {
@@ -143,8 +157,49 @@ impl Supervisor {
         }
     }
 
-    /// The plan names these stations: they are to be watched from now on, and no others.
-    pub fn plan(&mut self, now: Now, stations: &BTreeSet<StationId>) {
+    /// This plan is in force: it says which stations are to be watched, and where schools are.
+    pub fn plan(&mut self, now: Now, plan: &Arc<Plan>) {
+        if Arc::ptr_eq(&self.plan, plan) {
+            return;
+        }
+        self.plan = Arc::clone(plan);
+        let stations = plan.answering_stations().into_iter().cloned().collect();
+        self.watch(now, &stations);
+        for (relay, watched) in &mut self.relays {
+            watched.scope = scope_of(plan, &relay.school);
+        }
+    }
+
+    /// What the record holds for true, and this node, which may have started since, has not seen: it is silent or unwatched until it has been
+    /// looked at.
+    pub fn recall(&mut self, now: Now, open: &Troubles) {
+        for (about, trouble) in open {
+            let since = trouble.since;
+            match about {
+                About::Silent(relay) if !self.relays.contains_key(relay) => {
+                    if self.relays.len() < limits::BROKER_SESSIONS {
+                        self.add(relay, Track::Silent { since }, Some(now.mono));
+                    }
+                }
+                About::Unwatched(station) => {
+                    if let Some(desk) = self.stations.get_mut(station).filter(|desk| desk.seats == 0)
+                        && matches!(desk.track, Track::Away { .. })
+                    {
+                        desk.track = Track::Silent { since };
+                    }
+                }
+                About::Silent(_) | About::Outage(_) | About::Gap(_) | About::StoreLoss(_) => {}
+            }
+        }
+    }
+
+    fn add(&mut self, relay: &RelayId, track: Track, told: Option<Timestamp>) {
+        let scope = scope_of(&self.plan, &relay.school);
+        self.relays.insert(relay.clone(), Watched { track, outage: None, scope, told });
+    }
+
+    /// These stations are to be watched from now on, and no others.
+    fn watch(&mut self, now: Now, stations: &BTreeSet<StationId>) {
         for (station, desk) in &mut self.stations {
             desk.planned = stations.contains(station);
         }
@@ -166,11 +221,20 @@ impl Supervisor {
             }
         }
         for (relay, since) in back {
-            let outage = self.relays.get_mut(&relay).and_then(|watched| watched.outage.take());
+            let Some(watched) = self.relays.get_mut(&relay) else { continue };
+            watched.told = None;
+            let outage = watched.outage.take();
             self.outages.forget(&relay);
             findings.push(Finding::Back { relay: relay.clone(), since, outage });
-            if let Some(outage) = outage.filter(|outage| self.outages.leave(*outage, &relay)) {
-                findings.push(Finding::OutageOver { outage });
+            if let Some(outage) = outage
+                && let Left::Over(still) = self.outages.leave(outage, &relay)
+            {
+                for left in &still {
+                    if let Some(watched) = self.relays.get_mut(left) {
+                        (watched.outage, watched.told) = (None, Some(now.mono));
+                    }
+                }
+                findings.push(Finding::OutageOver { outage, still: still.into_iter().collect() });
             }
         }
         self.silent(now, silent, &mut findings);
@@ -189,20 +253,31 @@ impl Supervisor {
         if silent.is_empty() {
             return;
         }
-        let names: Vec<&RelayId> = silent.iter().map(|(relay, _)| relay).collect();
-        let joined = self.outages.join(now, &names, self.relays.len());
-        if let Some((outage, began)) = &joined {
-            for member in began.iter().flatten().chain(names) {
+        let mut names = Vec::new();
+        for (relay, _) in &silent {
+            let Some(watched) = self.relays.get_mut(relay) else { continue };
+            watched.told = Some(now.mono);
+            names.push((relay, watched.scope));
+        }
+        let relays = &self.relays;
+        let known = |scope: Option<Scope>| {
+            relays.values().filter(|watched| scope.is_none_or(|scope| watched.scope == scope)).count()
+        };
+        let joined = self.outages.join(now, &names, &known);
+        for Joined { outage, members, began } in joined {
+            for member in &members {
                 if let Some(watched) = self.relays.get_mut(member) {
-                    watched.outage = Some(*outage);
+                    watched.outage = Some(outage);
                 }
             }
-            if let Some(members) = began {
-                findings.push(Finding::OutageBegan { outage: *outage, members: members.clone() });
+            if let Some((scope, known)) = began {
+                findings.push(Finding::OutageBegan { outage, scope, known, members });
             }
         }
-        let outage = joined.map(|(outage, _)| outage);
-        findings.extend(silent.into_iter().map(|(relay, since)| Finding::Silent { relay, since, outage }));
+        findings.extend(silent.into_iter().map(|(relay, since)| {
+            let outage = self.relays.get(&relay).and_then(|watched| watched.outage);
+            Finding::Silent { relay, since, outage }
+        }));
     }
 
     /// Relays that have been seen.
@@ -217,6 +292,27 @@ impl Supervisor {
             let (since, returning) = watched.track.silent()?;
             Some((relay, since, watched.outage, returning))
         })
+    }
+
+    /// The relays that are silent by themselves and not on their way back: since when, and when that was found or they were left alone.
+    pub fn silent_alone(&self) -> impl Iterator<Item = (&RelayId, WallTime, Timestamp)> {
+        self.relays.iter().filter_map(|(relay, watched)| {
+            let (since, returning) = watched.track.silent()?;
+            let told = watched.told.filter(|_| watched.outage.is_none() && !returning)?;
+            Some((relay, since, told))
+        })
+    }
+
+    /// Whether a relay is silent as far as people know; `None` if it has never been seen.
+    #[must_use]
+    pub fn is_silent(&self, relay: &RelayId) -> Option<bool> {
+        self.relays.get(relay).map(|watched| watched.track.silent().is_some())
+    }
+
+    /// Whether nobody watches for a station, as far as people know; `None` if the plan does not name it.
+    #[must_use]
+    pub fn is_unwatched(&self, station: &StationId) -> Option<bool> {
+        self.stations.get(station).filter(|desk| desk.planned).map(|desk| desk.track.silent().is_some())
     }
 
     /// Stations that the plan names.
@@ -251,6 +347,11 @@ impl Supervisor {
             self.stations.remove(station);
         }
     }
+}
+
+/// Where outages count a school: in its county or, where the plan puts it into none, in what else it says.
+fn scope_of(plan: &Plan, school: &SchoolId) -> Scope {
+    plan.school(school).and_then(|school| plan.area_of(school)).map_or(Scope::Region, Scope::Area)
 }
 
 #[cfg(test)]

@@ -28,7 +28,8 @@ pub(crate) struct PressBody {
 impl PressBody {
     /// The press and whether it is meant whatever is on, or which field is wrong and why.
     pub(crate) fn checked(self) -> Result<(Press, bool), ApiError> {
-        let kind = Kind::known(&self.kind).ok_or_else(|| unknown_kind(&self.kind))?;
+        let kind =
+            Kind::known(&self.kind).filter(|kind| !kind.is_of_region()).ok_or_else(|| unknown_kind(&self.kind))?;
         let mode = match (self.test, self.drill) {
             (false, false) => Mode::Live,
             (true, false) => Mode::Test,
@@ -70,7 +71,8 @@ fn bad_field(field: &str, why: &str) -> ApiError {
 }
 
 fn unknown_kind(given: &str) -> ApiError {
-    let known: Vec<&str> = Kind::ALL.iter().map(Kind::as_str).collect();
+    // What only a region raises is none here.
+    let known: Vec<&str> = Kind::ALL.iter().filter(|kind| !kind.is_of_region()).map(Kind::as_str).collect();
     let given: String = given.chars().take(64).collect();
     ApiError::invalid("unknown_kind", format!("{given:?} is not a kind; kinds are {}", known.join(", ")))
 }

@@ -8,9 +8,13 @@
 
 mod api;
 mod body;
+mod cameras;
+mod command_api;
+mod commands;
 mod dials;
 mod keeper;
 mod outbox;
+mod output;
 mod paths;
 mod shell;
 mod status;
@@ -23,15 +27,18 @@ mod tests;
 
 use std::sync::Arc;
 
+use huxiao_core::body::Accepts;
 use huxiao_core::plan::{Hours, HoursError};
 use huxiao_core::relay::{HOMES, Relay, RelayConfig};
 use huxiao_core::{NodeName, Role, limits};
 use huxiao_link::{Expect, LinkConfig, LinkEvent};
+use huxiao_runtime::bodies::Bodies;
 use huxiao_runtime::config::{Config, Key, Kind};
 use huxiao_runtime::drive;
 use huxiao_runtime::health::Relevance;
 use huxiao_runtime::host::{Base, COMMON_KEYS, Feed, Host, Running, StartError, join_keys};
 
+pub use cameras::{EXAMPLE as CAMERA_EXAMPLE, camera_mistakes};
 pub use uplink::{EXAMPLE, uplink_mistakes};
 
 use crate::dials::Dials;
@@ -39,7 +46,7 @@ use crate::keeper::{Ingredients, Keeper};
 use crate::traffic::ledger::Ledger;
 use crate::uplink::interfaces::{self, Reader};
 
-const OWN_KEYS: [Key; 4 + uplink::KEYS.len()] = [
+const OWN_KEYS: [Key; 4 + output::KEYS.len() + uplink::KEYS.len() + cameras::KEYS.len()] = [
     Key {
         path: "relay.brokers",
         kind: Kind::List(&Kind::Address),
@@ -68,10 +75,17 @@ const OWN_KEYS: [Key; 4 + uplink::KEYS.len()] = [
         reloadable: false,
         help: "In which part of each day, by clocks in China, the relay tests the way to a station's screens once, ringing nobody: from and to, or off.",
     },
+    output::KEYS[0],
+    output::KEYS[1],
+    output::KEYS[2],
+    output::KEYS[3],
     uplink::KEYS[0],
     uplink::KEYS[1],
     uplink::KEYS[2],
     uplink::KEYS[3],
+    cameras::KEYS[0],
+    cameras::KEYS[1],
+    cameras::KEYS[2],
 ];
 const ALL_KEYS: [Key; COMMON_KEYS.len() + OWN_KEYS.len()] = join_keys(OWN_KEYS);
 
@@ -93,6 +107,8 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
         return Err(StartError::Role("the certificate is not a relay's".to_owned()));
     };
     let rows = outbox::read(&base.store)?;
+    let commands = commands::read(&base.store)?;
+    let verifier = Arc::new(base.credentials.signatures());
     let (link, events) = base.link(LinkConfig::accepting(&[Role::Broker]))?;
     let expect = Expect::broker(base.region("relay.region")?);
     let dials = Dials::default();
@@ -125,9 +141,15 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
             software: base.host.software(),
         },
         rows,
-    );
+    )
+    .commanded(base.host.clock.now(), verifier, commands);
     let (handle, inbox) = drive::channel();
-    let (shell, changes, answers) = shell::RelayShell::new(link.clone(), dials.clone(), base.store.clone(), &handle);
+    let around = (base.host.clock.clone(), base.host.shutdown.clone());
+    let opened_bodies = Bodies::open(&base.config, Accepts::Wanted, link.clone(), around).await;
+    let (bodies, moving) = opened_bodies.map_err(|error| StartError::Role(error.to_string()))?;
+    let player = output::Player::new(&base.config, handle.downgrade(), bodies.clone());
+    let (shell, changes, answers) =
+        shell::RelayShell::new(link.clone(), dials.clone(), base.store.clone(), &handle, player);
     let upstream = base.health.check("upstream", Relevance::Told);
     let context = status::Context {
         me: NodeName::Relay(me).to_string(),
@@ -139,8 +161,13 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
         paths: paths.clone(),
         clock: base.host.clock.clone(),
     };
+    let eyes = cameras::Eyes::start(&mut base, &link, &bodies)?;
+    base.spawn(moving.run());
+    base.spawn(eyes.clone().watch(handle.clone(), changes.clone(), base.host.shutdown.clone()));
     let router = api::router(handle.clone(), changes, answers, base.gate.clone(), context);
-    let inbox = inbox.fed_by(Feed::new(events, translate));
+    let inbox = inbox.fed_by(Feed::new(events, move |event| {
+        bodies.tap(event).and_then(|event| eyes.tap(event)).and_then(translate)
+    }));
     let (clock, stop) = (base.host.clock.clone(), base.host.shutdown.clone());
     base.spawn(keeper.run(handle.clone(), stop.clone()));
     base.spawn(status::watch(handle.clone(), upstream, paths, clock, stop));

@@ -48,6 +48,8 @@ impl OwnershipJson {
 #[derive(Debug, Clone, Serialize)]
 pub struct EventFields {
     id: String,
+    /// What it is about: `school` or, where the region raised it, `station`, `area` or `region`, whose code stands in the place of the school's.
+    subject: &'static str,
     school: String,
     relay: String,
     epoch: u64,
@@ -70,6 +72,7 @@ impl EventFields {
     pub fn new(event: &Event) -> Self {
         Self {
             id: event.id.to_string(),
+            subject: event.subject().as_str(),
             school: event.school().to_string(),
             relay: event.relay.device.to_string(),
             epoch: event.epoch,

@@ -128,6 +128,8 @@ impl World {
             relay::Output::Report(relay::Report::Refused(sealed, why)) => {
                 self.trace.note(now, Some(sealed.event.id), || format!("refused: {why}"));
             }
+            // Nobody commands schools here.
+            relay::Output::Play(_) | relay::Output::Silence(_) | relay::Output::View(..) => {}
             relay::Output::Report(_) => {}
         }
         Ok(())
@@ -268,6 +270,7 @@ impl World {
             | station::Output::Cased(..)
             | station::Output::Drilled(..)
             | station::Output::History(..) => {}
+            station::Output::Commanded(..) | station::Output::Schools(..) => {}
             station::Output::Answer(_, Err(_)) | station::Output::Report(_) => {}
         }
         Ok(())

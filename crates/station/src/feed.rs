@@ -12,10 +12,12 @@ use std::sync::Arc;
 
 use huxiao_core::drill::Drill;
 use huxiao_core::station::{InboxRow, Station};
-use huxiao_core::{Degraded, Ownership, Receipt};
+use huxiao_core::video::Pictures;
+use huxiao_core::{CommandState, Degraded, Ownership, Receipt};
 use huxiao_runtime::drive::Stopped;
 use tokio::sync::broadcast;
 
+use crate::pictures::Gallery;
 use crate::seat::{PAGE, Seat};
 use crate::shell::Change;
 
@@ -44,6 +46,10 @@ pub(crate) enum Item {
     Case(Box<InboxRow>),
     /// A drill that touches this station, as it stands: announced, or ended before its time.
     Drill(Arc<Drill>),
+    /// A command to schools stands so now.
+    Command(Box<CommandState>),
+    /// Words about pictures that were not known.
+    Pictures(Pictures),
     /// The history is over.
     Live,
     /// No node that can be reached has a quorum; or one has again (`None`).
@@ -107,6 +113,11 @@ impl Reader {
         let (changes, from, phase, head, hidden) = seat.handle.inspect(begin).await?;
         let position = hidden.first().copied().unwrap_or(from).min(from) - 1;
         Ok(Self { seat, changes, phase, queue: VecDeque::new(), from, head, hidden, position })
+    }
+
+    /// The pictures of the seat that is followed.
+    pub(crate) fn gallery(&self) -> &Gallery {
+        &self.seat.gallery
     }
 
     /// The number after which one may resume.
@@ -193,6 +204,8 @@ impl Reader {
             Change::Ownership(seq, ownership) => Item::Ownership { seq: *seq, ownership: ownership.clone() },
             Change::Case(row) => Item::Case(Box::new(row.clone())),
             Change::Drill(drill) => Item::Drill(drill.clone()),
+            Change::Command(state) => Item::Command(state.clone()),
+            Change::Pictures(said) => Item::Pictures(said.clone()),
             Change::Condition(degraded) => Item::Condition(degraded.clone()),
         }
     }

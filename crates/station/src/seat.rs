@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use huxiao_core::case::{Action, ActionId, CaseOrder};
 use huxiao_core::drill::{Drill, DrillId, DrillOrder};
+use huxiao_core::signature::Signer;
 use huxiao_core::station::{InboxRow, Input, Station, StationConfig};
 use huxiao_core::{EventId, Lane, Name, NodeName, Now, Rng, SeatId, StationId, Text, WallTime};
 use huxiao_link::{DialHandle, Expect, Link, LinkEvent, Target, Uplink};
@@ -18,8 +19,10 @@ use huxiao_runtime::drive::{self, Handle, Inbox, Stopped};
 use huxiao_store::{Loss, Store, StoreError};
 
 use crate::board::Board;
+use crate::commands::{Commanded, Schools};
 use crate::feed::{Reader, Start};
 use crate::inbox;
+use crate::pictures::Gallery;
 use crate::shell::{Answer, Answers, Bus, Cased, Drilled, Escalated, History, StationShell, bus};
 
 /// Rows that are looked at in one go: more would hold the loop up.
@@ -36,9 +39,14 @@ pub(crate) struct Seat {
     cased: Answers<Cased>,
     histories: Answers<History>,
     drilled: Answers<Drilled>,
-    me: NodeName,
+    pub(crate) commanded: Answers<Commanded>,
+    pub(crate) schools: Answers<Schools>,
+    /// What commands are signed with.
+    pub(crate) signer: Option<Arc<dyn Signer>>,
+    pub(crate) me: NodeName,
+    pub(crate) gallery: Gallery,
     /// For the ids of orders that come without one.
-    ids: Arc<Mutex<Rng>>,
+    pub(crate) ids: Arc<Mutex<Rng>>,
 }
 
 /// A seat that is ready to be driven.
@@ -63,6 +71,7 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) now: Now,
     pub(crate) seed: u64,
     pub(crate) software: String,
+    pub(crate) signer: Option<Arc<dyn Signer>>,
 }
 
 /// Reads the inbox and builds the machine around it.
@@ -97,7 +106,11 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
         cased: Answers::default(),
         histories: Answers::default(),
         drilled: Answers::default(),
+        commanded: Answers::default(),
+        schools: Answers::default(),
+        signer: from.signer,
         me: me.clone(),
+        gallery: Gallery::default(),
         // Another one than the machine's, which draws from the same seed.
         ids: Arc::new(Mutex::new(Rng::new(from.seed.rotate_left(32)))),
     };
@@ -112,6 +125,8 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
         cased: seat.cased.clone(),
         histories: seat.histories.clone(),
         drilled: seat.drilled.clone(),
+        commanded: seat.commanded.clone(),
+        schools: seat.schools.clone(),
         board: seat.board.clone(),
         bus: seat.bus.clone(),
         marks: kept.marks,
@@ -150,6 +165,11 @@ pub(crate) fn translate(event: LinkEvent) -> Option<Input> {
 }
 
 impl Seat {
+    /// The same, with these pictures.
+    pub(crate) fn with(self, gallery: Gallery) -> Self {
+        Self { gallery, ..self }
+    }
+
     /// An officer takes an alarm.
     pub(crate) async fn acknowledge(&self, event: EventId, officer: Name, note: Text) -> Result<Answer, Stopped> {
         let (ticket, answer) = self.answers.ask();

@@ -10,7 +10,8 @@ use huxiao_core::station::{
     AckError, AckTicket, Acknowledged, CaseDone, CaseError, DrillError, EscalateError, HistoryError, InboxRow, Input,
     Output, Report, Station, Write,
 };
-use huxiao_core::{Class, Degraded, Escalate, Message, NodeName, Ownership, PersistSeq, Receipt, Stage};
+use huxiao_core::video::Pictures;
+use huxiao_core::{Class, CommandState, Degraded, Escalate, Message, NodeName, Ownership, PersistSeq, Receipt, Stage};
 use huxiao_link::{DialHandle, Link};
 use huxiao_runtime::drive::{Handle, Shell, WeakHandle};
 use huxiao_runtime::event_json::seconds_since_press;
@@ -19,6 +20,7 @@ use huxiao_store::Store;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::board::Board;
+use crate::commands::{Commanded, Schools};
 use crate::inbox::{self, Marks};
 
 /// Changes that a slow reader may fall behind before it is cut.
@@ -39,6 +41,10 @@ pub(crate) enum Change {
     Case(InboxRow),
     /// A drill that touches this station is announced, or was ended.
     Drill(Arc<Drill>),
+    /// A command to schools stands so now.
+    Command(Box<CommandState>),
+    /// Words about pictures that were not known.
+    Pictures(Pictures),
     /// No node that can be reached has a quorum; or one has again (`None`).
     Condition(Option<Degraded>),
 }
@@ -106,6 +112,8 @@ pub(crate) struct StationShell {
     pub(crate) cased: Answers<Cased>,
     pub(crate) histories: Answers<History>,
     pub(crate) drilled: Answers<Drilled>,
+    pub(crate) commanded: Answers<Commanded>,
+    pub(crate) schools: Answers<Schools>,
     pub(crate) board: Board,
     pub(crate) bus: Bus,
     pub(crate) marks: Marks,
@@ -170,6 +178,7 @@ impl StationShell {
                 tracing::warn!(drill = %id, scope = %drill.order.scope, %approver, ended, "a drill touches this station");
                 self.tell(Change::Drill(drill));
             }
+            Report::Command(state) => self.command(state),
             Report::NotKept(id, why) => {
                 tracing::error!(alarm_id = %id, why, "it is shown but could not be kept here; it is written again");
             }
@@ -189,7 +198,7 @@ impl StationShell {
 
     fn ownership(&self, row: &InboxRow, ownership: Ownership) {
         metric::increment(Counter::AlarmsOverdue, &[ownership.rung.as_str()]);
-        tracing::warn!(alarm_id = %ownership.event, rung = %ownership.rung, owners = ownership.owners.len(), "nobody has taken it");
+        tracing::warn!(alarm_id = %ownership.event, rung = %ownership.rung, owners = ownership.owners.len(), "{}", ownership.rung.words().1);
         // A row that is not shown yet will be shown with its owners.
         if !self.board.read().hidden.contains(&row.seq) {
             self.tell(Change::Ownership(row.seq, ownership));
@@ -204,6 +213,15 @@ impl StationShell {
         if !self.board.read().hidden.contains(&row.seq) {
             self.tell(Change::Case(row));
         }
+    }
+
+    fn command(&self, state: Box<CommandState>) {
+        let kind = state.sealed.command.instruction.kind();
+        if let Some(stage) = state.stage() {
+            metric::increment(Counter::CommandStages, &["station", kind.as_str(), stage.as_str()]);
+            tracing::info!(command = %state.id(), %kind, %stage, "the command stands so");
+        }
+        self.tell(Change::Command(state));
     }
 
     fn stage(&self, row: &InboxRow, receipt: Receipt) {
@@ -272,6 +290,13 @@ impl Shell<Station> for StationShell {
                 }
                 self.drilled.give(ticket, answer);
             }
+            Output::Commanded(ticket, answer) => {
+                if let Err(error) = &answer {
+                    tracing::warn!(%error, "a command is not taken");
+                }
+                self.commanded.give(ticket, answer);
+            }
+            Output::Schools(ticket, answer) => self.schools.give(ticket, answer),
             Output::History(ticket, answer) => self.histories.give(ticket, answer),
             Output::Report(report) => self.report(report),
         }

@@ -5,6 +5,7 @@ use huxiao_core::{
 };
 
 use crate::case;
+use crate::command;
 use crate::drill;
 use crate::error::WireError;
 use crate::escalation;
@@ -13,6 +14,7 @@ use crate::field;
 use crate::overdue;
 use crate::proto;
 use crate::proto::frame::Body;
+use crate::video;
 
 /// The frame body of a message.
 pub(crate) fn to_body(message: &Message) -> Body {
@@ -51,8 +53,23 @@ pub(crate) fn to_body(message: &Message) -> Body {
         Message::Cases(cases) => Body::Cases(case::raw_states(cases)),
         Message::CaseTaken(id, step, now) => Body::CaseTaken(case::raw_taken(*id, *step, now)),
         Message::CaseAsk(event, after) => Body::CaseAsk(case::raw_ask(event, *after)),
+        Message::SeatState { audible } => Body::SeatState(proto::SeatState { audible: *audible }),
         Message::CaseSteps(event, steps, total) => Body::CaseSteps(case::raw_page(event, steps, *total)),
+        Message::CommandOrder(sealed) => Body::CommandOrder(command::raw_sealed(sealed)),
+        Message::Command(sealed, left) => Body::Command(command::raw_copy(sealed, *left)),
+        Message::CommandReceipts(list) => Body::CommandReceipts(command::raw_receipts(list)),
+        Message::CommandConfirmed(list) => Body::CommandsConfirmed(command::raw_confirmed(list)),
+        Message::CommandState(state) => Body::CommandState(command::raw_state(state)),
+        Message::CommandRefused(id, why) => Body::CommandRefused(command::raw_refused(*id, *why)),
+        Message::NoticeAsk(id, after) => Body::NoticeAsk(command::raw_ask(*id, after.as_ref())),
+        Message::NoticeSchools(id, after, schools, total) => {
+            Body::NoticeSchools(command::raw_schools(*id, after.as_ref(), schools, *total))
+        }
         Message::CaseRefused(id, why, now) => Body::CaseRefused(case::raw_refused(*id, *why, now.as_deref())),
+        Message::Body(body) => Body::BodyWord(video::raw_body(body)),
+        Message::Pictures(said) => Body::Pictures(video::raw_said(said)),
+        Message::PicturesKept(event, keys) => Body::PicturesKept(video::raw_kept(event, keys)),
+        Message::Look(look) => Body::Look(video::raw_look(look)),
         Message::Drills(drills) => Body::Drills(drill::raw_list(drills)),
         Message::DrillMode(mode) => Body::DrillMode(drill::raw_mode(mode)),
         Message::DrillHeard(id) => Body::DrillHeard(drill::raw_heard(*id)),
@@ -89,6 +106,7 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
             let (event, after) = case::ask(&raw)?;
             Message::CaseAsk(event, after)
         }
+        Body::SeatState(raw) => Message::SeatState { audible: raw.audible },
         Body::CaseSteps(raw) => {
             let (event, steps, total) = case::page(&raw)?;
             Message::CaseSteps(event, steps, total)
@@ -97,10 +115,37 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
             let (id, step, now) = case::taken(&raw)?;
             Message::CaseTaken(id, step, Box::new(now))
         }
+        Body::CommandOrder(raw) => Message::CommandOrder(Box::new(command::sealed(Some(&raw))?)),
+        Body::Command(raw) => {
+            let (sealed, left) = command::copy(&raw)?;
+            Message::Command(Box::new(sealed), left)
+        }
+        Body::CommandReceipts(raw) => Message::CommandReceipts(command::receipts(&raw)?),
+        Body::CommandsConfirmed(raw) => Message::CommandConfirmed(command::confirmed(&raw)?),
+        Body::CommandState(raw) => Message::CommandState(Box::new(command::state(&raw)?)),
+        Body::CommandRefused(raw) => {
+            let (id, why) = command::refused(&raw)?;
+            Message::CommandRefused(id, why)
+        }
+        Body::NoticeAsk(raw) => {
+            let (id, after) = command::ask(&raw)?;
+            Message::NoticeAsk(id, after)
+        }
+        Body::NoticeSchools(raw) => {
+            let (id, after, schools, total) = command::schools(&raw)?;
+            Message::NoticeSchools(id, after, schools, total)
+        }
         Body::CaseRefused(raw) => {
             let (id, why, now) = case::refused(&raw)?;
             Message::CaseRefused(id, why, now.map(Box::new))
         }
+        Body::BodyWord(raw) => Message::Body(video::body(raw)?),
+        Body::Pictures(raw) => Message::Pictures(video::said(&raw)?),
+        Body::PicturesKept(raw) => {
+            let (event, keys) = video::kept(&raw)?;
+            Message::PicturesKept(event, keys)
+        }
+        Body::Look(raw) => Message::Look(video::look(&raw)?),
         Body::Drills(raw) => Message::Drills(drill::list(&raw)?),
         Body::DrillMode(raw) => Message::DrillMode(Box::new(drill::mode(&raw)?)),
         Body::DrillHeard(raw) => Message::DrillHeard(drill::drill_id("drill_heard.id", &raw.id)?),
@@ -279,6 +324,7 @@ fn refusal_number(refusal: Refusal) -> i32 {
         Refusal::Expired => proto::Refusal::Expired,
         Refusal::NoRoom => proto::Refusal::NoRoom,
         Refusal::OtherRegion => proto::Refusal::OtherRegion,
+        Refusal::Kind => proto::Refusal::Kind,
         Refusal::Other => proto::Refusal::Other,
     })
 }
@@ -292,6 +338,7 @@ fn refusal(number: i32) -> Result<Refusal, WireError> {
         Ok(proto::Refusal::Expired) => Ok(Refusal::Expired),
         Ok(proto::Refusal::NoRoom) => Ok(Refusal::NoRoom),
         Ok(proto::Refusal::OtherRegion) => Ok(Refusal::OtherRegion),
+        Ok(proto::Refusal::Kind) => Ok(Refusal::Kind),
         Ok(proto::Refusal::Other) | Err(_) => Ok(Refusal::Other),
     }
 }

@@ -1,4 +1,4 @@
-//! Alarms that nobody takes, from and to their Protocol Buffers form.
+//! Alarms that nobody takes, or to which nobody is sent, from and to their Protocol Buffers form.
 
 use huxiao_core::record::Command;
 use huxiao_core::{Overdue, Ownership, Rung, StationId, WallTime, limits};
@@ -74,6 +74,10 @@ pub(crate) fn number(rung: Rung) -> i32 {
         Rung::County => proto::Rung::County,
         Rung::City => proto::Rung::City,
         Rung::Province => proto::Rung::Province,
+        Rung::DispatchNudge => proto::Rung::DispatchNudge,
+        Rung::DispatchCounty => proto::Rung::DispatchCounty,
+        Rung::DispatchCity => proto::Rung::DispatchCity,
+        Rung::Arrival => proto::Rung::Arrival,
     })
 }
 
@@ -85,6 +89,10 @@ fn rung(field: &'static str, number: i32) -> Result<Rung, WireError> {
         Ok(proto::Rung::County) => Ok(Rung::County),
         Ok(proto::Rung::City) => Ok(Rung::City),
         Ok(proto::Rung::Province) => Ok(Rung::Province),
+        Ok(proto::Rung::DispatchNudge) => Ok(Rung::DispatchNudge),
+        Ok(proto::Rung::DispatchCounty) => Ok(Rung::DispatchCounty),
+        Ok(proto::Rung::DispatchCity) => Ok(Rung::DispatchCity),
+        Ok(proto::Rung::Arrival) => Ok(Rung::Arrival),
         Err(_) => Err(field::bad(field, format_args!("rung {number} is not known to this version"))),
     }
 }

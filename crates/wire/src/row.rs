@@ -12,6 +12,7 @@ use huxiao_core::{Case, Rung, Stage, StationId, WallTime, limits};
 use prost::Message;
 
 use crate::case;
+use crate::command;
 use crate::drill;
 use crate::error::WireError;
 use crate::field;
@@ -20,6 +21,8 @@ use crate::overdue;
 use crate::plan;
 use crate::proto;
 use crate::proto::record_command::Body;
+use crate::trouble;
+use crate::video;
 
 /// The format of rows that this version writes, and the only one so far.
 pub const ROW_VERSION: u8 = 1;
@@ -133,6 +136,16 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         Command::StagePlan(part) => Body::StagePlan(plan::raw_stage(part)),
         Command::ApplyPlan(order) => Body::ApplyPlan(plan::raw_apply(order)),
         Command::Case { order, heard } => Body::Case(case::raw_act(order, *heard)),
+        Command::AdmitCommand { sealed, heard, by } => Body::AdmitCommand(command::raw_admit(sealed, *heard, by)),
+        Command::NoteCommand(receipts) => Body::NoteCommand(command::raw_receipts(receipts)),
+        Command::Pictures { event, pictures } => {
+            let pictures = pictures.iter().map(video::raw_picture).collect();
+            Body::Pictures(proto::PictureList { event: event.as_bytes().to_vec(), pictures, live: false })
+        }
+        Command::TroubleBegan { about, admission } => Body::TroubleBegan(trouble::raw_began(about, admission)),
+        Command::TroubleOver { about, admission, by, at } => {
+            Body::TroubleOver(trouble::raw_over(about, admission.as_deref(), (by, *at)))
+        }
         Command::OpenDrill(order) => Body::OpenDrill(drill::raw_open(order)),
         Command::CloseDrill(order) => Body::CloseDrill(drill::raw_close(order)),
         Command::EndCase { event, by, at } => Body::EndCase(drill::raw_end(event, by, *at)),
@@ -169,10 +182,18 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
         },
         Some(Body::StagePlan(raw)) => Command::StagePlan(plan::stage(&raw)?),
         Some(Body::ApplyPlan(raw)) => Command::ApplyPlan(plan::apply(&raw)?),
+        Some(Body::Pictures(raw)) => video::command(&raw)?,
         Some(Body::Case(raw)) => {
             let (order, heard) = case::act(&raw)?;
             Command::Case { order: Box::new(order), heard }
         }
+        Some(Body::AdmitCommand(raw)) => {
+            let (sealed, heard, by) = command::admit(&raw)?;
+            Command::AdmitCommand { sealed: Box::new(sealed), heard, by }
+        }
+        Some(Body::NoteCommand(raw)) => Command::NoteCommand(command::receipts(&raw)?),
+        Some(Body::TroubleBegan(raw)) => trouble::began(&raw)?,
+        Some(Body::TroubleOver(raw)) => trouble::over(&raw)?,
         Some(Body::OpenDrill(raw)) => Command::OpenDrill(Box::new(drill::open(&raw)?)),
         Some(Body::CloseDrill(raw)) => Command::CloseDrill(Box::new(drill::close(&raw)?)),
         Some(Body::EndCase(raw)) => drill::end(&raw)?,
@@ -194,6 +215,8 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
         overdue: entry.overdue.iter().map(overdue::raw_reached).collect(),
         forwarded: raw_stages(&entry.forwarded),
         case: case::raw_case(&entry.case, entry.part),
+        pictures: entry.pictures.iter().map(video::raw_picture).collect(),
+        trouble: entry.trouble.as_ref().map(trouble::raw_trouble),
     })
 }
 
@@ -215,6 +238,8 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, WireError> {
         overdue: raw.overdue.iter().map(overdue::reached).collect::<Result<_, _>>()?,
         forwarded: stages("entry.forwarded", &raw.forwarded)?,
         case: kept,
+        pictures: video::pictures(&raw.pictures)?,
+        trouble: raw.trouble.as_ref().map(trouble::trouble).transpose()?,
         part,
     };
     // Older versions wrote none.
@@ -222,7 +247,7 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, WireError> {
     Ok(entry)
 }
 
-fn raw_admission(admission: &Admission) -> proto::Admit {
+pub(crate) fn raw_admission(admission: &Admission) -> proto::Admit {
     proto::Admit {
         event: admission.sealed.bytes.to_vec(),
         trail: message::raw_trail(&admission.trail),
@@ -233,7 +258,7 @@ fn raw_admission(admission: &Admission) -> proto::Admit {
     }
 }
 
-fn admission(raw: &proto::Admit) -> Result<Admission, WireError> {
+pub(crate) fn admission(raw: &proto::Admit) -> Result<Admission, WireError> {
     Ok(Admission {
         sealed: message::sealed("admit.event", &raw.event)?,
         trail: message::trail("admit.trail", &raw.trail)?,
@@ -281,7 +306,7 @@ fn stations(field: &'static str, raw: &[String]) -> Result<Vec<StationId>, WireE
 }
 
 /// The version byte and the message.
-fn versioned(raw: &impl Message) -> Vec<u8> {
+pub(crate) fn versioned(raw: &impl Message) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1 + raw.encoded_len());
     bytes.push(ROW_VERSION);
     raw.encode_raw(&mut bytes);
@@ -289,7 +314,7 @@ fn versioned(raw: &impl Message) -> Vec<u8> {
 }
 
 /// The message behind the version byte.
-fn unversioned<M: Message + Default>(bytes: &[u8]) -> Result<M, WireError> {
+pub(crate) fn unversioned<M: Message + Default>(bytes: &[u8]) -> Result<M, WireError> {
     unversioned_within(bytes, limits::EXPRESS_FRAME_BYTES)
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use huxiao_core::plan::{
-    Area, Change, Contact, Device, DeviceKind, Drill, Duty, GbCode, Hours, Picture, Position, RtspAddr, Rung, School,
-    Station, Times, Watch, Weekday, Weekdays, Zone,
+    Area, Change, Contact, Device, DeviceKind, Drill, Duty, GbCode, Holiday, Hours, Picture, Position, RtspAddr, Rung,
+    School, SchoolHours, Station, Times, Watch, Weekday, Weekdays, Zone,
 };
 use huxiao_core::{SchoolId, StationId, limits};
 
@@ -26,13 +26,27 @@ pub(super) fn read(reader: &mut Reader<'_>, kind: &str, value: &Value<'_>) -> Op
 }
 
 fn area(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Area> {
-    let fields = reader.fields(value, "area", &["code", "name", "desk", "escalation"])?;
+    let fields = reader.fields(value, "area", &["code", "name", "desk", "escalation", "school_hours", "holiday"])?;
     if fields.get("code").is_none() {
         reader.wrong(fields.start, "the area has no code");
     }
     let (code, name) = (reader.area(&fields, "code"), reader.label(&fields, "name"));
     let (desk, times) = (reader.name(&fields, "desk").map(StationId), times(reader, &fields));
-    Some(Area { code: code?, name, desk, times })
+    let school_hours = tables(reader, &fields, ("area", "school_hours"), school_hours);
+    let holidays = tables(reader, &fields, ("area", "holiday"), holiday);
+    Some(Area { code: code?, name, desk, times, school_hours, holidays })
+}
+
+fn school_hours(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<SchoolHours> {
+    let fields = reader.fields(value, "school_hours", &["weekdays", "from", "to"])?;
+    let (days, hours) = (weekdays(reader, &fields), hours(reader, &fields, "school_hours"));
+    Some(SchoolHours { days, hours: hours? })
+}
+
+fn holiday(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Holiday> {
+    let fields = reader.fields(value, "holiday", &["from", "to"])?;
+    let (from, to) = (reader.day(&fields, "from", "holiday"), reader.day(&fields, "to", "holiday"));
+    Some(Holiday { from: from?, to: to? })
 }
 
 fn station(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Station> {
@@ -112,7 +126,16 @@ fn list<T>(
     key: &str,
     read: fn(&mut Reader<'_>, &Value<'_>) -> Option<T>,
 ) -> Vec<T> {
-    let items = reader.items(fields, key, &format!("tables: [[school.{key}]]"));
+    tables(reader, fields, ("school", key), read)
+}
+
+fn tables<T>(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'_>,
+    (of, key): (&str, &str),
+    read: fn(&mut Reader<'_>, &Value<'_>) -> Option<T>,
+) -> Vec<T> {
+    let items = reader.items(fields, key, &format!("tables: [[{of}.{key}]]"));
     items.iter().filter_map(|item| read(reader, item)).collect()
 }
 
@@ -166,15 +189,19 @@ fn hours(reader: &mut Reader<'_>, fields: &Fields<'_>, what: &str) -> Option<Hou
 /// After this many seconds an empty post is told where nobody says otherwise.
 const ABSENT_SECS: u16 = 60;
 
-fn duty(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Duty> {
-    let fields = reader.fields(value, "duty", &["weekdays", "from", "to", "absent_after"])?;
+fn weekdays(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Weekdays {
     let mut days = Weekdays::default();
-    for value in
-        reader.items(&fields, "weekdays", "weekdays, such as [\"mon\", \"tue\"]").iter().take(limits::LIST_ITEMS)
-    {
+    let items = reader.items(fields, "weekdays", "weekdays, such as [\"mon\", \"tue\"]");
+    for value in items.iter().take(limits::LIST_ITEMS) {
         let day: Option<Weekday> = reader.item(value, "a weekday is a word in quotation marks");
         day.into_iter().for_each(|day| days.insert(day));
     }
+    days
+}
+
+fn duty(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Duty> {
+    let fields = reader.fields(value, "duty", &["weekdays", "from", "to", "absent_after"])?;
+    let days = weekdays(reader, &fields);
     let hours = hours(reader, &fields, "duty");
     let absent_secs = reader.seconds(&fields, "absent_after").unwrap_or(ABSENT_SECS);
     Some(Duty { days, hours: hours?, absent_secs })

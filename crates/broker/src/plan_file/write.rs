@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
 use huxiao_core::plan::{
-    Area, Change, Device, Drill, Duty, Picture, Plan, Position, Rung, School, Station, Times, Watch, Zone,
+    Area, Change, Device, Drill, Duty, Holiday, Picture, Plan, Position, Rung, School, SchoolHours, Station, Times,
+    Watch, Zone,
 };
 
 /// The files of a plan by their names: areas and regions in one, the stations in one, the schools by their areas.
@@ -87,6 +88,23 @@ fn area(area: &Area) -> String {
     lines.text("name", &area.name);
     lines.optional("desk", area.desk.as_ref());
     lines.times(&area.times);
+    area.school_hours.iter().for_each(|one| lines.0.push_str(&school_hours(one)));
+    area.holidays.iter().for_each(|one| lines.0.push_str(&holiday(one)));
+    lines.0
+}
+
+fn school_hours(taught: &SchoolHours) -> String {
+    let mut lines = Lines::table("area.school_hours");
+    lines.texts("weekdays", taught.days.iter().map(|day| day.as_str()));
+    lines.text("from", taught.hours.from);
+    lines.text("to", taught.hours.to);
+    lines.0
+}
+
+fn holiday(holiday: &Holiday) -> String {
+    let mut lines = Lines::table("area.holiday");
+    lines.raw("from", holiday.from);
+    lines.raw("to", holiday.to);
     lines.0
 }
 

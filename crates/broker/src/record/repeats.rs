@@ -30,12 +30,17 @@ fn claim(command: &Command) -> Option<Claim> {
         | Command::Escalate { .. }
         | Command::Overdue { .. }
         | Command::Forwarded { .. }
+        | Command::TroubleBegan { .. }
+        | Command::TroubleOver { .. }
         | Command::StagePlan(_)
         | Command::ApplyPlan(_)
+        | Command::Case { .. }
+        | Command::AdmitCommand { .. }
+        | Command::NoteCommand(_)
+        | Command::Pictures { .. }
         | Command::OpenDrill(_)
         | Command::CloseDrill(_)
-        | Command::EndCase { .. }
-        | Command::Case { .. } => None,
+        | Command::EndCase { .. } => None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use huxiao_core::Class;
-use huxiao_core::plan::{Part, Plan, Province, province};
+use huxiao_core::plan::{Part, Plan, Province, Rung, province};
 
 use crate::{PlanFiles, read_plan, write_plan};
 
@@ -322,7 +322,7 @@ fn the_shipped_example_is_a_plan_with_everything_in_it() {
     assert!(cities > 12 && plan.schools() >= 3, "{cities} areas");
     let school = "3611020001".parse().unwrap();
     let up = plan.escalation(&school);
-    assert_eq!(up.louder_after.as_secs(), 10);
+    assert_eq!(Rung::Louder.after(&up).as_secs(), 10);
     let said = plan.explain(&school, Class::P0, huxiao_core::WallTime(0));
     let parts: BTreeSet<&str> = said.reaches.iter().map(|reach| reach.part.as_str()).collect();
     assert_eq!(parts.len(), 6, "{parts:?}");

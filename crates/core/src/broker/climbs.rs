@@ -1,25 +1,28 @@
-//! Alarms that nobody takes: when the ownership of each goes up next, and who is told.
+//! Alarms that nobody takes, or to which nobody is sent: when the ownership of each goes up next, and who is told.
 //!
 //! Each node follows each open alarm by its own steady clock, from the moment at which it first saw it; a node that starts, or gets a whole
 //! record, goes by how old the alarm is by the clocks on the wall. The leader proposes what is due, and the record decides. Without a
 //! quorum each node goes up by itself: then a seat may be told twice, and none is told too late.
 //!
-//! Invariant: only alarms that are meant, or a drill, and that no officer has taken are followed; a node that neither leads nor is without
+//! What the second ladder waits for, a dispatch and an arrival, only the record can say, so without a quorum nobody goes up it.
+//!
+//! Invariant: only alarms that are meant, or a drill, and to which nobody has come are followed; a node that neither leads nor is without
 //! a quorum has no timer of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::broker::machine::{Broker, seats_of};
 use crate::broker::port::{Output, Report};
+use crate::case::State;
 use crate::event::{Class, Mode};
 use crate::id::{EventId, PathId, SeatId, StationId};
 use crate::limits;
-use crate::message::{Message, OWNERSHIP_SINCE};
+use crate::message::{FUNCTIONS_SINCE, Message, OWNERSHIP_SINCE};
 use crate::overdue::{Ownership, Rung};
 use crate::path::Form;
 use crate::plan::Escalation;
 use crate::receipt::Stage;
-use crate::record::{Admission, Command};
+use crate::record::{Admission, Command, Entry};
 use crate::time::{Now, Span, Timestamp};
 
 /// How soon what was proposed, or cannot be proposed yet, is looked at again, while little is under way.
@@ -27,7 +30,7 @@ const AGAIN_AFTER: Span = Span::from_secs(2);
 /// Rungs that are under way to the record at once: after a long outage thousands may be due, and must not fill the log with repeats.
 const WINDOW: usize = 256;
 
-/// One alarm that nobody has taken.
+/// One alarm that nobody has taken, or to which nobody has come.
 #[derive(Debug)]
 struct Climb {
     /// Since when it is followed here.
@@ -38,11 +41,13 @@ struct Climb {
     unattended: bool,
     /// The highest rung that this node went up to by itself, without a quorum.
     local: Option<Rung>,
+    /// Since when an officer has it, as far as this node saw that.
+    taken: Option<Timestamp>,
     /// When it is looked at, as the timer table has it.
     due: Option<Timestamp>,
 }
 
-/// The alarms that nobody has taken.
+/// The alarms that nobody has taken, or to which nobody has come.
 #[derive(Debug, Default)]
 pub(super) struct Climbs {
     open: BTreeMap<EventId, Climb>,
@@ -106,27 +111,47 @@ impl Climbs {
 }
 
 impl Broker {
-    /// Follows an alarm from now on, one that has just come or that the region took in so long ago. Does nothing for what is taken, or no
-    /// alarm.
+    /// Follows an alarm from now on, one that has just come or that the region took in so long ago. Does nothing where somebody is there, or for
+    /// what is no alarm.
     pub(super) fn follow(&mut self, now: Now, id: EventId, age: Option<Span>) {
         if self.climbs.open.contains_key(&id) {
             return self.look_when_due(now, id);
         }
         let live = self.record.get(&id).is_some_and(|entry| entry.is_live());
         let Some(admission) = self.admission(&id).filter(|admission| climbs(admission, live)) else { return };
-        if self.record.get(&id).is_some_and(|entry| entry.is_finished()) {
+        let entry = self.record.get(&id);
+        if entry.is_some_and(|entry| entry.case.state >= State::Onscene) {
             return;
         }
+        let taken = entry.is_some_and(|entry| entry.owner().is_some()).then_some(now.mono);
         let owner = admission.stations.first().cloned();
         // Of what was there before this node was, it does not know; and its stations may not have found it yet.
         let unattended = age.is_none()
-            && owner.is_some_and(|owner| !seats_of(&mut self.desks, &owner).any(|(_, desk)| desk.greeted));
-        let climb = Climb { from: now.mono, age: age.unwrap_or_default(), unattended, local: None, due: None };
+            && owner
+                .is_some_and(|owner| !seats_of(&mut self.desks, &owner).any(|(_, desk)| desk.greeted && desk.audible));
+        let climb = Climb { from: now.mono, age: age.unwrap_or_default(), unattended, local: None, taken, due: None };
         self.climbs.open.insert(id, climb);
         self.look_when_due(now, id);
     }
 
-    /// The alarm is taken, or gone.
+    /// An officer has the alarm, or its case has got further.
+    pub(super) fn follow_case(&mut self, now: Now, id: EventId) {
+        match self.record.get(&id).map(|entry| (entry.owner().is_some(), entry.case.state)) {
+            Some((taken, state)) if state < State::Onscene => {
+                if let Some(climb) = self.climbs.open.get_mut(&id)
+                    && taken
+                    && climb.taken.is_none()
+                {
+                    climb.taken = Some(now.mono);
+                    self.climbs.asked.remove(&id);
+                }
+                self.follow(now, id, None);
+            }
+            _ => self.unfollow(&id),
+        }
+    }
+
+    /// Somebody is there, or the alarm is gone.
     pub(super) fn unfollow(&mut self, id: &EventId) {
         self.climbs.remove(id);
     }
@@ -137,15 +162,13 @@ impl Broker {
         self.climbs.asked.clear();
         let known: Vec<EventId> = self.climbs.open.keys().copied().collect();
         for id in known {
-            let open =
-                self.pending.contains_key(&id) || self.record.get(&id).is_some_and(|entry| entry.owner().is_none());
-            if open { self.look_when_due(now, id) } else { self.unfollow(&id) }
+            if self.pending.contains_key(&id) { self.look_when_due(now, id) } else { self.follow_case(now, id) }
         }
         if !self.acts() {
             return;
         }
         let unknown = |id: &EventId| !self.climbs.open.contains_key(id);
-        let recorded = self.record.unfinished().map(|entry| &entry.admission);
+        let recorded = self.record.unfinished().chain(self.record.taken()).map(|entry| &entry.admission);
         let open = recorded.chain(self.pending.values().map(|pending| &pending.admission));
         let open = open.map(|admission| (admission.sealed.event.id, age(now, admission)));
         let late: Vec<_> = open.filter(|(id, _)| unknown(id)).collect();
@@ -174,11 +197,18 @@ impl Broker {
             return Some((escalation, Vec::new()));
         }
         let reached = self.rung_of(id);
+        let entry = self.record.get(id);
+        let (taken, state) = entry.map_or((false, State::Raised), |entry| (entry.owner().is_some(), entry.case.state));
+        let alone = self.condition.is_some();
+        let comes = |rung: &Rung| Some(*rung) > reached && rung.fits(taken, state) && !(alone && rung.is_of_taken());
         let at = |rung: Rung| {
             let at_once = climb.unattended && rung <= Rung::County && escalation.county.is_some();
-            (rung, if at_once { climb.from } else { climb.from + rung.after(&escalation).saturating_sub(climb.age) })
+            let due = climb.from + rung.after(&escalation).saturating_sub(climb.age);
+            // Whoever takes it late has the time to send somebody.
+            let least = climb.taken.filter(|_| rung.is_of_taken()).map(|taken| taken + limits::DISPATCH_LEAST);
+            (rung, if at_once { climb.from } else { least.map_or(due, |least| due.max(least)) })
         };
-        let rungs = Rung::ALL.into_iter().filter(|rung| Some(*rung) > reached).map(at).collect();
+        let rungs = Rung::ALL.into_iter().filter(comes).map(at).collect();
         Some((escalation, rungs))
     }
 
@@ -203,7 +233,8 @@ impl Broker {
         let Some(rung) = due.last().copied().filter(|_| self.acts()) else {
             return self.climbs.set(id, rungs.first().map(|(_, at)| *at).filter(|_| self.acts()));
         };
-        let answered = self.waiting.of(&id).iter().any(|noting| noting.receipt.stage == Stage::Acknowledged);
+        let answered = !rung.is_of_taken()
+            && self.waiting.of(&id).iter().any(|noting| noting.receipt.stage == Stage::Acknowledged);
         self.climbs.set(id, Some(now.mono + self.climbs.patience()));
         if answered {
             // It waits for the record, which will say so soon; or for the quorum, and whoever took it has been told.
@@ -276,7 +307,8 @@ impl Broker {
         let stations = admission.stations.clone();
         let mut paths: Vec<PathId> = Vec::new();
         for station in &stations {
-            let seats = seats_of(&mut self.desks, station).filter(|(_, desk)| desk.minor >= OWNERSHIP_SINCE);
+            let since = since(ownership.rung);
+            let seats = seats_of(&mut self.desks, station).filter(|(_, desk)| desk.minor >= since);
             paths.extend(seats.flat_map(|(_, desk)| desk.express()));
         }
         for path in paths {
@@ -284,19 +316,22 @@ impl Broker {
         }
     }
 
-    /// Tells one seat of all alarms that it has and nobody takes, or of one of them.
+    /// Tells one seat of all alarms that it has and nobody takes or is sent to, or of one of them.
     pub(super) fn tell_seat_ownership(&mut self, now: Now, seat: &SeatId, only: Option<EventId>) {
         let Some(desk) = self.desks.get(seat).filter(|desk| desk.minor >= OWNERSHIP_SINCE) else { return };
-        let paths: Vec<PathId> = desk.express().collect();
+        let (paths, minor): (Vec<PathId>, u32) = (desk.express().collect(), desk.minor);
         let its = |admission: &Admission| admission.stations.contains(&seat.station);
         let ids: Vec<EventId> = match only {
             Some(id) => vec![id],
             None => {
-                let open = self.record.unfinished().map(|entry| &entry.admission).filter(|admission| its(admission));
+                let late = |entry: &&Entry| entry.rung().is_some_and(Rung::is_of_taken);
+                let open = self.record.unfinished().chain(self.record.taken().filter(late));
+                let open = open.map(|entry| &entry.admission).filter(|admission| its(admission));
                 open.map(|admission| admission.sealed.event.id).filter(|id| self.rung_of(id).is_some()).collect()
             }
         };
-        for ownership in ids.iter().filter_map(|id| self.ownership(now, id)).collect::<Vec<_>>() {
+        let ownerships: Vec<Ownership> = ids.iter().filter_map(|id| self.ownership(now, id)).collect();
+        for ownership in ownerships.into_iter().filter(|ownership| since(ownership.rung) <= minor) {
             for path in &paths {
                 self.send(*path, Class::P1, Form::Stream, Message::Ownership(ownership.clone()));
             }
@@ -312,12 +347,17 @@ impl Broker {
             if self.admission(id).is_none() {
                 return Err(format!("{id} is followed and is nowhere"));
             }
-            if self.record.get(id).is_some_and(|entry| entry.owner().is_some()) {
-                return Err(format!("{id} is followed and an officer has it"));
+            if self.record.get(id).is_some_and(|entry| entry.case.state >= State::Onscene) {
+                return Err(format!("{id} is followed and somebody is there"));
             }
         }
         Ok(())
     }
+}
+
+/// The wire minor from which on seats are told of a rung.
+fn since(rung: Rung) -> u32 {
+    if rung.is_of_taken() { FUNCTIONS_SINCE } else { OWNERSHIP_SINCE }
 }
 
 /// How long ago the region took an event in, by the clocks on the wall and within bounds.

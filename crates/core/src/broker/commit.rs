@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::broker::climbs::age;
+use crate::broker::commands::command_told;
 use crate::broker::machine::{Broker, seats_of};
 use crate::broker::port::{Output, Report};
 use crate::broker::recall;
@@ -32,24 +33,20 @@ impl Broker {
             Command::Case { order, .. } => Some(order.clone()),
             _ => None,
         };
+        let told = command_told(&command);
         let applied = self.record.apply(index, command);
         match applied.effect {
             Effect::Admitted(id) => {
-                self.admitted(now, index, id, replayed);
-                self.confirm_below(id, Stage::Stored);
-                self.track(now, id);
                 self.drill_admitted(&id);
                 self.mind(now, id);
-                let age = self.record.get(&id).filter(|_| replayed).map(|entry| age(now, &entry.admission));
-                self.follow(now, id, age);
+                self.is_admitted(now, index, id, replayed);
+                self.count_number(now.mono, &id);
             }
-            Effect::Noted(receipt) => {
-                self.noted(now, &receipt, replayed);
-                self.confirm_below(receipt.event, receipt.stage);
-                self.track(now, receipt.event);
-                if receipt.stage == Stage::Acknowledged {
-                    self.unfollow(&receipt.event);
-                }
+            Effect::Noted(receipt) => self.is_noted(now, &receipt, replayed),
+            Effect::TroubleBegan(id) => self.is_admitted(now, index, id, replayed),
+            Effect::TroubleOver(noted, said) => {
+                noted.iter().for_each(|receipt| self.is_noted(now, receipt, replayed));
+                said.into_iter().for_each(|id| self.is_admitted(now, index, id, replayed));
             }
             Effect::Overdue(id, stations) => {
                 self.routed(now, index, id, &stations);
@@ -64,6 +61,7 @@ impl Broker {
                 self.follow(now, id, None);
             }
             Effect::Forwarded(id) => self.track(now, id),
+            Effect::Pictured(id) => self.pictures_committed(id),
             Effect::PlanApplied(version) => self.plan_in_force(now, version, replayed),
             Effect::PlanRefused(stage) if !replayed => self.plan_refused(&stage),
             Effect::PlanRefused(_) | Effect::PlanStaged(_) => {}
@@ -76,6 +74,9 @@ impl Broker {
                     }
                 }
             }
+            Effect::CommandAdmitted(id) => self.command_admitted(now, id, replayed),
+            Effect::CommandRefused(sealed, why) => self.command_refused(&sealed, why),
+            Effect::CommandNoted(receipts) => self.command_noted(now, &receipts, replayed),
             Effect::Founded(_) => {}
             Effect::DrillOpened(drill) | Effect::DrillClosed(drill) => {
                 self.drill_changed(now, drill.clone(), replayed);
@@ -94,6 +95,7 @@ impl Broker {
             if let Some(entry) = self.entry_after(&applied.archived, id) {
                 self.tell_case(&entry);
             }
+            self.follow_case(now, *id);
         }
         let left = applied.archived.iter().filter(|(_, entry)| entry.part.at == 0);
         left.for_each(|(_, entry)| self.left_record(now, entry));
@@ -104,7 +106,25 @@ impl Broker {
         if let Some(receipt) = statement {
             self.confirm(&receipt);
         }
+        self.command_told(now, told);
         self.propose_next(now);
+    }
+
+    fn is_admitted(&mut self, now: Now, index: u64, id: EventId, replayed: bool) {
+        self.admitted(now, index, id, replayed);
+        self.confirm_below(id, Stage::Stored);
+        self.track(now, id);
+        let age = self.record.get(&id).filter(|_| replayed).map(|entry| age(now, &entry.admission));
+        self.follow(now, id, age);
+    }
+
+    fn is_noted(&mut self, now: Now, receipt: &Receipt, replayed: bool) {
+        self.noted(now, receipt, replayed);
+        self.confirm_below(receipt.event, receipt.stage);
+        self.track(now, receipt.event);
+        if receipt.stage == Stage::Acknowledged {
+            self.follow_case(now, receipt.event);
+        }
     }
 
     /// A command that was perhaps waited for is in the log.

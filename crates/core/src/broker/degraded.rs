@@ -176,10 +176,15 @@ impl Broker {
                     self.waiting.insert_order(order, wait);
                 }
                 Command::Case { .. }
+                | Command::AdmitCommand { .. }
+                | Command::NoteCommand(_)
                 | Command::Found { .. }
                 | Command::Route { .. }
                 | Command::Overdue { .. }
                 | Command::Forwarded { .. }
+                | Command::Pictures { .. }
+                | Command::TroubleBegan { .. }
+                | Command::TroubleOver { .. }
                 | Command::StagePlan(_)
                 | Command::ApplyPlan(_)
                 | Command::OpenDrill(_)
@@ -359,6 +364,9 @@ impl Broker {
         }
         if let Command::Case { order, .. } = command {
             return self.case_not_committed(now, order, why);
+        }
+        if self.command_not_committed(now, command, why) {
+            return;
         }
         let Some(claim) = Claim::of(command) else { return };
         if let (Command::Admit(admission), NotCommitted::Shed) = (command, why)

@@ -17,6 +17,8 @@ pub(super) struct Desk {
     pub(super) paths: BTreeMap<PathId, PathInfo>,
     /// Whether the seat has said how much it has. Before that it is given nothing, since nobody knows what it lacks.
     pub(super) greeted: bool,
+    /// Whether somebody would hear it ring, by its own word.
+    pub(super) audible: bool,
     /// The wire minor that it speaks; 0 while it has not said so.
     pub(super) minor: u32,
     /// When its courier wants to be woken, as the node's timer table has it.
@@ -44,6 +46,7 @@ impl Desk {
             courier: Courier::new(seed).with_rate(limits::SEAT_COPY_BYTES_PER_SECOND),
             paths: BTreeMap::new(),
             greeted: false,
+            audible: true,
             minor: 0,
             wake: None,
             outstanding: BTreeMap::new(),

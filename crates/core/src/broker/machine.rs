@@ -7,11 +7,13 @@ use std::sync::Arc;
 use crate::Machine;
 use crate::broker::cases::CaseOrders;
 use crate::broker::climbs::Climbs;
+use crate::broker::commands::Commands;
 use crate::broker::desk::{Desk, DeskView};
 use crate::broker::drill_orders::DrillOrders;
 use crate::broker::drills::Drills;
 use crate::broker::endings::Endings;
 use crate::broker::gate::Gate;
+use crate::broker::pictures::Watching;
 use crate::broker::port::{BrokerConfig, Input, JournalId, Output, Report};
 use crate::broker::recall::Recalls;
 use crate::broker::regions::Regions;
@@ -26,8 +28,10 @@ use crate::plan::Plan;
 use crate::receipt::Stage;
 use crate::record::{Admission, Command, RecordState};
 use crate::rng::Rng;
+use crate::signature::Verifier;
 use crate::supervision::{Presence, PresenceAsk, PresencePart};
 use crate::time::{Now, Timestamp};
+use crate::trouble::Numbers;
 
 /// An event that the record does not hold yet.
 pub(super) struct Pending {
@@ -61,6 +65,10 @@ pub struct Broker {
     pub(super) waiting: Waiting,
     pub(super) recalls: Recalls,
     pub(super) cases: CaseOrders,
+    pub(super) commands: Commands,
+    /// By which signatures of commands are checked; without it that is left to the schools.
+    pub(super) verifier: Option<Arc<dyn Verifier>>,
+    pub(super) watching: Watching,
     /// That it is without a quorum.
     pub(super) condition: Option<Degraded>,
     pub(super) leads: bool,
@@ -68,7 +76,7 @@ pub struct Broker {
     pub(super) relays: BTreeMap<RelayId, Gate>,
     pub(super) desks: BTreeMap<SeatId, Desk>,
     /// Who came and went lately, for the other nodes.
-    presence: Presence,
+    pub(super) presence: Presence,
     pub(super) timers: Timers,
     pub(super) route_again_at: Option<Timestamp>,
     /// Alarms that nobody has taken.
@@ -78,6 +86,8 @@ pub struct Broker {
     pub(super) drill_orders: DrillOrders,
     /// Tests and drills whose cases close by themselves.
     pub(super) endings: Endings,
+    /// The numbers of relays' events, as the record took them in.
+    pub(super) numbers: Numbers,
     /// The way to the province, if this region has one.
     pub(super) upward: Option<Upward>,
     /// The regions that may forward to this one.
@@ -103,6 +113,9 @@ impl Broker {
             waiting: Waiting::default(),
             recalls: Recalls::default(),
             cases: CaseOrders::default(),
+            commands: Commands::default(),
+            verifier: None,
+            watching: Watching::default(),
             condition: None,
             leads: false,
             sessions: BTreeMap::new(),
@@ -115,6 +128,7 @@ impl Broker {
             drills: Drills::default(),
             drill_orders: DrillOrders::default(),
             endings: Endings::default(),
+            numbers: Numbers::new(Timestamp::default()),
             upward: None,
             accepted: BTreeSet::new(),
             regions: Regions::new(),
@@ -127,6 +141,7 @@ impl Broker {
         // Without a session yet, the time is of no account.
         broker.track_all(Now::default());
         broker.drills_anew(Now::default());
+        broker.recall_numbers(Timestamp::default());
         broker.propose_routes();
         broker.take_journal(journal);
         broker
@@ -136,6 +151,13 @@ impl Broker {
     #[must_use]
     pub fn accepting(mut self, regions: BTreeSet<Name>) -> Self {
         self.accepted = regions;
+        self
+    }
+
+    /// The same, checking the signatures of commands by `verifier` as they come.
+    #[must_use]
+    pub fn verifying(mut self, verifier: Arc<dyn Verifier>) -> Self {
+        self.verifier = Some(verifier);
         self
     }
 
@@ -197,7 +219,8 @@ impl Broker {
             .then(|| self.relays.range::<RelayId, _>((relay, Bound::Unbounded)));
         let seats = seat.map(|seat| self.desks.range::<SeatId, _>((seat, Bound::Unbounded)));
         let relays = relays.into_iter().flatten().map(|(relay, _)| NodeName::Relay(relay.clone()));
-        let seats = seats.into_iter().flatten().map(|(seat, _)| NodeName::Station(seat.clone()));
+        let heard = seats.into_iter().flatten().filter(|(_, desk)| desk.audible);
+        let seats = heard.map(|(seat, _)| NodeName::Station(seat.clone()));
         self.presence.answer(ask, relays.chain(seats))
     }
 
@@ -210,7 +233,7 @@ impl Broker {
                 let seed = self.rng.next_u64();
                 let gate = self.relays.entry(relay.clone()).or_insert_with(|| Gate::new(seed));
                 gate.path_up(now, path, info);
-                self.drain_gate(relay);
+                self.drain_gate(now, relay);
             }
             NodeName::Station(seat) => {
                 if !self.desks.contains_key(seat) {
@@ -252,10 +275,11 @@ impl Broker {
                 if gate.paths.is_empty() {
                     let wake = gate.wake;
                     self.relays.remove(&relay);
+                    self.commands.relay_gone(&relay);
                     self.presence.note(NodeName::Relay(relay.clone()), false);
                     self.timers.set(NodeName::Relay(relay), wake, None);
                 } else {
-                    self.drain_gate(&relay);
+                    self.drain_gate(now, &relay);
                 }
             }
             NodeName::Station(seat) => {
@@ -263,9 +287,11 @@ impl Broker {
                     desk.paths.remove(&path);
                     desk.courier.path_down(now.mono, path);
                     if desk.paths.is_empty() {
-                        let wake = desk.wake;
+                        let (wake, audible) = (desk.wake, desk.audible);
                         self.desks.remove(&seat);
-                        self.presence.note(NodeName::Station(seat.clone()), false);
+                        if audible {
+                            self.presence.note(NodeName::Station(seat.clone()), false);
+                        }
                         self.timers.set(NodeName::Station(seat), wake, None);
                     } else {
                         self.drain_desk(now, &seat);
@@ -298,6 +324,7 @@ impl Broker {
                 if let Some(gate) = self.relays.get_mut(&relay) {
                     gate.minor = hello.wire_minor;
                 }
+                self.offer_commands(now, &relay);
                 self.tell_if_degraded(path);
                 self.relay_greeted(now, &relay);
             }
@@ -307,11 +334,20 @@ impl Broker {
                 }
                 self.tell_if_degraded(path);
                 self.greeted(now, path, &seat, hello.resume);
+                self.tell_commands(path, &seat);
             }
+            (NodeName::Station(seat), Message::SeatState { audible }) => self.seat_state(seat, audible),
             (NodeName::Station(seat), Message::Inquire(ids)) => self.asked(path, &seat, &ids),
             (NodeName::Station(seat), Message::Receipts(receipts)) => {
                 receipts.into_iter().for_each(|receipt| self.said(now, path, &seat, receipt));
             }
+            (NodeName::Relay(relay), Message::CommandReceipts(receipts)) => {
+                self.command_receipts(now, path, &relay, receipts);
+            }
+            (NodeName::Station(seat), Message::CommandOrder(sealed)) => self.command_ordered(now, path, &seat, *sealed),
+            (NodeName::Station(seat), Message::NoticeAsk(id, after)) => self.notice_asked(path, &seat, id, after),
+            (NodeName::Relay(relay), Message::Pictures(said)) => self.pictured(now, path, &relay, said),
+            (NodeName::Station(seat), Message::Look(look)) => self.looked(now, &seat, look),
             (NodeName::Station(seat), Message::CaseAsk(event, after)) => self.case_asked(path, &seat, event, after),
             (NodeName::Station(seat), Message::Case(order)) => self.case_ordered(now, path, &seat, *order),
             (NodeName::Relay(relay), Message::DrillHeard(id)) => self.drill_heard(&relay, &id),
@@ -338,7 +374,7 @@ impl Broker {
             NodeName::Relay(relay) => {
                 if let Some(gate) = self.relays.get_mut(relay) {
                     gate.heard(now, path);
-                    self.drain_gate(relay);
+                    self.drain_gate(now, relay);
                 }
             }
             NodeName::Station(seat) => {
@@ -361,7 +397,7 @@ impl Broker {
     fn reached_relay(&mut self, now: Now, relay: &RelayId, heard: Vec<(EventId, Stage)>) {
         if let Some(gate) = self.relays.get_mut(relay) {
             heard.into_iter().for_each(|key| gate.confirmed(now, key));
-            self.drain_gate(relay);
+            self.drain_gate(now, relay);
         }
     }
 
@@ -435,6 +471,7 @@ impl Machine for Broker {
                 self.quorum(now, degraded);
                 self.choose_forwarder(now);
                 self.follow_all(now);
+                self.follow_commands(now);
             }
             Input::Leads(leads) => {
                 self.leads = leads;
@@ -442,18 +479,22 @@ impl Machine for Broker {
                 self.follow_all(now);
                 self.mind_all(now);
                 self.drills_led(now);
+                self.follow_commands(now);
             }
             Input::Restored(record) => {
                 self.restored(now, *record);
+                self.recall_numbers(now.mono);
                 self.track_all(now);
                 self.follow_all(now);
                 self.mind_all(now);
+                self.follow_commands(now);
             }
             Input::Snapshot(ticket) => self.out.push_back(Output::Snapshot(ticket, Box::new(self.record.clone()))),
             Input::Journalled(id) => self.journalled(now, id),
             Input::JournalFailed(id, why) => self.journal_failed(id, why),
             Input::Recalled(ticket, entries) => self.recalled(ticket, &entries),
             Input::Plan(plan) => self.take_plan(now, plan),
+            Input::Troubles(told) => self.troubles(now, told),
         }
     }
 
@@ -470,7 +511,7 @@ impl Machine for Broker {
                     if let Some(gate) = self.relays.get_mut(&relay) {
                         gate.handle_timeout(now);
                     }
-                    self.drain_gate(&relay);
+                    self.drain_gate(now, &relay);
                 }
                 NodeName::Broker { .. } => {}
             }
@@ -487,12 +528,19 @@ impl Machine for Broker {
         self.drills_due(now);
         self.look_at_drill_orders(now);
         self.endings_due(now);
+        self.look_at_commands(now);
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
         let levels = [self.upward.as_ref().and_then(Upward::poll_timeout), self.regions_timeout()];
         let drills = [self.drills.poll_timeout(), self.drill_orders.poll_timeout(), self.endings.poll_timeout()];
-        let own = [self.route_again_at, self.waiting.again_at, self.climbs.poll_timeout(), self.cases.poll_timeout()];
+        let own = [
+            self.route_again_at,
+            self.waiting.again_at,
+            self.climbs.poll_timeout(),
+            self.cases.poll_timeout(),
+            self.commands.poll_timeout(),
+        ];
         self.timers.next().into_iter().chain(own.into_iter().chain(levels).chain(drills).flatten()).min()
     }
 
@@ -523,6 +571,8 @@ impl Machine for Broker {
         self.drills.check()?;
         self.drill_orders.check()?;
         self.endings.check()?;
+        self.check_commands()?;
+        self.watching.check()?;
         if let Some(id) = self.pending.keys().find(|id| self.is_settled(&Claim::Admit(**id))) {
             return Err(format!("{id} is pending and in the record"));
         }

@@ -13,6 +13,7 @@
 
 mod cases;
 mod climbs;
+mod commands;
 mod commit;
 mod degraded;
 mod desk;
@@ -25,6 +26,7 @@ mod intake;
 mod levels_tests;
 mod machine;
 mod older;
+mod pictures;
 mod port;
 mod province;
 mod recall;
@@ -35,6 +37,7 @@ mod restore;
 mod seats;
 #[cfg(test)]
 mod tests;
+mod troubles;
 mod upward;
 mod waiting;
 

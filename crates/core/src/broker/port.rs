@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::case::{CaseRefusal, Verb};
+use crate::command::{CommandKind, CommandReceipt, CommandRefusal, SealedCommand};
 use crate::drill::Drill;
 use crate::event::{Class, Sealed};
 use crate::id::{EventId, Name, NodeName, PathId, StationId};
@@ -12,6 +13,8 @@ use crate::path::{Form, PathInfo};
 use crate::plan::Plan;
 use crate::receipt::Receipt;
 use crate::record::{Command, Entry, PlanRefusal, RecordState};
+use crate::trouble::Told;
+use crate::video::Look;
 
 /// The level above a region.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +119,8 @@ pub enum Input {
     Recalled(RecallTicket, Vec<Entry>),
     /// The node's own file says another plan. It counts as long as the record has none.
     Plan(Plan),
+    /// What the region found out by itself and its record does not have. Counts at the node that leads, while it has a quorum.
+    Troubles(Vec<Told>),
 }
 
 /// What a broker node wants done.
@@ -174,6 +179,8 @@ pub enum Report {
     /// Neither the record's engine nor the journal could take an event or a statement about it. It goes to its stations all the same, and is tried
     /// again.
     NotStored(EventId, String),
+    /// An officer has begun to look through the cameras of an event's school.
+    Looked(Look),
     /// Without a quorum, an event or a statement about it is on this node's disk.
     Journalled(EventId),
     /// The node lost its quorum, or has it again (`None`).
@@ -182,4 +189,10 @@ pub enum Report {
     PlanInForce(u64),
     /// A change of the record's plan was not taken over.
     PlanRefused(PlanRefusal),
+    /// A command to schools came from a seat for the first time.
+    Commanded(SealedCommand),
+    /// One is not taken.
+    CommandRefused(SealedCommand, CommandRefusal),
+    /// One reached a stage, at a school if it is a notice.
+    CommandStage(CommandKind, CommandReceipt),
 }

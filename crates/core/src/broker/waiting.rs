@@ -42,15 +42,19 @@ impl Claim {
             Command::Admit(admission) => Some(Claim::Admit(admission.sealed.event.id)),
             Command::Note(receipt) => Some(Claim::of_statement(receipt)),
             Command::Escalate { event, stations, .. } => Some(Claim::Escalate(*event, stations.clone())),
-            // Whoever gives an order says it again until it is answered.
-            Command::Case { .. } => None,
-            // Whoever leads proposes a rung again while it is due.
+            // Whoever gives an order, or has pictures, says it again until it is answered.
+            Command::Case { .. } | Command::Pictures { .. } => None,
+            // Whoever leads proposes a rung, or a trouble, again while it is due.
             Command::Found { .. }
             | Command::Route { .. }
             | Command::Overdue { .. }
             | Command::Forwarded { .. }
+            | Command::TroubleBegan { .. }
+            | Command::TroubleOver { .. }
             | Command::StagePlan(_)
             | Command::ApplyPlan(_)
+            | Command::AdmitCommand { .. }
+            | Command::NoteCommand(_)
             // Whoever opens or ends a drill says it again until it is answered; whoever leads says again what the plan registers, and what is over.
             | Command::OpenDrill(_)
             | Command::CloseDrill(_)

@@ -11,7 +11,7 @@ use crate::case::refusal::CaseRefusal;
 use crate::case::state::{State, next};
 use crate::case::step::Step;
 use crate::case::summary::{LastStep, Summary};
-use crate::event::Sealed;
+use crate::event::{Sealed, Text};
 use crate::id::{Name, NodeName, StationId};
 use crate::limits;
 use crate::receipt::Receipt;
@@ -123,8 +123,14 @@ impl Case {
     }
 
     /// It is closed by the region itself, for `reason`: nobody is asked, and room is not.
-    pub(crate) fn end(&mut self, event: &Sealed, index: u64, reason: Reason, (by, at): (NodeName, WallTime)) {
-        let (action, note) = (Action::Close(reason), crate::event::Text::default());
+    pub(crate) fn end(
+        &mut self,
+        event: &Sealed,
+        index: u64,
+        (reason, note): (Reason, Text),
+        (by, at): (NodeName, WallTime),
+    ) {
+        let action = Action::Close(reason);
         let said = Said { id: ActionId::NONE, action, by: by.clone(), officer: None, times: (at, at), note };
         // Whoever closes a case has it: of one that nobody took, that is the node.
         self.owner.get_or_insert(Owner { by, officer: None });
@@ -313,5 +319,5 @@ struct Said {
     by: NodeName,
     officer: Option<Name>,
     times: (WallTime, WallTime),
-    note: crate::event::Text,
+    note: Text,
 }

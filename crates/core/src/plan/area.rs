@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::id::{Name, StationId};
+use crate::plan::hours::{Day, Hours, Weekdays};
 use crate::plan::times::Times;
 use crate::plan::words::{Label, Phone};
 
@@ -98,6 +99,28 @@ pub struct Area {
     pub desk: Option<StationId>,
     /// When alarms of its schools escalate, where nothing nearer to a school says so.
     pub times: Times,
+    /// When its schools are taught, where nothing nearer says so; where nobody does, Monday to Friday from 07:00 to 18:00.
+    pub school_hours: Vec<SchoolHours>,
+    /// Days on which they are not, beside those that areas around it name.
+    pub holidays: Vec<Holiday>,
+}
+
+/// When schools are taught: on these days of the week, in these hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchoolHours {
+    /// On which days of the week.
+    pub days: Weekdays,
+    /// From when to when.
+    pub hours: Hours,
+}
+
+/// Days on which no school is taught, the first and the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holiday {
+    /// The first.
+    pub from: Day,
+    /// The last.
+    pub to: Day,
 }
 
 /// A police station, or a duty desk, as the plan knows it.

@@ -92,7 +92,21 @@ fn hours(school: &School, found: &mut Found) {
 
 /// What can be said of an area without looking at anything else.
 pub(super) fn area(area: &Area, found: &mut Found) {
-    bounds(&Subject::Area(area.code), &area.times, found);
+    let of = || Subject::Area(area.code);
+    bounds(&of(), &area.times, found);
+    too_many(&of(), "school hours", area.school_hours.len(), limits::PLAN_SCHOOL_HOURS, found);
+    too_many(&of(), "holidays", area.holidays.len(), limits::PLAN_HOLIDAYS, found);
+    for taught in &area.school_hours {
+        if !taught.hours.is_whole() {
+            found.push(PlanError::NoHours { of: of(), what: "school", hours: taught.hours });
+        }
+        if taught.days.is_empty() {
+            found.push(PlanError::NoDays { of: of() });
+        }
+    }
+    for holiday in area.holidays.iter().filter(|holiday| holiday.from > holiday.to) {
+        found.push(PlanError::Backwards { of: of(), from: holiday.from, to: holiday.to });
+    }
 }
 
 /// What can be said of who watches for a region without looking at anything else.
@@ -179,11 +193,12 @@ impl Plan {
         }
     }
 
-    fn check_rising(&self, of: &dyn Fn() -> Subject, times: [(Rung, u64); 4], found: &mut Found) {
+    fn check_rising(&self, of: &dyn Fn() -> Subject, times: [(Rung, u64); Rung::ALL.len()], found: &mut Found) {
         // Set values are 16 bits wide.
         let secs = |time: u64| u16::try_from(time).unwrap_or(u16::MAX);
         for pair in times.windows(2) {
             if let [(lower, low), (higher, high)] = *pair
+                && lower.is_of_taken() == higher.is_of_taken()
                 && low >= high
             {
                 let (lower_secs, higher_secs) = (secs(low), secs(high));

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::id::{Name, SchoolId, StationId};
 use crate::limits;
 use crate::plan::area::AreaCode;
-use crate::plan::hours::Hours;
+use crate::plan::hours::{Day, Hours};
 use crate::plan::school::DeviceKind;
 use crate::plan::times::Rung;
 
@@ -182,8 +182,18 @@ pub enum PlanError {
         /// How long it is.
         minutes: u16,
     },
-    /// A post that is manned on no day needs no hours.
-    #[error("{of} has duty hours on no day of the week")]
+    /// From the first day to the last.
+    #[error("{of} has a holiday from {from} to {to}: it must not end before it begins")]
+    Backwards {
+        /// The area.
+        of: Subject,
+        /// The first day.
+        from: Day,
+        /// The last day.
+        to: Day,
+    },
+    /// A post that is manned on no day, or a school that is taught on none, needs no hours.
+    #[error("{of} has hours on no day of the week")]
     NoDays {
         /// The school.
         of: Subject,
@@ -260,6 +270,7 @@ impl PlanError {
             | PlanError::NotRising { of, .. }
             | PlanError::NoHours { of, .. }
             | PlanError::LongDrill { of, .. }
+            | PlanError::Backwards { of, .. }
             | PlanError::NoDays { of }
             | PlanError::Absence { of, .. }
             | PlanError::TestPeriod { of, .. }

@@ -77,8 +77,8 @@ pub struct Explanation {
     pub area: Option<AreaCode>,
     /// Who gets it: those who see it first come first.
     pub reaches: Vec<Reach>,
-    /// The times of the ladder, and who set them.
-    pub times: [RungTime; 4],
+    /// The times of the ladders, and who set them, in the order of [`Rung::ALL`].
+    pub times: [RungTime; Rung::ALL.len()],
     /// The registered drill that is on at that time.
     pub drill: Option<Drill>,
     /// The duty hours that are on at that time.
@@ -128,9 +128,9 @@ impl Plan {
         let at_once: Vec<&StationId> = if class == Class::P0 { self.desks(school).collect() } else { Vec::new() };
         let code = |level| area.and_then(|area| area.upwards().find(|code| code.level() == level));
         for (level, desk, after, rung) in [
-            (AreaLevel::County, &escalation.county, escalation.county_after, Rung::County),
-            (AreaLevel::City, &escalation.city, escalation.city_after, Rung::City),
-            (AreaLevel::Province, &escalation.province, escalation.province_after, Rung::Province),
+            (AreaLevel::County, &escalation.county, Rung::County.after(&escalation), Rung::County),
+            (AreaLevel::City, &escalation.city, Rung::City.after(&escalation), Rung::City),
+            (AreaLevel::Province, &escalation.province, Rung::Province.after(&escalation), Rung::Province),
         ] {
             let (Some(desk), Some(code)) = (desk, code(level)) else { continue };
             let part = match level {
@@ -144,7 +144,7 @@ impl Plan {
         }
         for station in &escalation.neighbours {
             let why = format!("a neighbour of school {school}; told with the city's desk if nobody has taken it");
-            let sees_after = escalation.city_after;
+            let sees_after = Rung::City.after(&escalation);
             reaches.push(Reach { station: station.clone(), part: Part::Neighbour, sees_after, owns_after: None, why });
         }
         reaches.sort_by_key(|reach| reach.sees_after);

@@ -89,7 +89,14 @@ impl Maker {
         let desk = StationId(desk);
         let times = Times::default();
         let (area_name, desk_name) = (label(name), label(&format!("{name}公安局指挥中心")));
-        self.parts.push(Change::Area(Arc::new(Area { code, name: area_name, desk: Some(desk.clone()), times })));
+        self.parts.push(Change::Area(Arc::new(Area {
+            code,
+            name: area_name,
+            desk: Some(desk.clone()),
+            times,
+            school_hours: vec![],
+            holidays: vec![],
+        })));
         let station = Station { id: desk, name: desk_name, area: Some(code), phone: phone("110") };
         self.parts.push(Change::Station(Arc::new(station)));
         if !number.is_multiple_of(100) {

@@ -12,6 +12,7 @@
 mod area;
 mod change;
 mod check;
+mod command;
 mod error;
 mod explain;
 mod generate;
@@ -30,7 +31,7 @@ use crate::id::{Name, SchoolId, StationId};
 use crate::limits;
 use crate::time::Span;
 
-pub use area::{Area, AreaCode, AreaCodeError, AreaLevel, Station, Watch};
+pub use area::{Area, AreaCode, AreaCodeError, AreaLevel, Holiday, SchoolHours, Station, Watch};
 pub use change::{Change, Counts, Tally};
 pub use error::{PlanError, Subject};
 pub use explain::{Explanation, Part, Reach};
@@ -52,17 +53,11 @@ pub struct Plan {
     regions: BTreeMap<Name, Arc<Watch>>,
 }
 
-/// Who must see an alarm of a school next, and when, as long as nobody takes it. Counted from when the region has it.
+/// Who must see an alarm of a school next, and when, as long as nobody takes it or nobody is sent. Counted from when the region has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Escalation {
-    /// When its stations ring louder.
-    pub louder_after: Span,
-    /// When the county's desk owns it too.
-    pub county_after: Span,
-    /// When the city's desk does, and the neighbours are told.
-    pub city_after: Span,
-    /// When the province's desk does.
-    pub province_after: Span,
+    /// When each rung is due, in the order of [`Rung::ALL`].
+    pub after: [Span; Rung::ALL.len()],
     /// The desk of its county, if there is one.
     pub county: Option<StationId>,
     /// The desk of its city, if there is one.
@@ -142,18 +137,39 @@ impl Plan {
     pub fn escalation(&self, school: &SchoolId) -> Escalation {
         let known = self.schools.get(school);
         let area = known.and_then(|school| self.area_of(school));
-        let [louder, county, city, province] = self.times_from(known.map(|school| &school.times), area);
+        let times = self.times_from(known.map(|school| &school.times), area);
         let desk = |level| self.desk(area, level).cloned();
         Escalation {
-            louder_after: louder.after,
-            county_after: county.after,
-            city_after: city.after,
-            province_after: province.after,
+            after: times.map(|time| time.after),
             county: desk(AreaLevel::County),
             city: desk(AreaLevel::City),
             province: desk(AreaLevel::Province),
             neighbours: known.map(|school| school.neighbours.clone()).unwrap_or_default(),
         }
+    }
+
+    /// Whether that day, counted from 1970-01-01, is a holiday of the school.
+    #[must_use]
+    pub fn is_holiday(&self, school: &SchoolId, day: i64) -> bool {
+        let on = |holiday: &Holiday| (i64::from(holiday.from.number())..=i64::from(holiday.to.number())).contains(&day);
+        self.areas_of(school).any(|area| area.holidays.iter().any(on))
+    }
+
+    /// Whether the school is taught on that day of the week at that minute, should the day be no holiday.
+    #[must_use]
+    pub fn is_taught(&self, school: &SchoolId, weekday: Weekday, minute: Minute) -> bool {
+        match self.areas_of(school).find(|area| !area.school_hours.is_empty()) {
+            Some(area) => {
+                area.school_hours.iter().any(|taught| taught.days.contains(weekday) && taught.hours.contains(minute))
+            }
+            None => !matches!(weekday, Weekday::Sat | Weekday::Sun) && (420..1_080).contains(&minute.number()),
+        }
+    }
+
+    /// The areas around a school, from the inside out.
+    fn areas_of(&self, school: &SchoolId) -> impl Iterator<Item = &Arc<Area>> {
+        let area = self.schools.get(school).and_then(|school| self.area_of(school));
+        area.into_iter().flat_map(AreaCode::upwards).filter_map(|code| self.areas.get(&code))
     }
 
     /// The school, if the plan names it.
@@ -218,17 +234,17 @@ impl Plan {
     }
 
     /// The desk of that level of or around `area`.
-    fn desk(&self, area: Option<AreaCode>, level: AreaLevel) -> Option<&StationId> {
+    pub(crate) fn desk(&self, area: Option<AreaCode>, level: AreaLevel) -> Option<&StationId> {
         let code = area?.upwards().find(|code| code.level() == level)?;
         self.areas.get(&code)?.desk.as_ref()
     }
 
     /// The times of a school, in the order of [`Rung::ALL`].
-    fn times_of(&self, school: &School) -> [RungTime; 4] {
+    fn times_of(&self, school: &School) -> [RungTime; Rung::ALL.len()] {
         self.times_from(Some(&school.times), self.area_of(school))
     }
 
-    fn times_from(&self, own: Option<&Times>, area: Option<AreaCode>) -> [RungTime; 4] {
+    fn times_from(&self, own: Option<&Times>, area: Option<AreaCode>) -> [RungTime; Rung::ALL.len()] {
         let secs = |secs: u16| Span::from_secs(secs.into());
         Rung::ALL.map(|rung| {
             if let Some(set) = own.and_then(|times| times.get(rung)) {

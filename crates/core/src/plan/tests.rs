@@ -59,7 +59,14 @@ fn code(text: &str) -> AreaCode {
 
 fn area(text: &str, desk: Option<&str>, times: Times) -> Change {
     let desk = desk.map(station);
-    Change::Area(Arc::new(Area { code: code(text), name: Label::default(), desk, times }))
+    Change::Area(Arc::new(Area {
+        code: code(text),
+        name: Label::default(),
+        desk,
+        times,
+        school_hours: vec![],
+        holidays: vec![],
+    }))
 }
 
 fn listed(text: &str, area: Option<&str>) -> Change {
@@ -102,10 +109,7 @@ fn an_alarm_goes_up_the_tree_and_the_nearest_time_wins() {
     own.neighbours = vec![station("p2")];
     let plan = with([put(own), put(bare("s2", &["city"]))]).unwrap();
     let up = plan.escalation(&school("s1"));
-    assert_eq!(
-        [up.louder_after, up.county_after, up.city_after, up.province_after].map(|span| span.as_secs()),
-        [10, 20, 60, 300]
-    );
+    assert_eq!(Rung::UNTAKEN.map(|rung| rung.after(&up).as_secs()), [10, 20, 60, 300]);
     assert_eq!([up.county, up.city, up.province], ["county", "city", "prov"].map(|text| Some(station(text))));
     assert_eq!(up.neighbours, [station("p2")]);
     assert_eq!(plan.desks(&school("s1")).collect::<Vec<_>>(), [&station("county"), &station("city")]);
@@ -114,7 +118,7 @@ fn an_alarm_goes_up_the_tree_and_the_nearest_time_wins() {
     assert_eq!((up.county, up.city), (None, Some(station("city"))));
     // One that nobody knows has the default times, and nobody.
     let up = plan.escalation(&school("s3"));
-    assert_eq!((up.province_after.as_secs(), up.city), (120, None));
+    assert_eq!((Rung::Province.after(&up).as_secs(), up.city), (120, None));
 }
 
 #[test]
@@ -272,8 +276,9 @@ proptest! {
             prop_assert!(next.difference(&next).is_empty());
             for id in next.school_ids() {
                 let up = next.escalation(id);
-                prop_assert!(up.louder_after < up.county_after && up.county_after < up.city_after);
-                prop_assert!(up.city_after < up.province_after);
+                for ladder in [Rung::UNTAKEN, Rung::TAKEN] {
+                    prop_assert!(ladder.windows(2).all(|pair| pair[0].after(&up) < pair[1].after(&up)));
+                }
                 let said = next.explain(id, Class::P0, WallTime(0));
                 let sees: Vec<_> = said.reaches.iter().filter(|reach| reach.sees_after.is_zero()).collect();
                 prop_assert!(sees.len() >= next.route(id).len());

@@ -1,14 +1,15 @@
-//! When an alarm that nobody takes goes further: the rungs of its ladder, and how they are set.
+//! When an alarm goes further: the rungs of its two ladders, and how they are set. The first is climbed while nobody takes it, the second while
+//! somebody has it and no one is sent, or has arrived.
 //!
 //! Invariant: each rung has a default and bounds, in whole seconds. What stands nearest to a school wins, rung by rung, and what comes of
-//! that must rise.
+//! that must rise, ladder by ladder.
 
 use std::fmt;
 
 use crate::plan::area::AreaCode;
 use crate::time::Span;
 
-/// One step of an alarm's ladder, counted from when the region has the alarm.
+/// One step of an alarm's ladders, counted from when the region has the alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rung {
     /// The station rings louder.
@@ -19,11 +20,40 @@ pub enum Rung {
     City,
     /// The province's desk does.
     Province,
+    /// An officer has it and nobody is sent: the county's desk is told to ask.
+    DispatchNudge,
+    /// Still nobody is sent: the county's desk owns it too.
+    DispatchCounty,
+    /// Still nobody is sent: the city's desk owns it too.
+    DispatchCity,
+    /// Nobody has arrived: the county's and the city's desks own it, and neighbours are told to help.
+    Arrival,
 }
 
 impl Rung {
     /// All of them, as they follow one another.
-    pub const ALL: [Rung; 4] = [Rung::Louder, Rung::County, Rung::City, Rung::Province];
+    pub const ALL: [Rung; 8] = [
+        Rung::Louder,
+        Rung::County,
+        Rung::City,
+        Rung::Province,
+        Rung::DispatchNudge,
+        Rung::DispatchCounty,
+        Rung::DispatchCity,
+        Rung::Arrival,
+    ];
+
+    /// Those of an alarm that nobody takes.
+    pub const UNTAKEN: [Rung; 4] = [Rung::Louder, Rung::County, Rung::City, Rung::Province];
+
+    /// Those of an alarm that an officer has, until somebody is there.
+    pub const TAKEN: [Rung; 4] = [Rung::DispatchNudge, Rung::DispatchCounty, Rung::DispatchCity, Rung::Arrival];
+
+    /// Whether it is one of [`Rung::TAKEN`].
+    #[must_use]
+    pub fn is_of_taken(self) -> bool {
+        self >= Rung::DispatchNudge
+    }
 
     /// Its word in files and answers.
     #[must_use]
@@ -33,6 +63,10 @@ impl Rung {
             Rung::County => "county",
             Rung::City => "city",
             Rung::Province => "province",
+            Rung::DispatchNudge => "dispatch_nudge",
+            Rung::DispatchCounty => "dispatch_county",
+            Rung::DispatchCity => "dispatch_city",
+            Rung::Arrival => "arrival",
         }
     }
 
@@ -42,8 +76,11 @@ impl Rung {
         match self {
             Rung::Louder => 15,
             Rung::County => 30,
-            Rung::City => 60,
-            Rung::Province => 120,
+            Rung::City | Rung::DispatchNudge => 60,
+            Rung::Province | Rung::DispatchCounty => 120,
+            Rung::DispatchCity => 180,
+            // Ten minutes: a suburb. A town says 300, the country 1,200.
+            Rung::Arrival => 600,
         }
     }
 
@@ -56,6 +93,10 @@ impl Rung {
             Rung::County => (10, 180),
             Rung::City => (20, 300),
             Rung::Province => (30, 600),
+            Rung::DispatchNudge => (20, 300),
+            Rung::DispatchCounty => (30, 600),
+            Rung::DispatchCity => (60, 900),
+            Rung::Arrival => (180, 1_800),
         }
     }
 }
@@ -77,6 +118,14 @@ pub struct Times {
     pub city: Option<u16>,
     /// See [`Rung::Province`].
     pub province: Option<u16>,
+    /// See [`Rung::DispatchNudge`].
+    pub dispatch_nudge: Option<u16>,
+    /// See [`Rung::DispatchCounty`].
+    pub dispatch_county: Option<u16>,
+    /// See [`Rung::DispatchCity`].
+    pub dispatch_city: Option<u16>,
+    /// See [`Rung::Arrival`].
+    pub arrival: Option<u16>,
 }
 
 impl Times {
@@ -88,6 +137,10 @@ impl Times {
             Rung::County => self.county,
             Rung::City => self.city,
             Rung::Province => self.province,
+            Rung::DispatchNudge => self.dispatch_nudge,
+            Rung::DispatchCounty => self.dispatch_county,
+            Rung::DispatchCity => self.dispatch_city,
+            Rung::Arrival => self.arrival,
         }
     }
 
@@ -98,6 +151,10 @@ impl Times {
             Rung::County => &mut self.county,
             Rung::City => &mut self.city,
             Rung::Province => &mut self.province,
+            Rung::DispatchNudge => &mut self.dispatch_nudge,
+            Rung::DispatchCounty => &mut self.dispatch_county,
+            Rung::DispatchCity => &mut self.dispatch_city,
+            Rung::Arrival => &mut self.arrival,
         }
     }
 }

@@ -54,6 +54,11 @@ impl RecordState {
         }
     }
 
+    /// The alarms of a school whose case is open.
+    pub fn open_cases_of(&self, school: &crate::id::SchoolId) -> impl Iterator<Item = &Entry> {
+        self.cases_of.get(school).into_iter().flatten().filter_map(|id| self.get(id))
+    }
+
     /// Lists an event as one of its school's open cases, or no longer.
     pub(super) fn list_case(&mut self, entry: &Entry) {
         if entry.has_case() && !entry.is_closed() {
@@ -157,7 +162,7 @@ impl Entry {
     /// names.
     pub(super) fn is_meant_by(&self, other: &Entry) -> bool {
         let (own, cancel) = (&self.admission.sealed.event, &other.admission.sealed.event);
-        own.kind != Kind::Cancel && (cancel.zone.is_none() || cancel.zone == own.zone)
+        own.kind != Kind::Cancel && !own.is_of_region() && (cancel.zone.is_none() || cancel.zone == own.zone)
     }
 
     /// The rows that it takes in a snapshot or in the archive: itself, or several of which each has a part of the history and all of the rest.
@@ -204,6 +209,8 @@ impl Entry {
             overdue: self.overdue.clone(),
             forwarded: self.forwarded.clone(),
             case: Case::default(),
+            pictures: self.pictures.clone(),
+            trouble: self.trouble.clone(),
             part: self.part,
         }
     }

@@ -1,6 +1,7 @@
 //! What is put into the record's log.
 
 use crate::case::CaseOrder;
+use crate::command::{CommandReceipt, SealedCommand};
 use crate::drill::{CloseDrill, OpenDrill};
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
@@ -9,6 +10,8 @@ use crate::overdue::Rung;
 use crate::receipt::{Receipt, Stage, Trail};
 use crate::record::plan::{ApplyPlan, StagePlan};
 use crate::time::WallTime;
+use crate::trouble::About;
+use crate::video::Picture;
 
 /// One entry of the record's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +80,43 @@ pub enum Command {
         /// When the order came to the node that proposes it, by its clock.
         heard: WallTime,
     },
+    /// A station's command to schools came to a node of the region.
+    AdmitCommand {
+        /// The command.
+        sealed: Box<SealedCommand>,
+        /// When it came to the node that proposes it, by its clock.
+        heard: WallTime,
+        /// That node.
+        by: NodeName,
+    },
+    /// Commands reached stages.
+    NoteCommand(Vec<CommandReceipt>),
+    /// The relay says what cameras showed at an alarm.
+    Pictures {
+        /// The event.
+        event: EventId,
+        /// At most [`limits::PICTURES_PER_EVENT`](crate::limits::PICTURES_PER_EVENT).
+        pictures: Vec<Picture>,
+    },
+    /// The region found out by itself that something is wrong, or that what is wrong has become more urgent. Changes nothing while the record has an
+    /// open trouble about the same thing of the same class or of a higher one.
+    TroubleBegan {
+        /// What it is about.
+        about: About,
+        /// The event that says so, and who must see it.
+        admission: Box<Admission>,
+    },
+    /// It is over. Changes nothing unless the record has an open trouble about it.
+    TroubleOver {
+        /// What it is about.
+        about: About,
+        /// The event that says so, if one does.
+        admission: Option<Box<Admission>>,
+        /// The broker node that found so.
+        by: NodeName,
+        /// When, by its clock.
+        at: WallTime,
+    },
     /// A drill is announced.
     OpenDrill(Box<OpenDrill>),
     /// A drill ends before its time.
@@ -100,6 +140,8 @@ impl Command {
             Command::Found { .. }
             | Command::StagePlan(_)
             | Command::ApplyPlan(_)
+            | Command::AdmitCommand { .. }
+            | Command::NoteCommand(_)
             | Command::OpenDrill(_)
             | Command::CloseDrill(_) => None,
             Command::Admit(admission) => Some(admission.sealed.event.id),
@@ -108,8 +150,11 @@ impl Command {
             | Command::Escalate { event, .. }
             | Command::Overdue { event, .. }
             | Command::Forwarded { event, .. }
+            | Command::Pictures { event, .. }
             | Command::EndCase { event, .. } => Some(*event),
             Command::Case { order, .. } => Some(order.event),
+            Command::TroubleBegan { admission, .. } => Some(admission.sealed.event.id),
+            Command::TroubleOver { admission, .. } => admission.as_ref().map(|admission| admission.sealed.event.id),
         }
     }
 }

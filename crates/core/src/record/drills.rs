@@ -155,7 +155,7 @@ impl Entry {
     /// Closes its case by itself. The receipt that says so, if no officer has it: of one that an officer has, the case alone says it.
     fn end(&mut self, index: u64, by: NodeName, at: WallTime) -> Option<Receipt> {
         let reason = if self.admission.sealed.event.mode == Mode::Test { Reason::Test } else { Reason::Drill };
-        self.case.end(&self.admission.sealed, index, reason, (by.clone(), at));
+        self.case.end(&self.admission.sealed, index, (reason, Text::default()), (by.clone(), at));
         if self.is_finished() {
             return None;
         }

@@ -8,6 +8,8 @@ use crate::overdue::{Overdue, Ownership, Rung};
 use crate::receipt::{Receipt, Stage, Standing, add_receipt};
 use crate::record::command::Admission;
 use crate::time::WallTime;
+use crate::trouble::Trouble;
+use crate::video::Picture;
 
 /// One event in the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +25,16 @@ pub struct Entry {
     pub notes: Vec<Receipt>,
     /// How stations were added to it, in the record's order; at most [`limits::ESCALATIONS_PER_EVENT`].
     pub escalations: Vec<Escalation>,
-    /// The rungs that it reached because nobody took it, in ascending order: each at most once.
+    /// The rungs that it reached because nobody took it, or nobody was sent or came, in ascending order: each at most once.
     pub overdue: Vec<Overdue>,
     /// The stages that the province knows of, in ascending order; [`Stage::Stored`] is the event itself.
     pub forwarded: Vec<Stage>,
     /// What the police do about it.
     pub case: Case,
+    /// What cameras showed, in the record's order; at most [`limits::PICTURES_PER_EVENT`].
+    pub pictures: Vec<Picture>,
+    /// That it says that a trouble began, if it does.
+    pub trouble: Option<Trouble>,
     /// Which part of it this is: a history that is too long for one row of a snapshot or of the archive takes several.
     pub part: Part,
 }
@@ -68,7 +74,8 @@ impl Entry {
     pub(super) fn new(index: u64, admission: Admission) -> Self {
         let (notes, escalations, overdue, forwarded) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (case, part) = (Case::default(), Part::WHOLE);
-        Self { index, routed_at: index, admission, notes, escalations, overdue, forwarded, case, part }
+        let (routed_at, pictures, trouble) = (index, Vec::new(), None);
+        Self { index, routed_at, admission, notes, escalations, overdue, forwarded, case, pictures, trouble, part }
     }
 
     /// The officer who has it: whose acknowledgement came first in the record's order.
@@ -158,10 +165,16 @@ impl Entry {
         self.admission.sealed.event.class <= Class::P1
     }
 
-    /// Whether nothing more is to be done about it, neither to take it nor about its case.
+    /// Whether it says that a trouble began that is not over.
+    #[must_use]
+    pub fn is_open_trouble(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.over.is_none())
+    }
+
+    /// Whether nothing more is to be done about it, neither to take it nor about its case, nor is it an open trouble.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.is_finished() && (!self.has_case() || self.case.state == State::Closed)
+        self.is_finished() && !self.is_open_trouble() && (!self.has_case() || self.case.state == State::Closed)
     }
 
     /// The stages that the province must have and does not know of; the event itself is [`Stage::Stored`].
@@ -170,7 +183,9 @@ impl Entry {
         if !self.admission.owed {
             return Vec::new();
         }
-        let mut stages: Vec<Stage> = self.notes.iter().map(|note| note.stage).chain([Stage::Stored]).collect();
+        // That the region cleared a trouble of its own is no business of the province: it has the event that says so.
+        let said = self.notes.iter().filter(|note| matches!(note.by, NodeName::Station(_)));
+        let mut stages: Vec<Stage> = said.map(|note| note.stage).chain([Stage::Stored]).collect();
         stages.retain(|stage| !self.forwarded.contains(stage));
         stages.sort_unstable();
         stages.dedup();
@@ -221,11 +236,11 @@ impl Entry {
         Some(new)
     }
 
-    /// Reaches a rung; gives the stations that did not have it. `None` if that comes too late, an officer having it or the rung being reached,
-    /// or too early: what has no station yet gets its first ones by a route.
+    /// Reaches a rung; gives the stations that did not have it. `None` if that comes too late, what it waits for being done or the rung being
+    /// reached, or too early: what has no station yet gets its first ones by a route, and what nobody has waits for nobody to be sent.
     pub(super) fn reach(&mut self, mut overdue: Overdue, told: &[StationId]) -> Option<Vec<StationId>> {
         if self.admission.stations.is_empty()
-            || self.owner().is_some()
+            || !overdue.rung.fits(self.owner().is_some(), self.case.state)
             || self.rung().is_some_and(|rung| rung >= overdue.rung)
         {
             return None;
@@ -242,6 +257,24 @@ impl Entry {
         overdue.stations.clone_from(&new);
         self.overdue.push(overdue);
         Some(new)
+    }
+
+    /// Takes in what cameras showed. False if nothing of it is new, or there is no room.
+    pub(super) fn add_pictures(&mut self, pictures: Vec<Picture>) -> bool {
+        let before = self.pictures.len();
+        for picture in pictures {
+            if !self.needs_no_more_of(&picture) {
+                self.pictures.push(picture);
+            }
+        }
+        self.pictures.len() > before
+    }
+
+    /// Whether this picture need not be told again: it is on record, or there is no room for more.
+    #[must_use]
+    pub fn needs_no_more_of(&self, picture: &Picture) -> bool {
+        self.pictures.len() >= limits::PICTURES_PER_EVENT
+            || self.pictures.iter().any(|known| known.camera == picture.camera && known.at == picture.at)
     }
 
     /// Notes what the province has. False if that was known.

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::case::CaseOrder;
+use crate::command::{CommandId, CommandReceipt, CommandRefusal, SealedCommand};
 use crate::drill::{Drill, DrillBook, DrillId, DrillRefusal};
 use crate::event::Kind;
 use crate::id::{EventId, RecordId, RelayId, SchoolId, StationId};
@@ -14,11 +15,13 @@ use crate::receipt::Receipt;
 use crate::record::archived::ArchivedIds;
 use crate::record::cases::Acted;
 use crate::record::command::{Admission, Command};
+use crate::record::commands::CommandBook;
 use crate::record::drills::Tests;
 use crate::record::entry::{Entry, Escalation};
 use crate::record::plan::{PlanState, StageId};
 use crate::record::shelf::Shelf;
 use crate::time::Span;
+use crate::trouble::Troubles;
 
 /// How much a record holds. The same on all nodes of a region, or their records differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,12 +71,24 @@ pub enum Effect {
     Forwarded(EventId),
     /// One more part of a change of the plan is there.
     PlanStaged(StageId),
+    /// The event has more pictures now.
+    Pictured(EventId),
     /// The plan is of this version now.
     PlanApplied(u64),
     /// The plan is what it was.
     PlanRefused(StageId),
     /// An officer's order about a case was carried out or refused, now or before.
     Acted(Box<CaseOrder>, Acted),
+    /// A command to schools is in the record now.
+    CommandAdmitted(CommandId),
+    /// A command to schools does not come into the record.
+    CommandRefused(Box<SealedCommand>, CommandRefusal),
+    /// These statements about commands to schools are in the record now.
+    CommandNoted(Vec<CommandReceipt>),
+    /// The region raised this event.
+    TroubleBegan(EventId),
+    /// A trouble is over: what is noted at its events, and the event that says so.
+    TroubleOver(Vec<Receipt>, Option<EventId>),
     /// The drill is announced now.
     DrillOpened(Arc<Drill>),
     /// The drill has ended before its time, or will not begin.
@@ -118,6 +133,9 @@ pub struct RecordState {
     pub(super) unfinished: BTreeMap<u64, EventId>,
     pub(super) unfinished_of: BTreeMap<RelayId, usize>,
     pub(super) plan: PlanState,
+    pub(super) commands: CommandBook,
+    /// The troubles that are not over. Made of the entries, so in no snapshot.
+    pub(super) troubles: Arc<Troubles>,
     pub(super) drills: DrillBook,
     pub(super) tests: Tests,
     limits: RecordLimits,
@@ -159,8 +177,25 @@ impl RecordState {
                     Effect::Nothing
                 }
             }
+            Command::Pictures { event, pictures } => {
+                let entry = self.entries.get_mut(&event);
+                if entry.is_some_and(|entry| Arc::make_mut(entry).add_pictures(pictures)) {
+                    Effect::Pictured(event)
+                } else {
+                    Effect::Nothing
+                }
+            }
+            Command::TroubleBegan { about, admission } => self.trouble_began(index, about, *admission, &mut cases),
+            Command::TroubleOver { about, admission, by, at } => {
+                self.trouble_over(index, &about, admission.map(|admission| *admission), (by, at), &mut cases)
+            }
             Command::StagePlan(part) => self.plan.stage(part),
             Command::ApplyPlan(order) => self.plan.apply(index, order),
+            Command::AdmitCommand { sealed, heard, by } => self.admit_command(index, *sealed, heard, by),
+            Command::NoteCommand(receipts) => {
+                let news = self.commands.note(receipts);
+                if news.is_empty() { Effect::Nothing } else { Effect::CommandNoted(news) }
+            }
             Command::OpenDrill(order) => self.open_drill(*order),
             Command::CloseDrill(order) => self.close_drill(*order),
             Command::EndCase { event, by, at } => self.end_case(index, event, (by, at), &mut cases),
@@ -178,6 +213,18 @@ impl RecordState {
     #[must_use]
     pub fn plan(&self) -> &PlanState {
         &self.plan
+    }
+
+    /// The commands to schools.
+    #[must_use]
+    pub fn commands(&self) -> &CommandBook {
+        &self.commands
+    }
+
+    /// The troubles that are not over.
+    #[must_use]
+    pub fn troubles(&self) -> &Arc<Troubles> {
+        &self.troubles
     }
 
     /// How much it holds.
@@ -256,7 +303,12 @@ impl RecordState {
         self.unfinished.values().filter_map(|id| self.get(id))
     }
 
-    /// How many of them a relay has raised.
+    /// The alarms that an officer has and whose case is not closed, oldest first.
+    pub fn taken(&self) -> impl Iterator<Item = &Entry> {
+        self.open.range(0).filter_map(|(_, id)| self.get(id))
+    }
+
+    /// How many of the unfinished a relay has raised.
     #[must_use]
     pub fn unfinished_of(&self, relay: &RelayId) -> usize {
         self.unfinished_of.get(relay).copied().unwrap_or(0)
@@ -274,6 +326,8 @@ impl RecordState {
     /// The first that does not hold.
     pub fn check(&self) -> Result<(), String> {
         self.plan.check()?;
+        self.commands.check()?;
+        self.check_troubles()?;
         self.drills.check()?;
         for (station, events) in &self.by_station {
             for (index, id) in events {
@@ -330,6 +384,9 @@ impl RecordState {
         if entry.receipts().len() > limits::RECEIPTS_PER_EVENT {
             return Err(format!("{id} holds {} statements", entry.notes.len()));
         }
+        if entry.pictures.len() > limits::PICTURES_PER_EVENT {
+            return Err(format!("{id} holds {} pictures", entry.pictures.len()));
+        }
         if !entry.is_whole() {
             return Err(format!("{id} lacks a part of its history"));
         }
@@ -368,7 +425,7 @@ impl RecordState {
         Effect::Founded(record)
     }
 
-    fn admit(&mut self, index: u64, mut admission: Admission, cases: &mut Vec<EventId>) -> Effect {
+    pub(super) fn admit(&mut self, index: u64, mut admission: Admission, cases: &mut Vec<EventId>) -> Effect {
         let id = admission.sealed.event.id;
         if self.entries.contains_key(&id) || self.is_archived(&id) {
             return Effect::Nothing;
@@ -488,6 +545,7 @@ impl RecordState {
             let Some(entry) = self.entries.remove(&id) else { continue };
             self.case_bytes -= entry.case.history.weight();
             self.unlist_case(&entry);
+            self.forget_trouble(&entry);
             for station in &entry.admission.stations {
                 if let (Some(events), Some(since)) = (self.by_station.get_mut(station), entry.since(station)) {
                     events.remove(&since);

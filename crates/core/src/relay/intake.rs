@@ -14,7 +14,7 @@ use crate::time::Now;
 
 impl Relay {
     pub(super) fn raise(&mut self, now: Now, ticket: Ticket, press: Press, key: Option<String>, live: bool) {
-        let Some(class) = press.kind.class() else {
+        let Some(class) = press.kind.class().filter(|_| !press.kind.is_of_region()) else {
             return self.answer(ticket, Err(RaiseError::UnknownKind(press.kind)));
         };
         if let Some(len) = key.as_ref().map(String::len).filter(|len| *len > limits::IDEMPOTENCY_KEY_BYTES) {

@@ -16,8 +16,10 @@ use crate::path::{Form, PathInfo};
 use crate::probe::{PathHealth, Prober};
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage, Standing};
 use crate::station::case::CaseOrders;
+use crate::station::commands::Commands;
 use crate::station::drills::Drills;
 use crate::station::escalate::Escalations;
+use crate::station::hearing::Hearing;
 use crate::station::history::Questions;
 use crate::station::officer::carried_as;
 use crate::station::port::{AckTicket, Acknowledged, Input, Output, Report, StationConfig, Write};
@@ -55,6 +57,8 @@ pub struct Station {
     pub(super) cases: CaseOrders,
     pub(super) drills: Drills,
     pub(super) questions: Questions,
+    pub(super) commands: Commands,
+    pub(super) hearing: Hearing,
     pub(super) unkept: Unkept<u64>,
     pub(super) answers: BTreeMap<PersistSeq, Vec<(AckTicket, Acknowledged)>>,
     pub(super) show_by: BTreeSet<(Timestamp, u64)>,
@@ -83,6 +87,8 @@ impl Station {
             cases: CaseOrders::default(),
             drills: Drills::default(),
             questions: Questions::default(),
+            commands: Commands::default(),
+            hearing: Hearing::default(),
             unkept: Unkept::new(),
             next_persist: 1,
             writing: BTreeMap::new(),
@@ -248,9 +254,14 @@ impl Station {
             Message::CaseSteps(event, steps, total) => self.history_heard(event, &steps, total),
             Message::CaseTaken(id, step, case) => self.case_taken(now, id, step, &case),
             Message::CaseRefused(id, why, case) => self.case_refused(now, path, (id, why), case.as_deref()),
+            Message::CommandState(state) => self.command_heard(*state),
+            Message::CommandRefused(id, why) => self.command_refused(path, id, why),
+            Message::NoticeSchools(id, after, schools, total) => self.schools_heard(id, after.as_ref(), schools, total),
             Message::Hello(hello) => {
                 self.cases_on(path, hello.wire_minor);
                 self.drills_on(path, hello.wire_minor);
+                self.commands_on(path, hello.wire_minor);
+                self.hearing_on(path, hello.wire_minor);
                 if hello.wire_minor < STANDING_SINCE {
                     self.older.insert(path);
                 } else {
@@ -258,10 +269,20 @@ impl Station {
                 }
             }
             Message::Inquire(_)
+            | Message::SeatState { .. }
             | Message::Probe(_)
             | Message::Escalate(_)
             | Message::Case(_)
             | Message::CaseAsk(..)
+            | Message::CommandOrder(_)
+            | Message::Command(..)
+            | Message::CommandReceipts(_)
+            | Message::CommandConfirmed(_)
+            | Message::NoticeAsk(..)
+            | Message::Body(_)
+            | Message::Pictures(_)
+            | Message::PicturesKept(..)
+            | Message::Look(_)
             | Message::DrillMode(_)
             | Message::DrillHeard(_)
             | Message::DrillOrder(_) => {}
@@ -385,6 +406,8 @@ impl Machine for Station {
                 self.conditions.path_down(path);
                 self.cases.path_down(path);
                 self.drills.path_down(path);
+                self.commands.path_down(path);
+                self.hearing.path_down(path);
                 self.courier.path_down(now.mono, path);
             }
             Input::Message(path, message) => self.message(now, path, message),
@@ -397,6 +420,9 @@ impl Machine for Station {
             }
             Input::Case(ticket, order) => self.case_order(now, ticket, *order),
             Input::Drill(ticket, order) => self.drill_order(now, ticket, *order),
+            Input::Command(ticket, sealed) => self.command(now, ticket, *sealed),
+            Input::Schools(ticket, id, after) => self.ask_schools(now, ticket, id, after),
+            Input::Audible { on, lasts } => self.audible(now, on, lasts),
             Input::History(ticket, event, after) => self.ask_history(now, ticket, event, after),
         }
         self.dispatch(now);
@@ -412,6 +438,8 @@ impl Machine for Station {
         self.cases_again(now);
         self.drills_again(now);
         self.ask_again(now);
+        self.commands_again(now);
+        self.hearing_due(now);
         self.probe(now);
         self.courier.handle_timeout(now.mono);
         self.dispatch(now);
@@ -426,9 +454,11 @@ impl Machine for Station {
             self.courier.poll_timeout(),
             self.prober.poll_timeout(),
             self.escalations.poll_timeout(),
+            self.hearing.poll_timeout(),
             self.cases.poll_timeout(),
             self.drills.poll_timeout(),
             self.questions.poll_timeout(),
+            self.commands.poll_timeout(),
         ];
         timers.into_iter().flatten().min()
     }

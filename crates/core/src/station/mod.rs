@@ -9,10 +9,12 @@
 //! * An alarm that nobody has taken is asked about, so that an answer given elsewhere is not missed.
 
 mod case;
+mod commands;
 mod drills;
 #[cfg(test)]
 mod drills_tests;
 mod escalate;
+mod hearing;
 mod history;
 mod inbox;
 mod machine;
@@ -24,7 +26,7 @@ mod tests;
 
 pub use machine::Station;
 pub use port::{
-    AckError, AckTicket, Acknowledged, CaseDone, CaseError, DrillError, EscalateError, HistoryError, Input, Output,
-    Report, StationConfig, Write,
+    AckError, AckTicket, Acknowledged, CaseDone, CaseError, CommandFailure, DrillError, EscalateError, HistoryError,
+    Input, Output, Report, StationConfig, Write,
 };
 pub use row::InboxRow;

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::case::{ActionId, CaseOrder, CaseRefusal, Step, Summary};
+use crate::command::{CommandId, CommandRefusal, CommandState, SchoolStage, SealedCommand};
 use crate::drill::{Drill, DrillId, DrillOrder, DrillRefusal};
 use crate::escalate::Escalate;
 use crate::event::{Class, Text};
-use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SeatId, StationId};
+use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SchoolId, SeatId, StationId};
 use crate::limits;
 use crate::message::{Degraded, Message, Refusal, Resume};
 use crate::overdue::Ownership;
 use crate::path::{Form, PathInfo};
 use crate::receipt::{Receipt, Stage};
 use crate::station::row::InboxRow;
+use crate::time::Span;
 
 /// What a station is told once.
 pub struct StationConfig {
@@ -76,8 +78,19 @@ pub enum Input {
     Case(AckTicket, Box<CaseOrder>),
     /// Somebody wants a drill announced or ended. Seat and time of the order are this station's to say.
     Drill(AckTicket, Box<DrillOrder>),
+    /// Whether anybody would hear this seat ring.
+    Audible {
+        /// Whether.
+        on: bool,
+        /// For how long, if not until further notice.
+        lasts: Option<Span>,
+    },
     /// The steps of an event's case after this number are wanted.
     History(AckTicket, EventId, u64),
+    /// An officer commands a school, or all of an area. Made and signed by whoever drives this machine, in this seat's name.
+    Command(AckTicket, Box<SealedCommand>),
+    /// The schools of a notice behind this one are wanted.
+    Schools(AckTicket, CommandId, Option<SchoolId>),
 }
 
 /// A change of what is on disk.
@@ -119,6 +132,10 @@ pub enum Output {
     Drilled(AckTicket, Result<Arc<Drill>, DrillError>),
     /// Answer whoever wanted steps of a case: a page of them, and how many there are in all.
     History(AckTicket, Result<(Vec<Step>, u64), HistoryError>),
+    /// Answer the officer who commanded schools: how the command stands. If that is provisional, no record has it yet.
+    Commanded(AckTicket, Result<Box<CommandState>, CommandFailure>),
+    /// Answer whoever wanted the schools of a notice: a page of them, and how many there are in all.
+    Schools(AckTicket, Result<(Vec<SchoolStage>, u32), CommandFailure>),
     /// Something that people and metrics want to know.
     Report(Report),
 }
@@ -216,6 +233,25 @@ pub enum DrillError {
     Busy,
 }
 
+/// Why a command is not in the record, or cannot be read there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandFailure {
+    /// The region does not take it.
+    #[error("command {id}: {}", why.words().1)]
+    Refused {
+        /// The command.
+        id: CommandId,
+        /// Why.
+        why: CommandRefusal,
+    },
+    /// No broker node has answered in time. It may still come into the record; saying it again with the same id is harmless.
+    #[error("no broker node has confirmed command {0} within {seconds} s; look at it, and say it again with the same id", seconds = limits::COMMAND_TIMEOUT.as_secs())]
+    NotConfirmed(CommandId),
+    /// Too many are under way at once.
+    #[error("{limit} commands of this station are under way; try again in some seconds", limit = limits::COMMANDS_OPEN)]
+    Busy,
+}
+
 /// Why the history of a case cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HistoryError {
@@ -281,4 +317,6 @@ pub enum Report {
     Condition(NodeName, Option<Degraded>),
     /// The region does not know an event that this station told it about again and again; it is told no longer.
     Orphan(EventId),
+    /// A command to schools stands so now.
+    Command(Box<CommandState>),
 }

@@ -78,7 +78,7 @@ fn what_comes_and_goes_is_told_of_neither_way() {
 #[test]
 fn a_session_anywhere_is_enough_for_a_station_and_the_plan_says_which_are_watched() {
     let mut supervisor = Supervisor::new();
-    supervisor.plan(at(0), &["p1", "p2"].map(|name| name.parse().unwrap()).into());
+    supervisor.watch(at(0), &["p1", "p2"].map(|name| name.parse().unwrap()).into());
     supervisor.see(at(5), &seat("p1", "a"));
     supervisor.see(at(5), &seat("p1", "b"));
     supervisor.see(at(5), &seat("elsewhere", "a"));
@@ -93,7 +93,7 @@ fn a_session_anywhere_is_enough_for_a_station_and_the_plan_says_which_are_watche
     supervisor.see(at(300), &seat("p1", "b"));
     let told = until(&mut supervisor, 300, 320);
     assert!(matches!(told.as_slice(), [(320, Finding::Watched { .. })]), "{told:?}");
-    supervisor.plan(at(400), &["p1"].map(|name| name.parse().unwrap()).into());
+    supervisor.watch(at(400), &["p1"].map(|name| name.parse().unwrap()).into());
     assert_eq!((supervisor.stations(), supervisor.unwatched_stations().count()), (1, 0));
 }
 
@@ -107,7 +107,9 @@ fn ten_that_fall_silent_together_are_one_outage_that_names_them() {
     [10, 11].into_iter().for_each(|number| supervisor.lose(at(60), &relay(number)));
     let told = until(&mut supervisor, 0, 100);
     let began: Vec<_> = told.iter().filter(|(_, told)| matches!(told, Finding::OutageBegan { .. })).collect();
-    let [(50, Finding::OutageBegan { outage, members })] = began.as_slice() else { panic!("{told:?}") };
+    let [(50, Finding::OutageBegan { outage, members, scope: Scope::Region, known: 100 })] = began.as_slice() else {
+        panic!("{told:?}")
+    };
     assert_eq!(*members, (0..10).map(relay_id).collect::<Vec<_>>());
     assert_eq!(told[0], (30, silent(0, 0)));
     let singles = told.iter().filter(|(_, told)| matches!(told, Finding::Silent { outage: None, .. })).count();
@@ -116,9 +118,10 @@ fn ten_that_fall_silent_together_are_one_outage_that_names_them() {
     assert_eq!(supervisor.outages().map(|outage| outage.ever).collect::<Vec<_>>(), [12]);
     (0..12).for_each(|number| supervisor.see(at(200 + number as u64), &relay(number)));
     let told = until(&mut supervisor, 200, 300);
-    let over = Finding::OutageOver { outage: *outage };
+    let over = Finding::OutageOver { outage: *outage, still: vec![relay_id(11)] };
     assert_eq!(told.iter().filter(|(_, told)| *told == over).count(), 1);
-    assert_eq!(told.last(), Some(&(231, over)));
+    assert!(told.contains(&(230, over)), "one of twelve that is still away is silent by itself");
+    assert_eq!(told.last(), Some(&(231, back(11, 60))));
     assert_eq!(supervisor.outages().count(), 0);
 }
 

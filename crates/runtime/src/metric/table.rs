@@ -61,7 +61,9 @@ metrics! {
         AlarmsReceived "huxiao_alarms_received_total" ["kind", "mode"] "Events of class P0 and P1 taken in for the first time.";
         Duplicates "huxiao_duplicates_total" ["role"] "Copies of events that were here already.";
         Refused "huxiao_refused_total" ["reason"] "Events that were not taken; their relays keep them.";
-        AlarmsOverdue "huxiao_alarms_overdue_total" ["rung"] "Alarms that nobody had taken when their ownership went up, by how far it went.";
+        CommandStages "huxiao_command_stages_total" ["role", "kind", "stage"] "Stages that commands to schools reached, as this node counts them: a broker node of every school, a relay of its own, a station each time that it heard how one stands.";
+        CommandsRefused "huxiao_commands_refused_total" ["role", "reason"] "Commands to schools that were not taken: at a broker node by the region's rules, at a relay for a signature that does not hold.";
+        AlarmsOverdue "huxiao_alarms_overdue_total" ["rung"] "Alarms that nobody had taken, or to which nobody was sent or had come, when their ownership went up, by how far it went.";
         CaseOrders "huxiao_case_orders_total" ["verb", "outcome"] "Officers' orders about cases that came into the record, by what was to be done and what became of it: taken, or why not.";
         CasesEnded "huxiao_cases_ended_total" ["mode"] "Cases of tests and drills that were closed by themselves. Every node counts all of the region.";
         Drills "huxiao_drills_total" ["what"] "Drills that were announced, and those that were ended before their time. Every node counts all of the region.";
@@ -77,6 +79,9 @@ metrics! {
         HttpOverload "huxiao_http_overload_total" ["what"] "HTTP connections or event streams turned away because the node serves as many as it can.";
         Reloads "huxiao_reloads_total" ["outcome"] "Times that the configuration was read again, by outcome.";
         RecordLeaders "huxiao_record_leader_changes_total" [] "Times that this node saw the region get another leader.";
+        Bodies "huxiao_bodies_total" ["outcome"] "Pictures and audio: arrived, given, refused (by this node), not_given (refused by a peer), lost (wanted, and not there in time), not_stored.";
+        BodyBytes "huxiao_body_bytes_total" ["direction"] "Bytes of pictures and audio that came in whole (received), or that a peer has whole (sent).";
+        Snapshots "huxiao_snapshots_total" ["outcome"] "Pictures that cameras of a relay were asked for: taken, or failed.";
         MachineViolations "huxiao_machine_violations_total" [] "Steps after which an invariant of the machine did not hold: always a defect.";
     }
 
@@ -118,6 +123,8 @@ metrics! {
         RecordLag "huxiao_record_member_lag_entries" ["node"] "Entries that a node of the region lacks, as its leader knows; not a number elsewhere.";
         RecordWalBytes "huxiao_record_wal_bytes" [] "Bytes that the record's log takes on disk.";
         RecordWalFree "huxiao_record_wal_free_bytes" [] "Bytes free on the file system of the record's log.";
+        BodiesHeld "huxiao_bodies_held" [] "Pictures and audio on the disk.";
+        BodiesHeldBytes "huxiao_bodies_held_bytes" [] "Bytes of pictures and audio on the disk.";
         SseStreams "huxiao_sse_streams" [] "Event streams being served.";
         HttpConnections "huxiao_http_connections" [] "Open HTTP connections.";
         CertificateExpiry "huxiao_certificate_expiry_timestamp_seconds" [] "When this node's certificate expires, in seconds since 1970.";

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use huxiao_core::plan::{
-    Area, AreaCode, Change, Contact, Day, Device, DeviceKind, Drill, Duty, GbCode, Hours, Label, Line, Minute, Phone,
-    Picture, Position, RtspAddr, School, Station, Subject, Times, Watch, Weekdays, Zone,
+    Area, AreaCode, Change, Contact, Day, Device, DeviceKind, Drill, Duty, GbCode, Holiday, Hours, Label, Line, Minute,
+    Phone, Picture, Position, RtspAddr, School, SchoolHours, Station, Subject, Times, Watch, Weekdays, Zone,
 };
 use huxiao_core::{SchoolId, StationId, limits};
 
@@ -66,15 +66,56 @@ fn raw_area(area: &Area) -> proto::PlanArea {
         name: area.name.to_string(),
         desk: area.desk.as_ref().map(ToString::to_string).unwrap_or_default(),
         times: raw_times(&area.times),
+        school_hours: area.school_hours.iter().map(raw_school_hours).collect(),
+        holidays: area.holidays.iter().map(raw_holiday).collect(),
     }
 }
 
+fn raw_school_hours(taught: &SchoolHours) -> proto::PlanSchoolHours {
+    proto::PlanSchoolHours {
+        days: taught.days.bits().into(),
+        from: taught.hours.from.number().into(),
+        to: taught.hours.to.number().into(),
+    }
+}
+
+fn school_hours(raw: &proto::PlanSchoolHours) -> Result<SchoolHours, WireError> {
+    Ok(SchoolHours {
+        days: weekdays("plan.area.school_hours", raw.days)?,
+        hours: hours("plan.area.school_hours", raw.from, raw.to)?,
+    })
+}
+
+fn raw_holiday(holiday: &Holiday) -> proto::PlanHoliday {
+    // Days of this and the next century.
+    let number = |day: Day| u32::try_from(day.number()).unwrap_or(0);
+    proto::PlanHoliday { from: number(holiday.from), to: number(holiday.to) }
+}
+
+fn holiday(raw: &proto::PlanHoliday) -> Result<Holiday, WireError> {
+    Ok(Holiday { from: day("plan.area.holiday", raw.from)?, to: day("plan.area.holiday", raw.to)? })
+}
+
+fn day(field: &'static str, number: u32) -> Result<Day, WireError> {
+    let day = i32::try_from(number).map_err(|_| field::bad(field, "it is beyond the calendar"))?;
+    Day::from_number(day).map_err(|why| field::bad(field, why))
+}
+
+fn weekdays(field: &'static str, bits: u32) -> Result<Weekdays, WireError> {
+    let days = u8::try_from(bits).ok().and_then(Weekdays::from_bits);
+    days.ok_or_else(|| field::bad(field, "a week has seven days"))
+}
+
 fn area(raw: &proto::PlanArea) -> Result<Area, WireError> {
+    field::at_most("plan.area.school_hours", raw.school_hours.len(), limits::PLAN_SCHOOL_HOURS)?;
+    field::at_most("plan.area.holidays", raw.holidays.len(), limits::PLAN_HOLIDAYS)?;
     Ok(Area {
         code: code_of("plan.area.code", raw.code)?,
         name: label("plan.area.name", &raw.name)?,
         desk: field::optional_name("plan.area.desk", &raw.desk)?.map(StationId),
         times: times("plan.area.times", raw.times.as_ref())?,
+        school_hours: raw.school_hours.iter().map(school_hours).collect::<Result<_, _>>()?,
+        holidays: raw.holidays.iter().map(holiday).collect::<Result<_, _>>()?,
     })
 }
 
@@ -95,13 +136,26 @@ fn raw_times(times: &Times) -> Option<proto::PlanTimes> {
         county: of(times.county),
         city: of(times.city),
         province: of(times.province),
+        dispatch_nudge: of(times.dispatch_nudge),
+        dispatch_county: of(times.dispatch_county),
+        dispatch_city: of(times.dispatch_city),
+        arrival: of(times.arrival),
     })
 }
 
 fn times(field: &'static str, raw: Option<&proto::PlanTimes>) -> Result<Times, WireError> {
     let Some(raw) = raw else { return Ok(Times::default()) };
     let of = |secs: Option<u32>| secs.map(|secs| short(field, secs)).transpose();
-    Ok(Times { louder: of(raw.louder)?, county: of(raw.county)?, city: of(raw.city)?, province: of(raw.province)? })
+    Ok(Times {
+        louder: of(raw.louder)?,
+        county: of(raw.county)?,
+        city: of(raw.city)?,
+        province: of(raw.province)?,
+        dispatch_nudge: of(raw.dispatch_nudge)?,
+        dispatch_county: of(raw.dispatch_county)?,
+        dispatch_city: of(raw.dispatch_city)?,
+        arrival: of(raw.arrival)?,
+    })
 }
 
 fn raw_school(school: &School) -> proto::PlanSchool {
@@ -249,9 +303,8 @@ fn raw_duty(duty: &Duty) -> proto::PlanDuty {
 }
 
 fn duty(raw: &proto::PlanDuty) -> Result<Duty, WireError> {
-    let days = u8::try_from(raw.days).ok().and_then(Weekdays::from_bits);
     Ok(Duty {
-        days: days.ok_or_else(|| field::bad("plan.duty.days", "a week has seven days"))?,
+        days: weekdays("plan.duty.days", raw.days)?,
         hours: hours("plan.duty.hours", raw.from, raw.to)?,
         absent_secs: short("plan.duty.absent_secs", raw.absent_secs)?,
     })
@@ -267,11 +320,7 @@ fn raw_drill(drill: &Drill) -> proto::PlanDrill {
 }
 
 fn drill(raw: &proto::PlanDrill) -> Result<Drill, WireError> {
-    let day = i32::try_from(raw.day).map_err(|_| field::bad("plan.drill.day", "it is beyond the calendar"))?;
-    Ok(Drill {
-        day: Day::from_number(day).map_err(|why| field::bad("plan.drill.day", why))?,
-        hours: hours("plan.drill.hours", raw.from, raw.to)?,
-    })
+    Ok(Drill { day: day("plan.drill.day", raw.day)?, hours: hours("plan.drill.hours", raw.from, raw.to)? })
 }
 
 fn hours(field: &'static str, from: u32, to: u32) -> Result<Hours, WireError> {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use huxiao_core::plan::{
-    Area, Change, Contact, Counts, Device, DeviceKind, Drill, Duty, GbCode, Hours, Label, Line, Phone, Picture, Plan,
-    Position, Province, RtspAddr, School, Station, Subject, Tally, Times, Watch, Weekdays, Zone, province,
+    Area, Change, Contact, Counts, Device, DeviceKind, Drill, Duty, GbCode, Holiday, Hours, Label, Line, Phone,
+    Picture, Plan, Position, Province, RtspAddr, School, SchoolHours, Station, Subject, Tally, Times, Watch, Weekdays,
+    Zone, province,
 };
 use huxiao_core::record::{
     ApplyPlan, Command, PlanImage, PlanRefusal, PlanState, PlanVersion, StageId, StagePlan, Staged,
@@ -46,7 +47,7 @@ fn school() -> School {
         silent: true,
         stations: vec!["xinzhou-dongshi".parse().unwrap(), "xinzhou-xishi".parse().unwrap()],
         neighbours: vec!["yugan-yuting".parse().unwrap()],
-        times: Times { louder: Some(10), county: Some(20), city: Some(40), province: Some(80) },
+        times: Times { louder: Some(10), county: Some(20), city: Some(40), province: Some(80), ..Times::default() },
         test_every_days: Some(30),
         zones: vec![Zone { id: name("gate"), name: label("正门"), line: Line::Gate }],
         devices: vec![
@@ -69,6 +70,8 @@ fn changes() -> Vec<Change> {
         name: label("信州区"),
         desk: "xinzhou-110".parse().ok(),
         times: Times { county: Some(20), ..Times::default() },
+        school_hours: vec![],
+        holidays: vec![],
     };
     let station = Station {
         id: "xinzhou-110".parse().unwrap(),
@@ -132,6 +135,28 @@ fn read(rows: &[Vec<u8>]) -> Result<PlanImage, WireError> {
     let mut image = PlanRows::default();
     rows.iter().try_for_each(|row| image.take(row))?;
     Ok(image.finish())
+}
+
+/// An area that says all that one can say.
+fn full_area() -> Change {
+    let times = Times { arrival: Some(1_200), dispatch_nudge: Some(45), ..Times::default() };
+    Change::Area(Arc::new(Area {
+        code: "361102".parse().unwrap(),
+        name: label("信州区"),
+        desk: None,
+        times: Times { dispatch_county: Some(90), dispatch_city: Some(240), ..times },
+        school_hours: vec![SchoolHours { days: Weekdays::from_bits(31).unwrap(), hours: hours("06:30", "18:00") }],
+        holidays: vec![Holiday { from: "2026-10-01".parse().unwrap(), to: "2026-10-07".parse().unwrap() }],
+    }))
+}
+
+#[test]
+fn an_area_with_all_that_it_can_say_is_read_back() {
+    let mut wrong = String::new();
+    frozen("plan_change_area", &encode_plan_change(&full_area()), &mut wrong, |_| {});
+    none(&wrong);
+    let part = StagePlan { changes: vec![full_area()].into(), ..staged() };
+    assert_eq!(decode_stage_plan(&encode_stage_plan(&part)).unwrap().changes.as_ref(), [full_area()]);
 }
 
 #[test]

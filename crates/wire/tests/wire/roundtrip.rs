@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use huxiao_core::case::{
     Action, ActionId, Case, CaseNumber, CaseOrder, CaseRefusal, LastStep, Owner, Reason, State, Summary, Verb,
 };
+use huxiao_core::plan::AreaCode;
 use huxiao_core::record::{Admission, Command, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
+use huxiao_core::trouble::Scope;
 use huxiao_core::{
-    Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Overdue,
-    Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, SeatId, Stage, Standing, StationId, Step,
-    Text, Trail, WallTime, limits,
+    About, Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName,
+    Overdue, Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, SeatId, Stage, Standing,
+    StationId, Step, Text, Trail, Trouble, WallTime, limits,
 };
 use huxiao_wire::{
     decode_command, decode_entry, decode_frame, decode_inbox_row, decode_relay_row, encode, encode_command,
@@ -186,8 +188,8 @@ fn case_summary() -> impl Strategy<Value = Summary> {
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    use Refusal::{Expired, NoRoom, Other, OtherRegion, OtherRelay, OtherSchool};
-    let refusal = select(&[OtherSchool, OtherRelay, Expired, NoRoom, OtherRegion, Other][..]);
+    use Refusal::{Expired, Kind, NoRoom, Other, OtherRegion, OtherRelay, OtherSchool};
+    let refusal = select(&[OtherSchool, OtherRelay, Expired, NoRoom, OtherRegion, Kind, Other][..]);
     prop_oneof![
         hello(),
         copy(),
@@ -210,6 +212,7 @@ fn message() -> impl Strategy<Value = Message> {
             .prop_map(|(id, why, case)| Message::CaseRefused(ActionId(id), why, case.map(Box::new))),
         (id(), some_stations(0)).prop_map(|(id, stations)| Message::Escalated(id, stations)),
         ownership().prop_map(Message::Ownership),
+        any::<bool>().prop_map(|audible| Message::SeatState { audible }),
         any::<u64>().prop_map(Message::Probe),
         (any::<u64>(), wall(), wall()).prop_map(|(number, received, sent)| Message::Echo(Echo {
             number,
@@ -246,7 +249,25 @@ fn command() -> impl Strategy<Value = Command> {
     let overdue = (id(), rung(), stations(), stations(), node(), wall())
         .prop_map(|(event, rung, owners, told, by, at)| Command::Overdue { event, rung, owners, told, by, at });
     let case = (case_order(), wall()).prop_map(|(order, heard)| Command::Case { order: Box::new(order), heard });
-    prop_oneof![found, admit, receipt().prop_map(Command::Note), route, escalate, overdue, forwarded, case]
+    let began = (about(), admission())
+        .prop_map(|(about, admission)| Command::TroubleBegan { about, admission: Box::new(admission) });
+    let over = (about(), option::of(admission()), node(), wall()).prop_map(|(about, admission, by, at)| {
+        Command::TroubleOver { about, admission: admission.map(Box::new), by, at }
+    });
+    let others = prop_oneof![overdue, forwarded, case, began, over];
+    prop_oneof![found, admit, receipt().prop_map(Command::Note), route, escalate, others]
+}
+
+fn about() -> impl Strategy<Value = About> {
+    let relay = || (name(), name()).prop_map(|(school, device)| RelayId { school: SchoolId(school), device });
+    prop_oneof![
+        relay().prop_map(About::Silent),
+        name().prop_map(|station| About::Unwatched(StationId(station))),
+        Just(About::Outage(Scope::Region)),
+        (110_000..829_999_u32).prop_map(|code| About::Outage(Scope::Area(AreaCode::new(code).unwrap()))),
+        relay().prop_map(About::Gap),
+        relay().prop_map(About::StoreLoss),
+    ]
 }
 
 fn stations() -> impl Strategy<Value = Vec<StationId>> {
@@ -270,8 +291,9 @@ fn entry() -> impl Strategy<Value = Entry> {
     let overdue = (any::<u64>(), rung(), stations(), stations(), node(), wall())
         .prop_map(|(index, rung, owners, stations, by, at)| Overdue { index, rung, owners, stations, by, at });
     let overdue = vec(overdue, 0..=Rung::ALL.len());
-    (indexes, admission(), vec(receipt(), 0..6), vec(escalation, 0..4), overdue, stages()).prop_map(
-        |((index, routed), admission, notes, escalations, overdue, forwarded)| {
+    let trouble = (about(), option::of(wall())).prop_map(|(about, over)| Trouble { about, over });
+    (indexes, admission(), vec(receipt(), 0..6), vec(escalation, 0..4), overdue, stages(), option::of(trouble))
+        .prop_map(|((index, routed), admission, notes, escalations, overdue, forwarded, trouble)| {
             let mut entry = Entry {
                 index,
                 routed_at: routed.unwrap_or(index),
@@ -281,12 +303,13 @@ fn entry() -> impl Strategy<Value = Entry> {
                 overdue,
                 forwarded,
                 case: Case::default(),
+                pictures: crate::samples::video::pictures().pictures,
+                trouble,
                 part: Part::WHOLE,
             };
             entry.derive_case();
             entry
-        },
-    )
+        })
 }
 
 proptest! {

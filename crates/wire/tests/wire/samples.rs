@@ -1,5 +1,8 @@
 //! One fixed value of everything that has bytes: the messages and rows of one alarm's way.
 
+#[path = "samples_video.rs"]
+pub(crate) mod video;
+
 use std::collections::BTreeSet;
 
 use huxiao_core::case::{
@@ -12,9 +15,9 @@ use huxiao_core::record::{Admission, Command, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
-    Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName, Overdue,
-    Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, Sealed, Span, Stage, Standing, StationId,
-    Step, Text, Trail, WallTime,
+    About, Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName,
+    Overdue, Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, Sealed, Span, Stage, Standing,
+    StationId, Step, Text, Trail, Trouble, WallTime,
 };
 use huxiao_wire::seal;
 
@@ -231,7 +234,7 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
     let copy = EventCopy { sealed: sealed(), trail: trail(), receipts: vec![stored(), acknowledged()] };
     let hello = Hello { software: "huxiao 0.1.0".to_owned(), wire_minor: 2, resume: Some(resume()) };
     let bare_copy = EventCopy { sealed: seal(&bare()), trail: Trail::default(), receipts: vec![] };
-    vec![
+    let mut all = vec![
         ("hello", Message::Hello(hello)),
         ("hello_bare", Message::Hello(Hello { software: String::new(), wire_minor: 0, resume: None })),
         ("event", Message::Event(copy)),
@@ -273,7 +276,12 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("receipts_closed", Message::Receipts(vec![closed()])),
         ("cases_live", Message::Cases(vec![Summary { live: true, ..case_summary() }])),
         ("event_skewed", Message::Event(EventCopy { sealed: sealed(), trail: skewed(), receipts: vec![ahead()] })),
-    ]
+        ("seat_state", Message::SeatState { audible: true }),
+        ("seat_state_deaf", Message::SeatState { audible: false }),
+    ];
+    all.extend(video::messages());
+    all.extend(crate::samples_command::messages());
+    all
 }
 
 /// A drill of a city.
@@ -383,6 +391,8 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         overdue: vec![],
         forwarded: vec![],
         case: Case::default(),
+        pictures: vec![],
+        trouble: None,
         part: Part::WHOLE,
     };
     let mut full = Entry {
@@ -398,13 +408,18 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     overdue.admission.stations.push(StationId(name("xixiangtang-county")));
     overdue.overdue = vec![reached(Rung::Louder, &[]), reached(Rung::County, &["xixiangtang-county"])];
     let kept = Entry { notes: vec![acknowledged()], case: case(), ..plain.clone() };
+    let pictured = Entry { pictures: video::pictures().pictures, ..plain.clone() };
     let part = Entry { part: Part { at: 1, of: 3 }, ..kept.clone() };
+    let about = About::Silent(alarm().relay);
+    let trouble = Entry { trouble: Some(Trouble { about, over: Some(after(90_000)) }), ..plain.clone() };
     vec![
+        ("entry_trouble", trouble),
         ("entry", plain),
         ("entry_full", full),
         ("entry_overdue", overdue),
         ("entry_case", kept),
         ("entry_case_part", part),
+        ("entry_pictures", pictured),
     ]
 }
 
@@ -449,6 +464,11 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         at: after(60_000),
     };
     let forwarded = Command::Forwarded { event: alarm().id, stages: vec![Stage::Stored, Stage::Displayed] };
+    let about = About::Silent(alarm().relay);
+    let began = Command::TroubleBegan { about: about.clone(), admission: Box::new(admission.clone()) };
+    let (by, at) = (node("broker/nanning/n1"), after(90_000));
+    let over = Command::TroubleOver { about, admission: Some(Box::new(admission.clone())), by: by.clone(), at };
+    let region = About::Outage(huxiao_core::trouble::Scope::Region);
     vec![
         ("command_admit", Command::Admit(admission)),
         ("command_note", Command::Note(acknowledged())),
@@ -458,9 +478,16 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command_escalate", escalate),
         ("command_forwarded", forwarded),
         ("command_overdue", overdue),
+        ("command_pictures", video::command()),
         ("command_case", Command::Case { order: Box::new(case_order()), heard: after(600_004) }),
+        ("command_trouble_began", began),
+        ("command_trouble_over", over),
+        ("command_trouble_over_bare", Command::TroubleOver { about: region, admission: None, by, at }),
         ("command_open_drill", Command::OpenDrill(Box::new(open_drill()))),
         ("command_close_drill", Command::CloseDrill(Box::new(close_drill()))),
         ("command_end_case", Command::EndCase { event: alarm().id, by: node("broker/nanning/n1"), at: after(300_000) }),
     ]
+    .into_iter()
+    .chain(crate::samples_command::commands())
+    .collect()
 }

@@ -42,6 +42,7 @@ fn entry(number: u64) -> Entry {
         count: 1,
     };
     Entry {
+        trouble: None,
         index: 2 * number,
         routed_at: 2 * number,
         admission: Admission {
@@ -57,6 +58,7 @@ fn entry(number: u64) -> Entry {
         overdue: Vec::new(),
         forwarded: Vec::new(),
         case: Case::default(),
+        pictures: Vec::new(),
         part: Part::WHOLE,
     }
 }

@@ -15,7 +15,14 @@ fn ladder() -> Plan {
     let area = |code: &str, desk: &str| {
         let (code, name) = (code.parse().unwrap(), Default::default());
         let desk = Some(StationId(super::name(desk)));
-        Change::Area(Arc::new(Area { code, name, desk, times: Times::default() }))
+        Change::Area(Arc::new(Area {
+            code,
+            name,
+            desk,
+            times: Times::default(),
+            school_hours: vec![],
+            holidays: vec![],
+        }))
     };
     let stations = ["p1", "p2"].map(|station| StationId(name(station)));
     let mut school = School::bare(SchoolId(name("s1")), stations.into());
@@ -134,7 +141,7 @@ fn an_acknowledgement_that_the_record_holds_ends_it_whichever_came_first_to_the_
     let entry = bench.broker.record().get(&event).unwrap();
     assert!(entry.overdue.iter().all(|overdue| overdue.rung < Rung::County), "{:?}", entry.overdue);
     bench.wait(3_600_000);
-    assert_eq!(bench.rungs(), []);
+    assert!(bench.rungs().iter().all(|rung| rung.is_of_taken()), "{:?}", bench.rungs());
 }
 
 #[test]
@@ -243,4 +250,80 @@ fn where_the_plan_names_nobody_to_go_to_nothing_enters_the_record() {
     bench.commit();
     bench.wait(300_000);
     assert_eq!(bench.rungs(), [], "older nodes of the region would end at it");
+}
+
+impl Bench {
+    fn order(&mut self, number: u8, event: EventId, action: crate::case::Action) {
+        use crate::case::{ActionId, CaseOrder};
+        let by = NodeName::Station(seat("p1", "a"));
+        let (id, officer, note) = (ActionId([number; 16]), name("officer"), Text::default());
+        let order = CaseOrder { id, event, action, by, officer, at: WallTime(5), note };
+        self.proposals.push(Command::Case { order: Box::new(order), heard: WallTime(6) });
+        self.commit();
+    }
+}
+
+#[test]
+fn where_somebody_has_it_and_nobody_is_sent_it_goes_up_and_where_nobody_arrives_too() {
+    use crate::case::Action;
+    let mut bench = Bench::leading();
+    let event = bench.raise(1, Kind::Panic);
+    bench.commit();
+    bench.wait(5_000);
+    bench.say(PathId(2), &seat("p1", "a"), event, Stage::Acknowledged);
+    bench.commit();
+    bench.wait(54_800);
+    assert_eq!(bench.rungs(), []);
+    for (millis, rung, owners) in [
+        (300, Rung::DispatchNudge, &["p1"][..]),
+        (60_000, Rung::DispatchCounty, &["p1", "county"]),
+        (60_000, Rung::DispatchCity, &["p1", "county", "city"]),
+    ] {
+        bench.wait(millis);
+        assert_eq!(bench.rungs(), [rung]);
+        bench.commit();
+        assert_eq!(bench.told(COUNTY), of(rung, owners));
+    }
+    bench.order(1, event, Action::Dispatch);
+    bench.order(2, event, Action::Enroute);
+    bench.wait(419_000);
+    assert_eq!(bench.rungs(), []);
+    bench.wait(2_000);
+    assert_eq!(bench.rungs(), [Rung::Arrival]);
+    // They arrive while it is under way: whichever the log has first counts.
+    let late = std::mem::take(&mut bench.proposals);
+    bench.order(3, event, Action::Onscene);
+    bench.proposals = late;
+    bench.commit();
+    assert_eq!(bench.broker.record().get(&event).unwrap().rung(), Some(Rung::DispatchCity));
+    bench.wait(3_600_000);
+    assert_eq!(bench.rungs(), []);
+}
+
+#[test]
+fn whoever_takes_it_late_has_time_to_send_somebody() {
+    let mut bench = Bench::leading();
+    let event = bench.raise(1, Kind::Panic);
+    bench.commit();
+    for _ in 0..12 {
+        bench.wait(10_000);
+        bench.commit();
+    }
+    bench.say(PathId(2), &seat("p1", "a"), event, Stage::Acknowledged);
+    bench.commit();
+    bench.wait(14_900);
+    assert_eq!(bench.rungs(), []);
+    bench.wait(200);
+    assert_eq!(bench.rungs(), [Rung::DispatchCounty], "what is due together is one step");
+    bench.commit();
+    // A new leader goes on where the former one was.
+    bench.step(Input::Leads(false));
+    bench.wait(60_000);
+    assert_eq!(bench.rungs(), []);
+    bench.step(Input::Leads(true));
+    assert_eq!(bench.rungs(), [Rung::DispatchCity]);
+    bench.commit();
+    bench.order(1, event, crate::case::Action::Close(crate::case::Reason::False));
+    bench.wait(3_600_000);
+    assert_eq!(bench.rungs(), []);
 }

@@ -19,7 +19,14 @@ const SECOND: i64 = 1_000_000;
 fn plan_of(drills: Vec<Registered>) -> Plan {
     let area = |code: &str, desk: Option<&str>| {
         let (code, name, desk) = (code.parse().unwrap(), Label::default(), desk.map(|desk| desk.parse().unwrap()));
-        Change::Area(Arc::new(Area { code, name, desk, times: Times::default() }))
+        Change::Area(Arc::new(Area {
+            code,
+            name,
+            desk,
+            times: Times::default(),
+            school_hours: vec![],
+            holidays: vec![],
+        }))
     };
     let school = |id: &str, station: &str| {
         let mut school = School::bare(SchoolId(name(id)), vec![StationId(name(station))]);

@@ -16,7 +16,14 @@ fn school(stations: &[&str], area: Option<&str>) -> Change {
 fn area(code: &str, desk: &str) -> Change {
     let code: AreaCode = code.parse().unwrap();
     let desk = Some(StationId(name(desk)));
-    Change::Area(Arc::new(Area { code, name: Label::default(), desk, times: Times::default() }))
+    Change::Area(Arc::new(Area {
+        code,
+        name: Label::default(),
+        desk,
+        times: Times::default(),
+        school_hours: vec![],
+        holidays: vec![],
+    }))
 }
 
 impl Bench {

@@ -157,6 +157,7 @@ impl Member {
             copy_rate: limits::COPY_BYTES_PER_SECOND,
             plan: None,
             spare_nodes: lab.brokers().len() > HOMES,
+            self_test: None,
             seed: u64::from(number) + 1,
             seal: huxiao_wire::seal,
             software: "huxiao-benches".to_owned(),
@@ -222,7 +223,7 @@ impl Member {
             note: Text::default(),
             details: huxiao_core::Details::default(),
         };
-        self.step(Input::Raise { ticket, press, idempotency_key: None });
+        self.step(Input::Raise { ticket, press, idempotency_key: None, live: false });
     }
 
     fn heard(&mut self, event: LinkEvent) {

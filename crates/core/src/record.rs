@@ -37,6 +37,7 @@ mod plan;
 mod shelf;
 mod state;
 mod troubles;
+mod untested;
 
 pub use cases::Acted;
 pub use command::{Admission, Command};
@@ -51,6 +52,7 @@ pub use plan::{
     ApplyPlan, PlanDigest, PlanImage, PlanOutcome, PlanRefusal, PlanState, PlanVersion, StageId, StagePlan, Staged,
 };
 pub use state::{Applied, Effect, RecordLimits, RecordState};
+pub use untested::{Untested, untested};
 
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,9 @@ pub(crate) struct PressBody {
     test: bool,
     #[serde(default)]
     drill: bool,
+    /// It is meant, whatever drill or test is on.
+    #[serde(default)]
+    live: bool,
     #[serde(default)]
     note: String,
     #[serde(default)]
@@ -32,8 +35,8 @@ pub(crate) struct PressBody {
 }
 
 impl PressBody {
-    /// The press and the PIN that came with it, or which field is wrong and why.
-    pub(crate) fn checked(self) -> Result<(Press, Option<String>), ApiError> {
+    /// The press, whether it is meant whatever is on, and the PIN that came with it; or which field is wrong and why.
+    pub(crate) fn checked(self) -> Result<(Press, bool, Option<String>), ApiError> {
         let kind =
             Kind::known(&self.kind).filter(|kind| !kind.is_of_region()).ok_or_else(|| unknown_kind(&self.kind))?;
         let mode = match (self.test, self.drill) {
@@ -48,6 +51,9 @@ impl PressBody {
         if self.pin.is_some() && !needs_pin(&kind) {
             return Err(bad_field("pin", "this kind needs none"));
         }
+        if self.live && mode != Mode::Live {
+            return Err(bad_field("live", "what is meant is neither a test nor a drill"));
+        }
         let press = Press {
             kind,
             mode,
@@ -56,7 +62,7 @@ impl PressBody {
             note: Text::new(&self.note).map_err(|why| bad_field("note", &why.to_string()))?,
             details,
         };
-        Ok((press, self.pin))
+        Ok((press, self.live, self.pin))
     }
 }
 

@@ -121,6 +121,7 @@ impl World {
                     plan: None,
                     // Its two homes are all that there is to dial here.
                     spare_nodes: false,
+                    self_test: None,
                     seed,
                     seal: huxiao_wire::seal,
                     software: "sim".to_owned(),

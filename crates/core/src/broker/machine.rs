@@ -9,6 +9,9 @@ use crate::broker::cases::CaseOrders;
 use crate::broker::climbs::Climbs;
 use crate::broker::commands::Commands;
 use crate::broker::desk::{Desk, DeskView};
+use crate::broker::drill_orders::DrillOrders;
+use crate::broker::drills::Drills;
+use crate::broker::endings::Endings;
 use crate::broker::gate::Gate;
 use crate::broker::pictures::Watching;
 use crate::broker::plans::Plans;
@@ -81,6 +84,11 @@ pub struct Broker {
     pub(super) plans: Plans,
     /// Alarms that nobody has taken.
     pub(super) climbs: Climbs,
+    /// Drills, and whom this node tells of them.
+    pub(super) drills: Drills,
+    pub(super) drill_orders: DrillOrders,
+    /// Tests and drills whose cases close by themselves.
+    pub(super) endings: Endings,
     /// The numbers of relays' events, as the record took them in.
     pub(super) numbers: Numbers,
     /// The way to the province, if this region has one.
@@ -121,6 +129,9 @@ impl Broker {
             route_again_at: None,
             plans: Plans::default(),
             climbs: Climbs::default(),
+            drills: Drills::default(),
+            drill_orders: DrillOrders::default(),
+            endings: Endings::default(),
             numbers: Numbers::new(Timestamp::default()),
             upward: None,
             accepted: BTreeSet::new(),
@@ -133,6 +144,7 @@ impl Broker {
         broker.upward = province.map(|region| Upward::new(region, seed));
         // Without a session yet, the time is of no account.
         broker.track_all(Now::default());
+        broker.drills_anew(Now::default());
         broker.recall_numbers(Timestamp::default());
         broker.propose_routes();
         broker.take_journal(journal);
@@ -321,6 +333,7 @@ impl Broker {
                 self.offer_commands(now, &relay);
                 self.tell_if_degraded(path);
                 self.plan_greeted(now, &relay);
+                self.relay_greeted(now, &relay);
             }
             (NodeName::Relay(relay), Message::PlanKept(mark)) => self.plan_kept(now, &relay, mark),
             (NodeName::Station(seat), Message::Hello(hello)) => {
@@ -345,6 +358,8 @@ impl Broker {
             (NodeName::Station(seat), Message::Look(look)) => self.looked(now, &seat, look),
             (NodeName::Station(seat), Message::CaseAsk(event, after)) => self.case_asked(path, &seat, event, after),
             (NodeName::Station(seat), Message::Case(order)) => self.case_ordered(now, path, &seat, *order),
+            (NodeName::Relay(relay), Message::DrillHeard(id)) => self.drill_heard(&relay, &id),
+            (NodeName::Station(seat), Message::DrillOrder(order)) => self.drill_ordered(now, path, &seat, *order),
             (NodeName::Station(seat), Message::Escalate(order)) => {
                 self.escalate(now, path, &NodeName::Station(seat), order);
             }
@@ -470,6 +485,8 @@ impl Machine for Broker {
                 self.leads = leads;
                 self.choose_forwarder(now);
                 self.follow_all(now);
+                self.mind_all(now);
+                self.drills_led(now);
                 self.follow_commands(now);
             }
             Input::Restored(record) => {
@@ -477,6 +494,7 @@ impl Machine for Broker {
                 self.recall_numbers(now.mono);
                 self.track_all(now);
                 self.follow_all(now);
+                self.mind_all(now);
                 self.follow_commands(now);
             }
             Input::Snapshot(ticket) => self.out.push_back(Output::Snapshot(ticket, Box::new(self.record.clone()))),
@@ -516,11 +534,15 @@ impl Machine for Broker {
         self.climbs_due(now);
         self.look_at_cases(now);
         self.tell_plans(now);
+        self.drills_due(now);
+        self.look_at_drill_orders(now);
+        self.endings_due(now);
         self.look_at_commands(now);
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
         let levels = [self.upward.as_ref().and_then(Upward::poll_timeout), self.regions_timeout()];
+        let drills = [self.drills.poll_timeout(), self.drill_orders.poll_timeout(), self.endings.poll_timeout()];
         let own = [
             self.route_again_at,
             self.waiting.again_at,
@@ -529,7 +551,7 @@ impl Machine for Broker {
             self.plans.poll_timeout(),
             self.commands.poll_timeout(),
         ];
-        self.timers.next().into_iter().chain(own.into_iter().chain(levels).flatten()).min()
+        self.timers.next().into_iter().chain(own.into_iter().chain(levels).chain(drills).flatten()).min()
     }
 
     fn poll_output(&mut self) -> Option<Output> {
@@ -557,6 +579,9 @@ impl Machine for Broker {
         self.check_climbs()?;
         self.cases.check()?;
         self.plans.check()?;
+        self.drills.check()?;
+        self.drill_orders.check()?;
+        self.endings.check()?;
         self.check_commands()?;
         self.watching.check()?;
         if let Some(id) = self.pending.keys().find(|id| self.is_settled(&Claim::Admit(**id))) {

@@ -38,7 +38,7 @@ pub use change::{Change, Counts, Tally};
 pub use error::{PlanError, Subject};
 pub use explain::{Explanation, Part, Reach};
 pub use generate::{Province, province};
-pub use hours::{Day, Hours, HoursError, Minute, Weekday, Weekdays, on_the_wall};
+pub use hours::{Day, Hours, HoursError, Minute, Weekday, Weekdays, at_minute, on_the_wall};
 pub use part::{PlanMark, SchoolPart};
 pub use person::{DEFAULT_LIST, Mute, PersonRules, Threshold, Withheld};
 pub use school::{

@@ -7,7 +7,7 @@ use crate::Machine;
 use crate::condition::Conditions;
 use crate::courier::Courier;
 use crate::duty::Duty;
-use crate::event::{Class, Text};
+use crate::event::{Class, Kind, Text};
 use crate::id::{EventId, NodeName, PathId, PersistSeq};
 use crate::inquiry::Inquiry;
 use crate::keeping::Unkept;
@@ -19,10 +19,12 @@ use crate::probe::{PathHealth, Prober};
 use crate::receipt::{Receipt, Stage, Standing};
 use crate::relay::buttons::Buttons;
 use crate::relay::commands::{CommandRow, Commands};
+use crate::relay::modes::Modes;
 use crate::relay::persons::Persons;
 use crate::relay::port::{Input, Output, RelayConfig, Report, Write};
 use crate::relay::raise::{RaiseError, Raised, Ticket};
 use crate::relay::row::RelayRow;
+use crate::relay::self_test::SelfTests;
 use crate::relay::view::EventView;
 use crate::rng::Rng;
 use crate::signature::{Nobody, Verifier};
@@ -45,6 +47,9 @@ pub struct Relay {
     next_finished: u64,
     pub(super) by_key: BTreeMap<String, EventId>,
     pub(super) buttons: Buttons,
+    /// Drills that it was told of, and whether tests are on.
+    pub(super) modes: Modes,
+    pub(super) self_tests: SelfTests,
     pub(super) courier: Courier<EventId>,
     pub(super) express: BTreeSet<PathId>,
     pub(super) prober: Prober,
@@ -90,6 +95,8 @@ impl Relay {
             next_finished: 1,
             by_key: BTreeMap::new(),
             buttons: Buttons::default(),
+            modes: Modes::default(),
+            self_tests: SelfTests::new(now, config.self_test),
             express: BTreeSet::new(),
             prober: Prober::default(),
             conditions: Conditions::default(),
@@ -194,6 +201,9 @@ impl Relay {
     fn restore(&mut self, now: Now, row: RelayRow) {
         self.config.next_slot = self.config.next_slot.max(row.slot.saturating_add(1));
         let id = row.sealed.event.id;
+        if row.sealed.event.kind == Kind::SelfTest {
+            self.self_tests.found(row.sealed.event.raised_at);
+        }
         if let Some(view) = self.events.get_mut(&id) {
             // A store mended from the black box may hold an event twice. One row is enough.
             for receipt in row.receipts {
@@ -390,9 +400,12 @@ impl Machine for Relay {
 
     fn handle(&mut self, now: Now, input: Input) {
         match input {
-            Input::Raise { ticket, press, idempotency_key } => self.raise(now, ticket, press, idempotency_key),
             Input::CheckIn { post, sensor, person } => self.check_in(now, &post, sensor, person),
             Input::PlanKept(mark) => self.plan_is_kept(mark),
+            Input::Raise { ticket, press, idempotency_key, live } => {
+                self.raise(now, ticket, press, idempotency_key, live);
+            }
+            Input::TestMode(span) => self.test_mode(now, span),
             Input::Persisted(seq) => self.persisted(now, seq),
             Input::PersistFailed(seq, why) => self.persist_failed(now, seq, why),
             Input::PathUp(path, node, info) => self.path_up(now, path, node, info),
@@ -406,6 +419,8 @@ impl Machine for Relay {
 
     fn handle_timeout(&mut self, now: Now) {
         self.tick_lamps(now);
+        self.modes_due(now);
+        self.self_test(now);
         for id in self.unkept.due(now.mono) {
             self.keep(id);
         }
@@ -431,6 +446,8 @@ impl Machine for Relay {
             self.buttons.poll_timeout(),
             self.persons.poll_timeout(),
             self.duty.poll_timeout(),
+            self.modes.poll_timeout(),
+            self.self_tests.poll_timeout(),
             self.unkept.poll_timeout(),
             self.inquiry.poll_timeout(),
             self.courier.poll_timeout(),
@@ -450,6 +467,7 @@ impl Machine for Relay {
         self.buttons.check()?;
         self.persons.check()?;
         self.duty.check()?;
+        self.modes.check()?;
         self.commands.check()?;
         let open = self.events.values().filter(|view| !view.is_finished()).count();
         if open != self.open || self.events.len() - open != self.finished.len() {

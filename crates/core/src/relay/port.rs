@@ -9,13 +9,15 @@ use crate::lamp::Lamp;
 use crate::limits;
 use crate::message::{Degraded, Message, Refusal};
 use crate::path::{Form, PathInfo};
-use crate::plan::{PlanMark, SchoolPart, Withheld};
+use crate::plan::{Hours, PlanMark, SchoolPart, Withheld};
 use crate::receipt::Receipt;
 use crate::relay::commands::CommandRow;
+use crate::relay::modes::ModeView;
 use crate::relay::playing::{Ended, Play};
 use crate::relay::raise::{Press, RaiseError, Raised, Ticket};
 use crate::relay::row::RelayRow;
 use crate::signature::Flaw;
+use crate::time::Span;
 
 /// What a relay is told once.
 pub struct RelayConfig {
@@ -31,6 +33,8 @@ pub struct RelayConfig {
     pub spare_nodes: bool,
     /// The plan's part for its school, as it was kept.
     pub plan: Option<SchoolPart>,
+    /// In which part of each day it tests itself, on Chinese walls; `None` for never.
+    pub self_test: Option<Hours>,
     /// Seed of all that is random.
     pub seed: u64,
     /// Encodes an event, the same bytes for the same event.
@@ -50,6 +54,8 @@ pub enum Input {
         press: Press,
         /// The presser's key, at most [`limits::IDEMPOTENCY_KEY_BYTES`] bytes.
         idempotency_key: Option<String>,
+        /// Whether it is meant whatever drill or test is on.
+        live: bool,
     },
     /// A guard is at a post.
     CheckIn {
@@ -62,6 +68,8 @@ pub enum Input {
     },
     /// The plan's part with this mark is on stable storage.
     PlanKept(PlanMark),
+    /// Presses are tests for so long, [`limits::TEST_MODE_MINUTES`] at the most; zero ends that.
+    TestMode(Span),
     /// What was asked to be persisted under this number is on stable storage.
     Persisted(PersistSeq),
     /// It is not, and will not be.
@@ -131,6 +139,8 @@ pub enum Report {
     Refused(Sealed, Refusal),
     /// The disk does not take it.
     NotKept(Sealed, String),
+    /// Presses are another thing from now on.
+    Mode(ModeView),
     /// A broker node lost its quorum, or has it again (`None`).
     Condition(NodeName, Option<Degraded>),
     /// The region's plan says something else of the school.

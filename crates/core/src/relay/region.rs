@@ -78,6 +78,7 @@ impl Relay {
                 ids.into_iter().for_each(|id| self.offer_again(now, id));
             }
             Message::Refused(id, refusal) => self.refused(now, id, refusal),
+            Message::DrillMode(told) => self.drill_told(now, path, *told),
             Message::Echo(echo) => self.prober.echo(now, path, echo),
             Message::SchoolPlan(part) => self.plan_told(now, path, *part),
             Message::Condition(degraded) => {
@@ -121,7 +122,6 @@ impl Relay {
             | Message::Look(_)
             | Message::SeatState { .. }
             | Message::Drills(_)
-            | Message::DrillMode(_)
             | Message::DrillHeard(_)
             | Message::DrillOrder(_)
             | Message::DrillAnswer(..) => {}

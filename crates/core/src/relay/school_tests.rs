@@ -71,6 +71,7 @@ impl Bench {
             copy_rate: limits::COPY_BYTES_PER_SECOND,
             plan,
             spare_nodes: false,
+            self_test: None,
             seed: 1 + rows.len() as u64,
             seal,
             software: "test".to_owned(),
@@ -122,7 +123,7 @@ impl Bench {
     }
 
     fn warn(&mut self, press: Press) -> Result<Raised, RaiseError> {
-        self.step(Input::Raise { ticket: Ticket(7), press, idempotency_key: None });
+        self.step(Input::Raise { ticket: Ticket(7), press, idempotency_key: None, live: false });
         let answer = self.outputs.iter().find_map(|output| match output {
             Output::Answer(_, answer) => Some(answer.clone()),
             _ => None,
@@ -208,7 +209,7 @@ fn a_thousand_warnings_a_second_are_a_few_events_and_a_panic_goes_before_them() 
     }
     assert!(bench.kinds().len() <= limits::PERSON_BURST as usize + 3, "{} events", bench.kinds().len());
     let press = Press { kind: Kind::Panic, details: Details::default(), ..person("x", "1") };
-    bench.step(Input::Raise { ticket: Ticket(8), press, idempotency_key: None });
+    bench.step(Input::Raise { ticket: Ticket(8), press, idempotency_key: None, live: false });
     let first = bench.outputs.iter().find_map(|output| match output {
         Output::Send(_, class, _, Message::Event(copy)) => Some((*class, copy.sealed.event.kind.clone())),
         _ => None,

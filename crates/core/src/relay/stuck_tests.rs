@@ -51,6 +51,7 @@ fn relay(now: u64, life: u64, rows: Vec<RelayRow>) -> Relay {
         copy_rate: limits::COPY_BYTES_PER_SECOND,
         plan: None,
         spare_nodes: false,
+        self_test: None,
         seed: life,
         seal,
         software: "test".to_owned(),
@@ -111,7 +112,7 @@ impl Gatehouse {
     fn press(&mut self, press: Press, key: Option<&str>) -> u64 {
         self.presses += 1;
         let (ticket, idempotency_key) = (Ticket(self.presses), key.map(str::to_owned));
-        self.tell(Input::Raise { ticket, press, idempotency_key });
+        self.tell(Input::Raise { ticket, press, idempotency_key, live: false });
         self.presses
     }
 

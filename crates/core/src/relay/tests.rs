@@ -31,6 +31,7 @@ impl Bench {
             copy_rate: limits::COPY_BYTES_PER_SECOND,
             plan: None,
             spare_nodes: false,
+            self_test: None,
             seed: 1,
             seal,
             software: "test".to_owned(),
@@ -70,7 +71,7 @@ impl Bench {
             note: Text::default(),
             details: Details::default(),
         };
-        self.step(Input::Raise { ticket: Ticket(7), press, idempotency_key: key.map(str::to_owned) })
+        self.step(Input::Raise { ticket: Ticket(7), press, idempotency_key: key.map(str::to_owned), live: false })
     }
 
     fn only_id(&self) -> EventId {
@@ -344,6 +345,7 @@ fn finished_events_and_their_keys_are_forgotten_and_open_ones_are_not() {
                     details: Details::default(),
                 },
                 idempotency_key: Some(format!("k{number}")),
+                live: false,
             },
         );
         std::iter::from_fn(|| bench.relay.poll_output()).for_each(drop);

@@ -65,6 +65,7 @@ pub(crate) fn relay_config() -> RelayConfig {
         copy_rate: limits::COPY_BYTES_PER_SECOND,
         plan: None,
         spare_nodes: false,
+        self_test: None,
         seed: 7,
         seal: huxiao_wire::seal,
         software: "huxiao 0.1.0".to_owned(),
@@ -175,7 +176,7 @@ impl Room {
             note,
             details: huxiao_core::Details::default(),
         };
-        self.relay.handle(now, relay::Input::Raise { ticket: Ticket(1), press, idempotency_key: None });
+        self.relay.handle(now, relay::Input::Raise { ticket: Ticket(1), press, idempotency_key: None, live: false });
     }
 
     fn take(&mut self, now: Now, peer: usize) {

@@ -12,6 +12,7 @@ use crate::audit::{self, AuditCommand};
 use crate::case::{self, CaseCommand};
 use crate::check::{self, CheckCommand};
 use crate::cluster::{self, ClusterCommand};
+use crate::command::{self, AllClearArgs, BroadcastArgs, NoticeCommand, SchoolCommandCommand};
 use crate::completion::{self, CompletionArgs};
 use crate::config::{self, ConfigCommand};
 use crate::dev::{self, DevArgs};
@@ -57,6 +58,16 @@ enum Command {
     // `help` is what officers ask for there.
     #[command(subcommand, disable_help_subcommand = true)]
     Case(CaseCommand),
+    /// Have something be heard at a school, or end
+    Broadcast(BroadcastArgs),
+    /// Say to a school that the danger is over
+    AllClear(AllClearArgs),
+    /// Tell all schools of an area something, and see how many have it
+    #[command(subcommand)]
+    Notice(NoticeCommand),
+    /// Commands to schools: list them, see what became of one, try the way down
+    #[command(subcommand)]
+    Command(SchoolCommandCommand),
     /// The history of all cases: export it, and verify an export
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -118,6 +129,10 @@ where
         Command::Station(command) => node::run(Role::Station, command, global),
         Command::Alarm(command) => block_on(alarm::run(command, global)),
         Command::Case(command) => block_on(case::run(command)),
+        Command::Broadcast(args) => block_on(command::broadcast(args)),
+        Command::AllClear(args) => block_on(command::all_clear(args)),
+        Command::Notice(command) => block_on(command::notice(command)),
+        Command::Command(command) => block_on(command::run(command)),
         Command::Audit(command) => block_on(audit::run(command, global)),
         Command::Dev(args) => return dev::run(&args),
         Command::Lab(command) => lab::run(command, global),

@@ -12,6 +12,7 @@ use crate::audit::{self, AuditCommand};
 use crate::case::{self, CaseCommand};
 use crate::check::{self, CheckCommand};
 use crate::cluster::{self, ClusterCommand};
+use crate::command::{self, AllClearArgs, BroadcastArgs, NoticeCommand, SchoolCommandCommand};
 use crate::completion::{self, CompletionArgs};
 use crate::config::{self, ConfigCommand};
 use crate::dev::{self, DevArgs};
@@ -68,6 +69,16 @@ enum Command {
     /// The PIN of a school, without which no request to cancel is taken
     #[command(subcommand)]
     Pin(PinCommand),
+    /// Have something be heard at a school, or end
+    Broadcast(BroadcastArgs),
+    /// Say to a school that the danger is over
+    AllClear(AllClearArgs),
+    /// Tell all schools of an area something, and see how many have it
+    #[command(subcommand)]
+    Notice(NoticeCommand),
+    /// Commands to schools: list them, see what became of one, try the way down
+    #[command(subcommand)]
+    Command(SchoolCommandCommand),
     /// The history of all cases: export it, and verify an export
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -132,6 +143,10 @@ where
         Command::Duty(command) => block_on(duty::run(command)),
         Command::Kinds(args) => kinds::run(&args),
         Command::Pin(command) => pin::run(&command),
+        Command::Broadcast(args) => block_on(command::broadcast(args)),
+        Command::AllClear(args) => block_on(command::all_clear(args)),
+        Command::Notice(command) => block_on(command::notice(command)),
+        Command::Command(command) => block_on(command::run(command)),
         Command::Audit(command) => block_on(audit::run(command, global)),
         Command::Dev(args) => return dev::run(&args),
         Command::Lab(command) => lab::run(command, global),

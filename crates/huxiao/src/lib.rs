@@ -13,6 +13,7 @@ mod case;
 mod check;
 mod cli;
 mod cluster;
+mod command;
 mod completion;
 mod config;
 mod dev;

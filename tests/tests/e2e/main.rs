@@ -13,6 +13,7 @@
 mod blocked_udp;
 mod case;
 mod clock;
+mod commands;
 mod damage;
 mod hostile;
 mod kill_nine;

@@ -34,6 +34,11 @@ pub(super) fn node(layout: &Layout, node: &Node) -> String {
         data = node.data(),
         listens = node.listens(),
     );
+    if let (Some(cert), Some(key)) = (node.sign_cert(), node.sign_key()) {
+        // Writing to a String does not fail.
+        let _ =
+            write!(out, "# What commands to schools are signed with.\n[sign]\ncert = \"{cert}\"\nkey = \"{key}\"\n\n");
+    }
     // Writing to a String does not fail.
     let _ = match &node.quic {
         Some(address) => write!(

@@ -15,6 +15,7 @@ use crate::cluster::{self, ClusterCommand};
 use crate::completion::{self, CompletionArgs};
 use crate::config::{self, ConfigCommand};
 use crate::dev::{self, DevArgs};
+use crate::drill::{self, DrillCommand};
 use crate::exit::{Code, Failure, Outcome};
 use crate::lab::{self, LabCommand};
 use crate::node::{self, NodeCommand};
@@ -57,6 +58,9 @@ enum Command {
     // `help` is what officers ask for there.
     #[command(subcommand, disable_help_subcommand = true)]
     Case(CaseCommand),
+    /// Drills: announce one, end it, see how far it has come, account for it
+    #[command(subcommand)]
+    Drill(DrillCommand),
     /// The history of all cases: export it, and verify an export
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -113,11 +117,13 @@ where
     let global = &cli.global;
     let outcome = match cli.command {
         Command::Relay(RelayCommand::Run(args)) => node::run(Role::Relay, NodeCommand::Run(args), global),
+        Command::Relay(RelayCommand::Mode(args)) => block_on(relay::mode(args)),
         Command::Relay(RelayCommand::Paths(args)) => block_on(relay::paths(args, global)),
         Command::Broker(command) => node::run(Role::Broker, command, global),
         Command::Station(command) => node::run(Role::Station, command, global),
         Command::Alarm(command) => block_on(alarm::run(command, global)),
         Command::Case(command) => block_on(case::run(command)),
+        Command::Drill(command) => block_on(drill::run(command)),
         Command::Audit(command) => block_on(audit::run(command, global)),
         Command::Dev(args) => return dev::run(&args),
         Command::Lab(command) => lab::run(command, global),

@@ -16,6 +16,7 @@ mod cluster;
 mod completion;
 mod config;
 mod dev;
+mod drill;
 mod exit;
 mod http;
 mod lab;

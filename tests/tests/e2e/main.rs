@@ -14,6 +14,7 @@ mod blocked_udp;
 mod case;
 mod clock;
 mod damage;
+mod drill;
 mod hostile;
 mod kill_nine;
 mod lab_and_config;

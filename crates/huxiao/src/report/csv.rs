@@ -12,7 +12,8 @@ pub(super) fn account(account: &Account) -> String {
     }
 }
 
-fn csv(sheet: &Sheet) -> String {
+/// One table.
+pub(crate) fn csv(sheet: &Sheet) -> String {
     let head = sheet.columns.iter().map(|(name, ..)| (*name).to_owned()).collect();
     let rows = sheet.rows.iter().map(|row| row.iter().map(Cell::plain).collect());
     std::iter::once(head).chain(rows).map(|fields: Vec<String>| line(&fields)).collect()

@@ -12,8 +12,9 @@ mod moment;
 mod read;
 mod sheet;
 mod table;
+mod untested;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use huxiao_core::WallTime;
 use huxiao_core::report::{Alarm, Report, Standard};
 use huxiao_runtime::clock::Clock;
@@ -25,16 +26,22 @@ use crate::http::{Client, Endpoint};
 use crate::output;
 use crate::role::RoleArg;
 
+pub(crate) use csv::csv;
+pub(crate) use html::page;
 use moment::Moment;
+pub(crate) use sheet::{Cell, Sheet};
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct ReportArgs {
+    #[command(subcommand)]
+    command: Option<ReportCommand>,
     /// From when on: a time (2026-03-01T08:30:00+08:00), a date (its beginning in China), or how long ago (24h, 7d)
     ///
     /// An alarm belongs to the time at which it came to the region: a relay's clock may be wrong.
-    #[arg(long, value_name = "TIME")]
-    since: Moment,
+    #[arg(long, value_name = "TIME", required = true)]
+    since: Option<Moment>,
     /// Until when, that time not included; without it until now
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
@@ -52,6 +59,16 @@ pub struct ReportArgs {
     /// How it is shown; html is one page that needs nothing else
     #[arg(long, value_enum, default_value = "table")]
     output: Shape,
+}
+
+/// Accounts of something else than alarms.
+#[derive(Debug, Subcommand)]
+pub enum ReportCommand {
+    /// List the schools that nobody has tested for longer than the plan says
+    ///
+    /// A test is a test press, or an alarm pressed as a test; what a relay does by itself each day is shown beside it. The record remembers
+    /// the last of each school from the version on that keeps it. Exits 10 if there are any.
+    Untested(untested::UntestedArgs),
 }
 
 /// What the figures are broken down by.
@@ -140,12 +157,16 @@ fn missing_words(missing: u64) -> Option<[String; 2]> {
 /// # Errors
 /// The node cannot be reached, or gives what cannot be read.
 pub async fn run(args: ReportArgs, global: &Global) -> Outcome {
+    if let Some(ReportCommand::Untested(args)) = args.command {
+        return untested::run(args).await;
+    }
     if args.broker.is_none() && args.config.files.is_empty() {
         return Err(Failure::new(Code::Usage, "say which node: --broker URL or --config FILE"));
     }
     let node = endpoint(args.broker.as_ref(), &args.config, Some(RoleArg::Broker))?;
     let made_at = Clock::system().wall();
-    let since = args.since.before(made_at);
+    let since = args.since.ok_or_else(|| Failure::new(Code::Usage, "say from when on: --since TIME"))?;
+    let since = since.before(made_at);
     let until = args.until.map_or(made_at, |until| until.before(made_at));
     if since >= until {
         return Err(Failure::new(Code::Usage, "--since is not before --until (which is now, where it is not given)"));

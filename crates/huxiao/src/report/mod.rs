@@ -14,9 +14,11 @@ mod sheet;
 mod table;
 mod untested;
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand, ValueEnum};
 use huxiao_core::WallTime;
-use huxiao_core::report::{Alarm, Report, Standard};
+use huxiao_core::report::{Alarm, Place, Report, Standard, by_group};
 use huxiao_runtime::clock::Clock;
 
 use crate::args::{ConfigFiles, Global};
@@ -78,6 +80,8 @@ enum By {
     School,
     /// Each station that was to see it.
     Station,
+    /// The city of its school, by the plan in force.
+    City,
 }
 
 impl By {
@@ -86,6 +90,7 @@ impl By {
         match self {
             By::School => "school",
             By::Station => "station",
+            By::City => "city",
         }
     }
 }
@@ -134,6 +139,8 @@ struct Account {
     missing: u64,
     alarms: Vec<Alarm>,
     report: Report,
+    /// By city, if that is asked for.
+    cities: Vec<Place<String>>,
 }
 
 impl Account {
@@ -175,6 +182,10 @@ pub async fn run(args: ReportArgs, global: &Global) -> Outcome {
     if let Some([zh, en]) = missing_words(fetched.missing) {
         output::say(&format!("{zh}  {en}"));
     }
+    let cities = match args.by {
+        Some(By::City) => fetch::cities(&mut Client::new(node.clone())).await?,
+        _ => BTreeMap::new(),
+    };
     let standard = args.sla.into();
     let account = Account {
         since,
@@ -185,6 +196,7 @@ pub async fn run(args: ReportArgs, global: &Global) -> Outcome {
         by: args.by,
         missing: fetched.missing,
         report: Report::of(&fetched.alarms, standard),
+        cities: by_group(&fetched.alarms, &cities),
         alarms: fetched.alarms,
     };
     match args.output {

@@ -100,6 +100,9 @@ pub(super) fn sheets(account: &Account) -> Vec<Sheet> {
     if account.has(By::Station) {
         sheets.push(stations(account));
     }
+    if account.by == Some(By::City) {
+        sheets.push(cities(account));
+    }
     sheets.push(slowest(account));
     sheets
 }
@@ -230,6 +233,15 @@ pub(super) fn schools(account: &Account) -> Sheet {
         title: ("按学校（用时：按下到显示）", "By school (times: press to screen)"),
         columns: place_columns(account, ("school", "学校", "school"), false),
         rows: account.report.schools.iter().map(|school| place(account, school, false)).collect(),
+    }
+}
+
+/// By city.
+pub(super) fn cities(account: &Account) -> Sheet {
+    Sheet {
+        title: ("按市（用时：按下到显示）", "By city (times: press to screen)"),
+        columns: place_columns(account, ("city", "市", "city"), false),
+        rows: account.cities.iter().map(|city| place(account, city, false)).collect(),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::completion::{self, CompletionArgs};
 use crate::config::{self, ConfigCommand};
 use crate::dev::{self, DevArgs};
 use crate::duty::{self, DutyCommand};
+use crate::drill::{self, DrillCommand};
 use crate::exit::{Code, Failure, Outcome};
 use crate::kinds::{self, KindsArgs};
 use crate::lab::{self, LabCommand};
@@ -79,6 +80,9 @@ enum Command {
     /// Commands to schools: list them, see what became of one, try the way down
     #[command(subcommand)]
     Command(SchoolCommandCommand),
+    /// Drills: announce one, end it, see how far it has come, account for it
+    #[command(subcommand)]
+    Drill(DrillCommand),
     /// The history of all cases: export it, and verify an export
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -135,6 +139,7 @@ where
     let global = &cli.global;
     let outcome = match cli.command {
         Command::Relay(RelayCommand::Run(args)) => node::run(Role::Relay, NodeCommand::Run(args), global),
+        Command::Relay(RelayCommand::Mode(args)) => block_on(relay::mode(args)),
         Command::Relay(RelayCommand::Paths(args)) => block_on(relay::paths(args, global)),
         Command::Broker(command) => node::run(Role::Broker, command, global),
         Command::Station(command) => node::run(Role::Station, command, global),
@@ -147,6 +152,7 @@ where
         Command::AllClear(args) => block_on(command::all_clear(args)),
         Command::Notice(command) => block_on(command::notice(command)),
         Command::Command(command) => block_on(command::run(command)),
+        Command::Drill(command) => block_on(drill::run(command)),
         Command::Audit(command) => block_on(audit::run(command, global)),
         Command::Dev(args) => return dev::run(&args),
         Command::Lab(command) => lab::run(command, global),

@@ -18,6 +18,7 @@ mod completion;
 mod config;
 mod dev;
 mod duty;
+mod drill;
 mod exit;
 mod http;
 mod kinds;

@@ -15,6 +15,7 @@ mod case;
 mod clock;
 mod commands;
 mod damage;
+mod drill;
 mod hostile;
 mod kill_nine;
 mod lab_and_config;

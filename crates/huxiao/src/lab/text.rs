@@ -52,10 +52,19 @@ pub(super) fn node(layout: &Layout, node: &Node) -> String {
         ),
         None => {
             let (region, brokers) = layout.home(node);
-            write!(out, "[{role}]\nbrokers = [{}]\nregion = \"{region}\"\n", quoted(brokers))
+            write!(out, "[{role}]\nbrokers = [{}]\nregion = \"{region}\"\n{}", quoted(brokers), self_test(role))
         }
     };
     out + &crate::role::example(role)
+}
+
+/// A lab is looked at by whoever tries something: nothing comes by itself.
+fn self_test(role: Role) -> &'static str {
+    if role == Role::Relay {
+        "# In the field, leave this out: the relay tests itself each day.\nself_test = \"off\"\n"
+    } else {
+        ""
+    }
 }
 
 /// What a broker node has to know of the regions above and below it.

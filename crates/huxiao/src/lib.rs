@@ -29,5 +29,6 @@ mod role;
 mod store;
 mod supervision;
 mod version;
+mod view;
 
 pub use cli::main;

@@ -256,6 +256,8 @@ impl Member {
                 }
                 // There are always two nodes here, and nobody else to dial.
                 Output::DialOthers | Output::Report(_) => {}
+                // Nobody commands schools here.
+                Output::Play(_) | Output::Silence(_) | Output::View(..) => {}
             }
         }
     }

@@ -9,6 +9,7 @@ mod api;
 pub mod archive;
 mod case_api;
 mod cluster_api;
+mod command_api;
 mod events_api;
 mod fill;
 mod journal;
@@ -153,7 +154,9 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         seed: base.host.seed,
         software: base.host.software(),
     };
-    let machine = Broker::new(config, plan, record.take_state(), kept).accepting(levels.accepted.clone());
+    let verifier = Arc::new(base.credentials.signatures());
+    let machine =
+        Broker::new(config, plan, record.take_state(), kept).accepting(levels.accepted.clone()).verifying(verifier);
     let region = record.region.clone();
     let tools = shell::Tools {
         link: link.clone(),

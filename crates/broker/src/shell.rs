@@ -207,6 +207,20 @@ fn tell(report: Report) {
         Report::Journalled(id) => tracing::info!(alarm_id = %id, "kept in the journal until the record takes it"),
         // The region's watch has said it.
         Report::Condition(_) => {}
+        Report::Commanded(sealed) => {
+            let command = &sealed.command;
+            let kind = command.instruction.kind();
+            tracing::info!(command = %command.id, %kind, by = %huxiao_core::NodeName::Station(command.by.clone()), officer = %command.officer, "commanded");
+        }
+        Report::CommandRefused(sealed, why) => {
+            metric::increment(Counter::CommandsRefused, &["broker", why.as_str()]);
+            let by = huxiao_core::NodeName::Station(sealed.command.by.clone());
+            tracing::warn!(command = %sealed.id(), %by, %why, "a command is not taken");
+        }
+        Report::CommandStage(kind, receipt) => {
+            metric::increment(Counter::CommandStages, &["broker", kind.as_str(), receipt.stage.as_str()]);
+            tracing::debug!(command = %receipt.command, %kind, stage = %receipt.stage, by = %receipt.by, "command");
+        }
         Report::PlanInForce(version) => tracing::info!(version, "another plan is in force"),
         Report::PlanRefused(why) => tracing::warn!(%why, "a change of the plan was not taken over"),
     }

@@ -27,6 +27,7 @@
 mod archived;
 mod cases;
 mod command;
+mod commands;
 mod drills;
 mod entry;
 mod image;
@@ -38,6 +39,7 @@ mod troubles;
 
 pub use cases::Acted;
 pub use command::{Admission, Command};
+pub use commands::{CommandBook, CommandEntry};
 pub use drills::{Tested, Tests};
 pub use entry::{Entry, Escalation, Part};
 pub use image::{Image, ImageError};

@@ -20,6 +20,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
 
 use crate::body::{PressBody, idempotency_key};
+use crate::command_api;
 use crate::paths::Paths;
 use crate::shell::Answers;
 use crate::status::{Context, StatusJson};
@@ -45,6 +46,7 @@ pub(crate) fn router(
     gate: SseGate,
     context: Context,
 ) -> Router {
+    let commands = command_api::router(handle.clone());
     Router::new()
         .route("/v1/events", post(raise).get(list))
         .route("/v1/events/stream", get(stream))
@@ -52,6 +54,7 @@ pub(crate) fn router(
         .route("/v1/status", get(status))
         .route("/v1/paths", get(paths))
         .with_state(Api { handle, changes, answers, gate, context: Arc::new(context) })
+        .merge(commands)
 }
 
 async fn raise(State(api): State<Api>, headers: HeaderMap, Json(body): Json<PressBody>) -> Result<Response, ApiError> {
@@ -133,8 +136,8 @@ async fn stream(State(api): State<Api>, Query(query): Query<StreamQuery>) -> Res
         // A reader that fell behind is cut: it opens the stream again and asks for what it missed.
         .take_while(Result::is_ok)
         .filter_map(Result::ok)
-        .filter(move |change| only.is_none_or(|id| id == change.id))
-        .map(|change| SseEvent { name: change.name, id: None, data: change.json() });
+        .filter(move |change| only.is_none_or(|id| change.event() == Some(id)))
+        .map(|change| SseEvent { name: change.name(), id: None, data: change.json() });
     api.gate.open(changes)
 }
 

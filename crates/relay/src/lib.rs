@@ -9,9 +9,12 @@
 mod api;
 mod body;
 mod cameras;
+mod command_api;
+mod commands;
 mod dials;
 mod keeper;
 mod outbox;
+mod output;
 mod paths;
 mod shell;
 mod status;
@@ -42,7 +45,7 @@ use crate::keeper::{Ingredients, Keeper};
 use crate::traffic::ledger::Ledger;
 use crate::uplink::interfaces::{self, Reader};
 
-const OWN_KEYS: [Key; 3 + uplink::KEYS.len() + cameras::KEYS.len()] = [
+const OWN_KEYS: [Key; 3 + output::KEYS.len() + uplink::KEYS.len() + cameras::KEYS.len()] = [
     Key {
         path: "relay.brokers",
         kind: Kind::List(&Kind::Address),
@@ -64,6 +67,10 @@ const OWN_KEYS: [Key; 3 + uplink::KEYS.len() + cameras::KEYS.len()] = [
         reloadable: false,
         help: "Copies of alarms beyond the first that may go over each line, in bytes a second.",
     },
+    output::KEYS[0],
+    output::KEYS[1],
+    output::KEYS[2],
+    output::KEYS[3],
     uplink::KEYS[0],
     uplink::KEYS[1],
     uplink::KEYS[2],
@@ -92,6 +99,8 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
         return Err(StartError::Role("the certificate is not a relay's".to_owned()));
     };
     let rows = outbox::read(&base.store)?;
+    let commands = commands::read(&base.store)?;
+    let verifier = Arc::new(base.credentials.signatures());
     let (link, events) = base.link(LinkConfig::accepting(&[Role::Broker]))?;
     let expect = Expect::broker(base.region("relay.region")?);
     let dials = Dials::default();
@@ -122,9 +131,15 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
             software: base.host.software(),
         },
         rows,
-    );
+    )
+    .commanded(base.host.clock.now(), verifier, commands);
     let (handle, inbox) = drive::channel();
-    let (shell, changes, answers) = shell::RelayShell::new(link.clone(), dials.clone(), base.store.clone(), &handle);
+    let around = (base.host.clock.clone(), base.host.shutdown.clone());
+    let opened_bodies = Bodies::open(&base.config, Accepts::Wanted, link.clone(), around).await;
+    let (bodies, moving) = opened_bodies.map_err(|error| StartError::Role(error.to_string()))?;
+    let player = output::Player::new(&base.config, handle.downgrade(), bodies.clone());
+    let (shell, changes, answers) =
+        shell::RelayShell::new(link.clone(), dials.clone(), base.store.clone(), &handle, player);
     let upstream = base.health.check("upstream", Relevance::Told);
     let context = status::Context {
         me: NodeName::Relay(me).to_string(),
@@ -135,9 +150,6 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
         store: base.store.clone(),
         paths: paths.clone(),
     };
-    let around = (base.host.clock.clone(), base.host.shutdown.clone());
-    let opened = Bodies::open(&base.config, Accepts::Wanted, link.clone(), around).await;
-    let (bodies, moving) = opened.map_err(|error| StartError::Role(error.to_string()))?;
     let eyes = cameras::Eyes::start(&mut base, &link, &bodies)?;
     base.spawn(moving.run());
     base.spawn(eyes.clone().watch(handle.clone(), changes.clone(), base.host.shutdown.clone()));

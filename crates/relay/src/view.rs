@@ -9,16 +9,42 @@ use huxiao_runtime::event_json::{
 };
 use serde::Serialize;
 
+use crate::command_api::CommandView;
+
 /// One change, for the stream.
-pub(crate) struct Change {
-    pub(crate) name: &'static str,
-    pub(crate) id: EventId,
-    pub(crate) event: EventJson,
-    pub(crate) receipt: Option<Receipt>,
+pub(crate) enum Change {
+    /// Of an event.
+    Event { name: &'static str, id: EventId, event: Box<EventJson>, receipt: Option<Receipt> },
+    /// Of a command.
+    Command(Box<CommandView>),
 }
 
 impl Change {
-    /// The event after the change, with the change itself beside it.
+    /// Its name in the stream.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Change::Event { name, .. } => name,
+            Change::Command(_) => "command",
+        }
+    }
+
+    /// The event that it is of.
+    pub(crate) fn event(&self) -> Option<EventId> {
+        match self {
+            Change::Event { id, .. } => Some(*id),
+            Change::Command(_) => None,
+        }
+    }
+
+    /// The statement that made it.
+    pub(crate) fn receipt(&self) -> Option<&Receipt> {
+        match self {
+            Change::Event { receipt, .. } => receipt.as_ref(),
+            Change::Command(_) => None,
+        }
+    }
+
+    /// The event, or the command, after the change, with the change itself beside it.
     pub(crate) fn json(&self) -> String {
         #[derive(Serialize)]
         struct With<'a> {
@@ -27,9 +53,14 @@ impl Change {
             #[serde(skip_serializing_if = "Option::is_none")]
             change: Option<ReceiptJson>,
         }
-        let with = With { event: &self.event, change: self.receipt.as_ref().map(ReceiptJson::new) };
         // Strings, numbers and maps with string keys: nothing that JSON cannot hold.
-        serde_json::to_string(&with).unwrap_or_default()
+        match self {
+            Change::Event { event, receipt, .. } => {
+                let with = With { event, change: receipt.as_ref().map(ReceiptJson::new) };
+                serde_json::to_string(&with).unwrap_or_default()
+            }
+            Change::Command(command) => serde_json::to_string(command).unwrap_or_default(),
+        }
     }
 }
 

@@ -16,6 +16,7 @@
 pub mod bodies;
 pub mod case_json;
 pub mod clock;
+pub mod command_json;
 pub mod config;
 pub mod drive;
 pub mod event_json;

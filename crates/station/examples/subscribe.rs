@@ -53,6 +53,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     receipt.officer.map_or_else(|| receipt.by.to_string(), |o| o.to_string())
                 )?;
             }
+            Incoming::Command(state) => {
+                if let Some(stage) = state.stage() {
+                    writeln!(out, "command {} is {stage}", state.id())?;
+                }
+            }
             Incoming::Case(row) => {
                 if let Some(case) = &row.case {
                     writeln!(out, "{} is {}", case.event, case.state)?;

@@ -14,6 +14,7 @@ use huxiao_core::case::{Action, ActionId, CaseRefusal, Verb};
 use huxiao_core::station::{AckError, CaseError, EscalateError, HistoryError};
 use huxiao_core::{EventId, Name, StationId, Text, limits};
 use huxiao_runtime::case_json::{CaseJson, StepJson, hex};
+use huxiao_runtime::command_json::CommandJson;
 use huxiao_runtime::event_json::DegradedJson;
 use huxiao_runtime::http::{ApiError, Json, Query, SseEvent, SseGate};
 use serde::Deserialize;
@@ -117,6 +118,7 @@ fn message(item: &Item, gallery: &Gallery) -> SseEvent {
             SseEvent { name: "ownership", id: None, data: text(&OwnershipNews::new(*seq, ownership)) }
         }
         Item::Case(row) => SseEvent { name: "case", id: None, data: text(&CaseChangeJson::new(row)) },
+        Item::Command(state) => SseEvent { name: "command", id: None, data: text(&CommandJson::new(state)) },
         Item::Condition(degraded) => {
             let data = serde_json::json!({ "degraded": degraded.as_ref().map(DegradedJson::new) });
             SseEvent { name: "condition", id: None, data: text(&data) }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use huxiao_core::station::{InboxRow, Station};
 use huxiao_core::video::Pictures;
-use huxiao_core::{Degraded, Ownership, Receipt};
+use huxiao_core::{CommandState, Degraded, Ownership, Receipt};
 use huxiao_runtime::drive::Stopped;
 use tokio::sync::broadcast;
 
@@ -43,6 +43,8 @@ pub(crate) enum Item {
     Ownership { seq: u64, ownership: Ownership },
     /// The case of an event that is shown stands otherwise.
     Case(Box<InboxRow>),
+    /// A command to schools stands so now.
+    Command(Box<CommandState>),
     /// Words about pictures that were not known.
     Pictures(Pictures),
     /// The history is over.
@@ -196,6 +198,7 @@ impl Reader {
             Change::Stage(seq, receipt) => Item::Stage { seq: *seq, receipt: receipt.clone() },
             Change::Ownership(seq, ownership) => Item::Ownership { seq: *seq, ownership: ownership.clone() },
             Change::Case(row) => Item::Case(Box::new(row.clone())),
+            Change::Command(state) => Item::Command(state.clone()),
             Change::Pictures(said) => Item::Pictures(said.clone()),
             Change::Condition(degraded) => Item::Condition(degraded.clone()),
         }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use huxiao_core::case::{Action, ActionId, CaseOrder};
+use huxiao_core::signature::Signer;
 use huxiao_core::station::{InboxRow, Input, Station, StationConfig};
 use huxiao_core::{EventId, Lane, Name, NodeName, Now, Rng, SeatId, StationId, Text, WallTime};
 use huxiao_link::{DialHandle, Expect, Link, LinkEvent, Target, Uplink};
@@ -17,6 +18,7 @@ use huxiao_runtime::drive::{self, Handle, Inbox, Stopped};
 use huxiao_store::{Loss, Store, StoreError};
 
 use crate::board::Board;
+use crate::commands::{Commanded, Schools};
 use crate::feed::{Reader, Start};
 use crate::inbox;
 use crate::pictures::Gallery;
@@ -35,10 +37,14 @@ pub(crate) struct Seat {
     escalated: Answers<Escalated>,
     cased: Answers<Cased>,
     histories: Answers<History>,
+    pub(crate) commanded: Answers<Commanded>,
+    pub(crate) schools: Answers<Schools>,
+    /// What commands are signed with.
+    pub(crate) signer: Option<Arc<dyn Signer>>,
     pub(crate) me: NodeName,
     pub(crate) gallery: Gallery,
     /// For the ids of orders that come without one.
-    ids: Arc<Mutex<Rng>>,
+    pub(crate) ids: Arc<Mutex<Rng>>,
 }
 
 /// A seat that is ready to be driven.
@@ -63,6 +69,7 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) now: Now,
     pub(crate) seed: u64,
     pub(crate) software: String,
+    pub(crate) signer: Option<Arc<dyn Signer>>,
 }
 
 /// Reads the inbox and builds the machine around it.
@@ -96,6 +103,9 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
         escalated: Answers::default(),
         cased: Answers::default(),
         histories: Answers::default(),
+        commanded: Answers::default(),
+        schools: Answers::default(),
+        signer: from.signer,
         me: me.clone(),
         gallery: Gallery::default(),
         // Another one than the machine's, which draws from the same seed.
@@ -111,6 +121,8 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
         escalated: seat.escalated.clone(),
         cased: seat.cased.clone(),
         histories: seat.histories.clone(),
+        commanded: seat.commanded.clone(),
+        schools: seat.schools.clone(),
         board: seat.board.clone(),
         bus: seat.bus.clone(),
         marks: kept.marks,

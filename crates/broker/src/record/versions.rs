@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use huxiao_core::Name;
+use huxiao_core::case::Verb;
 use huxiao_core::record::Command;
 use huxiao_wire::cluster::PEER_MINOR;
 
@@ -51,9 +52,9 @@ fn read_since(command: &Command) -> u32 {
         | Command::Note(_)
         | Command::Route { .. }
         | Command::Escalate { .. }
-        | Command::Forwarded { .. }
-        | Command::Overdue { .. }
-        | Command::Case { .. } => 0,
+        | Command::Forwarded { .. } => 0,
+        Command::Overdue { rung, .. } if !rung.is_of_taken() => 0,
+        Command::Case { order, .. } if order.action.verb() < Verb::MakeLive => 0,
         _ => PEER_MINOR,
     }
 }

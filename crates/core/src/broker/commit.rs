@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::broker::climbs::age;
+use crate::broker::commands::command_told;
 use crate::broker::machine::{Broker, seats_of};
 use crate::broker::port::{Output, Report};
 use crate::broker::recall;
@@ -31,6 +32,7 @@ impl Broker {
             Command::Case { order, .. } => Some(order.clone()),
             _ => None,
         };
+        let told = command_told(&command);
         let applied = self.record.apply(index, command);
         match applied.effect {
             Effect::Admitted(id) => {
@@ -68,6 +70,9 @@ impl Broker {
                     }
                 }
             }
+            Effect::CommandAdmitted(id) => self.command_admitted(now, id, replayed),
+            Effect::CommandRefused(sealed, why) => self.command_refused(&sealed, why),
+            Effect::CommandNoted(receipts) => self.command_noted(now, &receipts, replayed),
             Effect::Founded(_) => {}
             Effect::DrillOpened(_) | Effect::DrillClosed(_) | Effect::DrillRefused(..) | Effect::Ended(..) => {}
             Effect::Nothing => ordered.iter().for_each(|order| self.case_of_nothing(order)),
@@ -87,6 +92,7 @@ impl Broker {
         if let Some(receipt) = statement {
             self.confirm(&receipt);
         }
+        self.command_told(now, told);
         self.propose_next(now);
     }
 

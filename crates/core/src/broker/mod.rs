@@ -13,6 +13,7 @@
 
 mod cases;
 mod climbs;
+mod commands;
 mod commit;
 mod degraded;
 mod desk;

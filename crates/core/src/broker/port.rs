@@ -1,6 +1,7 @@
 //! What a broker node is told, what it wants done, and what it reports.
 
 use crate::case::{CaseRefusal, Verb};
+use crate::command::{CommandKind, CommandReceipt, CommandRefusal, SealedCommand};
 use crate::event::{Class, Sealed};
 use crate::id::{EventId, Name, NodeName, PathId, StationId};
 use crate::message::{Degraded, Message, Refusal};
@@ -181,4 +182,10 @@ pub enum Report {
     PlanInForce(u64),
     /// A change of the record's plan was not taken over.
     PlanRefused(PlanRefusal),
+    /// A command to schools came from a seat for the first time.
+    Commanded(SealedCommand),
+    /// One is not taken.
+    CommandRefused(SealedCommand, CommandRefusal),
+    /// One reached a stage, at a school if it is a notice.
+    CommandStage(CommandKind, CommandReceipt),
 }

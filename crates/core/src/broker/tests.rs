@@ -2,6 +2,7 @@
 
 mod cases;
 mod climbs;
+mod commands;
 mod degraded;
 mod plan;
 

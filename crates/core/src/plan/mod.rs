@@ -12,6 +12,7 @@
 mod area;
 mod change;
 mod check;
+mod command;
 mod error;
 mod explain;
 mod generate;

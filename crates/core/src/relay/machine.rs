@@ -1,6 +1,7 @@
 //! The machine itself: the outbox, the disk, the presser's side, and the lamps.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use crate::Machine;
 use crate::condition::Conditions;
@@ -15,11 +16,13 @@ use crate::path::Form;
 use crate::probe::{PathHealth, Prober};
 use crate::receipt::{Receipt, Stage, Standing};
 use crate::relay::buttons::Buttons;
+use crate::relay::commands::{CommandRow, Commands};
 use crate::relay::port::{Input, Output, RelayConfig, Report, Write};
 use crate::relay::raise::{RaiseError, Raised, Ticket};
 use crate::relay::row::RelayRow;
 use crate::relay::view::EventView;
 use crate::rng::Rng;
+use crate::signature::{Nobody, Verifier};
 use crate::time::{Now, Span, Timestamp};
 
 /// How often the driver is told to hurry while an alarm waits without a path.
@@ -52,7 +55,9 @@ pub struct Relay {
     pub(super) inquiry: Inquiry,
     /// When the driver is told again to hurry.
     hurry_at: Option<Timestamp>,
-    out: VecDeque<Output>,
+    pub(super) commands: Commands,
+    pub(super) verifier: Arc<dyn Verifier>,
+    pub(super) out: VecDeque<Output>,
 }
 
 impl Relay {
@@ -61,6 +66,8 @@ impl Relay {
     pub fn new(now: Now, config: RelayConfig, rows: Vec<RelayRow>) -> Self {
         let me = NodeName::Relay(config.relay.clone());
         let mut rng = Rng::new(config.seed);
+        // Another one than the events', which stays what it was.
+        let command_seed = Rng::new(config.seed.rotate_left(17)).next_u64();
         let mut relay = Self {
             me,
             courier: Courier::new(rng.next_u64()).with_rate(config.copy_rate).with_others(config.spare_nodes),
@@ -83,6 +90,8 @@ impl Relay {
             unstored: BTreeMap::new(),
             inquiry: Inquiry::default(),
             hurry_at: None,
+            commands: Commands::new(command_seed),
+            verifier: Arc::new(Nobody),
             out: VecDeque::new(),
             config,
         };
@@ -90,6 +99,15 @@ impl Relay {
         relay.forget_old();
         relay.hurry(now);
         relay
+    }
+
+    /// The same, with the commands that its disk held, and with what signatures of commands are checked by. Without it every command is
+    /// refused.
+    #[must_use]
+    pub fn commanded(mut self, now: Now, verifier: Arc<dyn Verifier>, rows: Vec<CommandRow>) -> Self {
+        self.verifier = verifier;
+        self.restore_commands(now, rows);
+        self
     }
 
     /// One event.
@@ -223,6 +241,9 @@ impl Relay {
     }
 
     fn persisted(&mut self, now: Now, seq: PersistSeq) {
+        if self.command_kept(now, seq, None) {
+            return;
+        }
         let Some(id) = self.writing.remove(&seq) else { return };
         self.unkept.works(now.mono);
         let Some(view) = self.events.get_mut(&id).filter(|view| !view.kept) else { return };
@@ -236,6 +257,9 @@ impl Relay {
     }
 
     fn persist_failed(&mut self, now: Now, seq: PersistSeq, why: String) {
+        if self.command_kept(now, seq, Some(&why)) {
+            return;
+        }
         let Some(id) = self.writing.remove(&seq) else { return };
         let Some(view) = self.events.get_mut(&id) else { return };
         let waiting = std::mem::take(&mut view.waiting);
@@ -278,6 +302,11 @@ impl Relay {
         let seq = PersistSeq(self.next_persist);
         self.next_persist += 1;
         self.out.push_back(Output::Persist(seq, Write::Forget(class, slot)));
+    }
+
+    pub(super) fn next_persist(&mut self) -> PersistSeq {
+        self.next_persist += 1;
+        PersistSeq(self.next_persist - 1)
     }
 
     fn tick_lamps(&mut self, now: Now) {
@@ -344,6 +373,7 @@ impl Machine for Relay {
             Input::PathUp(path, node, info) => self.path_up(now, path, node, info),
             Input::PathDown(path) => self.path_down(now, path),
             Input::Message(path, message) => self.message(now, path, message),
+            Input::Ended(id, ended) => self.command_ended(now, id, ended),
         }
         self.dispatch(now);
         self.hurry(now);
@@ -356,6 +386,7 @@ impl Machine for Relay {
         }
         self.offer_refused(now);
         self.count_joined(now);
+        self.look_at_commands(now);
         self.inquire(now);
         self.probe(now);
         self.courier.handle_timeout(now.mono);
@@ -375,6 +406,7 @@ impl Machine for Relay {
             self.inquiry.poll_timeout(),
             self.courier.poll_timeout(),
             self.prober.poll_timeout(),
+            self.commands.poll_timeout(),
         ];
         timers.into_iter().flatten().min()
     }
@@ -387,6 +419,7 @@ impl Machine for Relay {
         self.courier.check()?;
         self.prober.check()?;
         self.buttons.check()?;
+        self.commands.check()?;
         let open = self.events.values().filter(|view| !view.is_finished()).count();
         if open != self.open || self.events.len() - open != self.finished.len() {
             return Err(format!("{open} events are open, {} counted", self.open));

@@ -8,8 +8,10 @@
 //! * A button that sticks raises a handful of events and then one a second; their counts add up to its presses.
 
 mod buttons;
+mod commands;
 mod intake;
 mod machine;
+mod playing;
 mod port;
 mod raise;
 mod region;
@@ -23,7 +25,9 @@ mod tests;
 pub(crate) mod tests_support;
 mod view;
 
+pub use commands::{CommandRow, CommandView};
 pub use machine::Relay;
+pub use playing::{Ended, Play};
 pub use port::{Input, Output, RelayConfig, Report, Write};
 pub use raise::{Press, RaiseError, Raised, Ticket};
 pub use roster::{HOMES, Roster};

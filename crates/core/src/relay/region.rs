@@ -21,6 +21,7 @@ impl Relay {
     pub(super) fn path_up(&mut self, now: Now, path: PathId, node: NodeName, info: PathInfo) {
         if info.lane == Lane::Express {
             self.express.insert(path);
+            self.commands.path_up(path, info);
             self.conditions.path_up(path, node.clone());
             self.prober.path_up(now.mono, path, node, info);
             let hello = Hello { software: self.config.software.clone(), wire_minor: WIRE_MINOR, resume: None };
@@ -39,6 +40,7 @@ impl Relay {
         self.prober.path_down(path);
         self.conditions.path_down(path);
         self.courier.path_down(now.mono, path);
+        self.commands.path_down(now, path);
     }
 
     /// Asks the region about events that it has but no officer, in case the answer was missed.
@@ -63,6 +65,7 @@ impl Relay {
     pub(super) fn message(&mut self, now: Now, path: PathId, message: Message) {
         self.courier.heard(now.mono, path);
         self.prober.heard(now.mono, path);
+        self.commands.heard(now, path);
         match message {
             Message::Receipts(receipts) => {
                 self.confirm(path, &receipts);
@@ -86,9 +89,11 @@ impl Relay {
                     self.report(Report::Condition(node, degraded));
                 }
             }
+            Message::Hello(hello) => self.commands_on(now, path, hello.wire_minor),
+            Message::Command(sealed, left) => self.command(now, path, *sealed, left),
+            Message::CommandConfirmed(confirmed) => self.command_confirmed(now, confirmed),
             // A region has nothing else to say to a relay; a newer one's words are not held against it.
-            Message::Hello(_)
-            | Message::Event(_)
+            Message::Event(_)
             | Message::Confirmed(_)
             | Message::Inquire(_)
             | Message::Probe(_)
@@ -102,6 +107,12 @@ impl Relay {
             | Message::CaseRefused(..)
             | Message::CaseAsk(..)
             | Message::CaseSteps(..)
+            | Message::CommandOrder(_)
+            | Message::CommandReceipts(_)
+            | Message::CommandState(_)
+            | Message::CommandRefused(..)
+            | Message::NoticeAsk(..)
+            | Message::NoticeSchools(..)
             | Message::Body(_)
             | Message::Pictures(_)
             | Message::PicturesKept(..)
@@ -181,6 +192,7 @@ impl Relay {
             let receipt = self.own_receipt(id, Stage::Sent, now.wall);
             self.reached(now, id, receipt);
         }
+        self.say_receipts();
         if self.courier.poll_race() {
             self.race();
         }

@@ -113,6 +113,7 @@ impl Gatehouse {
             match write {
                 Write::Put(row) => self.disk.insert(row.slot, row),
                 Write::Forget(_, slot) => self.disk.remove(&slot),
+                Write::PutCommand(_) | Write::ForgetCommand(_) => None,
             };
             self.tell(Input::Persisted(seq));
         }

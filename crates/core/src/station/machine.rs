@@ -16,6 +16,7 @@ use crate::path::{Form, PathInfo};
 use crate::probe::{PathHealth, Prober};
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage, Standing};
 use crate::station::case::CaseOrders;
+use crate::station::commands::Commands;
 use crate::station::escalate::Escalations;
 use crate::station::hearing::Hearing;
 use crate::station::history::Questions;
@@ -54,6 +55,7 @@ pub struct Station {
     pub(super) escalations: Escalations,
     pub(super) cases: CaseOrders,
     pub(super) questions: Questions,
+    pub(super) commands: Commands,
     pub(super) hearing: Hearing,
     pub(super) unkept: Unkept<u64>,
     pub(super) answers: BTreeMap<PersistSeq, Vec<(AckTicket, Acknowledged)>>,
@@ -82,6 +84,7 @@ impl Station {
             escalations: Escalations::default(),
             cases: CaseOrders::default(),
             questions: Questions::default(),
+            commands: Commands::default(),
             hearing: Hearing::default(),
             unkept: Unkept::new(),
             next_persist: 1,
@@ -246,8 +249,12 @@ impl Station {
             Message::CaseSteps(event, steps, total) => self.history_heard(event, &steps, total),
             Message::CaseTaken(id, step, case) => self.case_taken(now, id, step, &case),
             Message::CaseRefused(id, why, case) => self.case_refused(now, path, (id, why), case.as_deref()),
+            Message::CommandState(state) => self.command_heard(*state),
+            Message::CommandRefused(id, why) => self.command_refused(path, id, why),
+            Message::NoticeSchools(id, after, schools, total) => self.schools_heard(id, after.as_ref(), schools, total),
             Message::Hello(hello) => {
                 self.cases_on(path, hello.wire_minor);
+                self.commands_on(path, hello.wire_minor);
                 self.hearing_on(path, hello.wire_minor);
                 if hello.wire_minor < STANDING_SINCE {
                     self.older.insert(path);
@@ -261,6 +268,11 @@ impl Station {
             | Message::Escalate(_)
             | Message::Case(_)
             | Message::CaseAsk(..)
+            | Message::CommandOrder(_)
+            | Message::Command(..)
+            | Message::CommandReceipts(_)
+            | Message::CommandConfirmed(_)
+            | Message::NoticeAsk(..)
             | Message::Body(_)
             | Message::Pictures(_)
             | Message::PicturesKept(..)
@@ -388,6 +400,7 @@ impl Machine for Station {
                 self.prober.path_down(path);
                 self.conditions.path_down(path);
                 self.cases.path_down(path);
+                self.commands.path_down(path);
                 self.hearing.path_down(path);
                 self.courier.path_down(now.mono, path);
             }
@@ -400,6 +413,8 @@ impl Machine for Station {
                 self.escalate(now, ticket, event, stations, (officer, note));
             }
             Input::Case(ticket, order) => self.case_order(now, ticket, *order),
+            Input::Command(ticket, sealed) => self.command(now, ticket, *sealed),
+            Input::Schools(ticket, id, after) => self.ask_schools(now, ticket, id, after),
             Input::Audible { on, lasts } => self.audible(now, on, lasts),
             Input::History(ticket, event, after) => self.ask_history(now, ticket, event, after),
         }
@@ -415,6 +430,7 @@ impl Machine for Station {
         self.escalate_again(now);
         self.cases_again(now);
         self.ask_again(now);
+        self.commands_again(now);
         self.hearing_due(now);
         self.probe(now);
         self.courier.handle_timeout(now.mono);
@@ -433,6 +449,7 @@ impl Machine for Station {
             self.hearing.poll_timeout(),
             self.cases.poll_timeout(),
             self.questions.poll_timeout(),
+            self.commands.poll_timeout(),
         ];
         timers.into_iter().flatten().min()
     }

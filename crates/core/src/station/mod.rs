@@ -8,6 +8,7 @@
 //! * An alarm that nobody has taken is asked about, so that an answer given elsewhere is not missed.
 
 mod case;
+mod commands;
 mod escalate;
 mod hearing;
 mod history;
@@ -21,7 +22,7 @@ mod tests;
 
 pub use machine::Station;
 pub use port::{
-    AckError, AckTicket, Acknowledged, CaseDone, CaseError, EscalateError, HistoryError, Input, Output, Report,
-    StationConfig, Write,
+    AckError, AckTicket, Acknowledged, CaseDone, CaseError, CommandFailure, EscalateError, HistoryError, Input, Output,
+    Report, StationConfig, Write,
 };
 pub use row::InboxRow;

@@ -156,6 +156,7 @@ impl Member {
             next_slot: 1,
             copy_rate: limits::COPY_BYTES_PER_SECOND,
             spare_nodes: lab.brokers().len() > HOMES,
+            self_test: None,
             seed: u64::from(number) + 1,
             seal: huxiao_wire::seal,
             software: "huxiao-benches".to_owned(),
@@ -214,7 +215,7 @@ impl Member {
         self.asked.insert(ticket, tell);
         let device = Name::new("button").ok();
         let press = Press { kind: Kind::Panic, mode: Mode::Drill, device, zone: None, note: Text::default() };
-        self.step(Input::Raise { ticket, press, idempotency_key: None });
+        self.step(Input::Raise { ticket, press, idempotency_key: None, live: false });
     }
 
     fn heard(&mut self, event: LinkEvent) {

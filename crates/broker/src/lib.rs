@@ -10,6 +10,7 @@ pub mod archive;
 mod case_api;
 mod cluster_api;
 mod command_api;
+mod drill_api;
 mod events_api;
 mod fill;
 mod journal;
@@ -172,7 +173,8 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let router = api::router(handle.clone(), archive.clone(), context)
         .merge(supervise::start(&mut base, region.clone(), &handle))
         .merge(cluster_api::router(region.clone()))
-        .merge(plan_api::router(plan_api::Plans::new(&base, handle.clone(), region.clone())));
+        .merge(plan_api::router(plan_api::Plans::new(&base, handle.clone(), region.clone())))
+        .merge(drill_api::start(&mut base, &handle, region.clone()));
     let around = (base.host.clock.clone(), base.host.shutdown.clone());
     let opened = Bodies::open(&base.config, Accepts::Given, link.clone(), around).await;
     let (bodies, moving) = opened.map_err(|error| StartError::Role(error.to_string()))?;

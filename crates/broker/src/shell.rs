@@ -188,6 +188,19 @@ fn tell(report: Report) {
             metric::increment(Counter::CaseOrders, &[verb.as_str(), outcome]);
             tracing::info!(alarm_id = %id, %verb, outcome, "an order about the case");
         }
+        Report::Drill(drill) => {
+            let (id, scope, by) = (drill.id(), &drill.order.scope, &drill.order.by);
+            metric::increment(Counter::Drills, &[if drill.closed.is_some() { "ended" } else { "announced" }]);
+            if let Some(closed) = &drill.closed {
+                tracing::warn!(drill = %id, by = %closed.by, who = %closed.who, "a drill was ended before its time");
+            } else {
+                tracing::warn!(drill = %id, %scope, %by, approver = %drill.order.approver, "a drill is announced");
+            }
+        }
+        Report::Ended(sealed) => {
+            metric::increment(Counter::CasesEnded, &[sealed.event.mode.as_str()]);
+            tracing::info!(alarm_id = %sealed.event.id, mode = sealed.event.mode.as_str(), "its case was closed by itself");
+        }
         Report::Stored(sealed) => tracing::debug!(alarm_id = %sealed.event.id, "stored"),
         Report::Duplicate(id) => {
             metric::increment(Counter::Duplicates, &["broker"]);

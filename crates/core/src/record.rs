@@ -36,6 +36,7 @@ mod plan;
 mod shelf;
 mod state;
 mod troubles;
+mod untested;
 
 pub use cases::Acted;
 pub use command::{Admission, Command};
@@ -48,6 +49,7 @@ pub use plan::{
     ApplyPlan, PlanDigest, PlanImage, PlanOutcome, PlanRefusal, PlanState, PlanVersion, StageId, StagePlan, Staged,
 };
 pub use state::{Applied, Effect, RecordLimits, RecordState};
+pub use untested::{Untested, untested};
 
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,7 @@ mod tests;
 use std::sync::Arc;
 
 use huxiao_core::body::Accepts;
+use huxiao_core::plan::{Hours, HoursError};
 use huxiao_core::relay::{HOMES, Relay, RelayConfig};
 use huxiao_core::{NodeName, Role, limits};
 use huxiao_link::{Expect, LinkConfig, LinkEvent};
@@ -45,7 +46,7 @@ use crate::keeper::{Ingredients, Keeper};
 use crate::traffic::ledger::Ledger;
 use crate::uplink::interfaces::{self, Reader};
 
-const OWN_KEYS: [Key; 3 + output::KEYS.len() + uplink::KEYS.len() + cameras::KEYS.len()] = [
+const OWN_KEYS: [Key; 4 + output::KEYS.len() + uplink::KEYS.len() + cameras::KEYS.len()] = [
     Key {
         path: "relay.brokers",
         kind: Kind::List(&Kind::Address),
@@ -66,6 +67,13 @@ const OWN_KEYS: [Key; 3 + output::KEYS.len() + uplink::KEYS.len() + cameras::KEY
         default: Some("8000B"),
         reloadable: false,
         help: "Copies of alarms beyond the first that may go over each line, in bytes a second.",
+    },
+    Key {
+        path: "relay.self_test",
+        kind: Kind::Text,
+        default: Some("05:00-06:30"),
+        reloadable: false,
+        help: "In which part of each day, by clocks in China, the relay tests the way to a station's screens once, ringing nobody: from and to, or off.",
     },
     output::KEYS[0],
     output::KEYS[1],
@@ -126,6 +134,8 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
             next_slot: opened.high + 1,
             copy_rate: u32::try_from(base.config.bytes("relay.copy_rate")).unwrap_or(limits::COPY_BYTES_PER_SECOND),
             spare_nodes: base.config.addresses("relay.brokers").len() > HOMES,
+            self_test: self_test(base.config.text("relay.self_test"))
+                .map_err(|why| StartError::Role(format!("relay.self_test: {why}")))?,
             seed: base.host.seed,
             seal: huxiao_wire::seal,
             software: base.host.software(),
@@ -150,6 +160,7 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
         link: link.clone(),
         store: base.store.clone(),
         paths: paths.clone(),
+        clock: base.host.clock.clone(),
     };
     let eyes = cameras::Eyes::start(&mut base, &link, &bodies)?;
     base.spawn(moving.run());
@@ -162,6 +173,27 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
     base.spawn(keeper.run(handle.clone(), stop.clone()));
     base.spawn(status::watch(handle.clone(), upstream, paths, clock, stop));
     Ok(base.run(link, machine, shell, (handle, inbox), router).await?.dialling(dials))
+}
+
+/// What is wrong with the part of the day in which a relay is to test itself, if anything is.
+#[must_use]
+pub fn self_test_mistake(config: &Config) -> Option<String> {
+    self_test(config.text("relay.self_test")).err()
+}
+
+/// The part of the day in which a relay tests itself; `None` for never.
+///
+/// # Errors
+/// What is wrong with the text.
+fn self_test(text: &str) -> Result<Option<Hours>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let wrong = |why: String| format!("{why}; write 05:00-06:30, or off");
+    let (from, to) = text.split_once('-').ok_or_else(|| wrong(format!("{text:?} has no from and to")))?;
+    let minute = |text: &str| text.trim().parse().map_err(|why: HoursError| wrong(why.to_string()));
+    let hours = Hours { from: minute(from)?, to: minute(to)? };
+    if hours.is_whole() { Ok(Some(hours)) } else { Err(wrong(format!("{hours} ends before it begins"))) }
 }
 
 fn translate(event: LinkEvent) -> Option<huxiao_core::relay::Input> {

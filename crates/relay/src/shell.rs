@@ -116,6 +116,14 @@ impl RelayShell {
             Report::Condition(node, Some(degraded)) => {
                 tracing::warn!(%node, why = %degraded.why, "this broker node is without a quorum: alarms arrive, and are kept here until the region's record has them");
             }
+            Report::Mode(view) => {
+                let drill = view.drill.as_ref().map(|(window, ..)| window.id.to_string());
+                tracing::warn!(
+                    mode = view.mode.as_str(),
+                    drill = drill.as_deref().unwrap_or(""),
+                    "presses are this from now on"
+                );
+            }
             Report::Condition(node, None) => tracing::info!(%node, "this broker node has its quorum again"),
             Report::Command(id, receipt) => {
                 tracing::info!(command = %id, stage = %receipt.stage, detail = receipt.detail.as_str(), "command");

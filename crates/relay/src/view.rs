@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use huxiao_core::relay::EventView;
+use huxiao_core::relay::{EventView, ModeView};
 use huxiao_core::{EventId, Receipt, Trail};
 use huxiao_runtime::event_json::{
     EventFields, LapJson, ReceiptJson, Words, acknowledged_by, assisting, stages, timeline,
@@ -60,6 +60,46 @@ impl Change {
                 serde_json::to_string(&with).unwrap_or_default()
             }
             Change::Command(command) => serde_json::to_string(command).unwrap_or_default(),
+        }
+    }
+}
+
+/// What presses are now.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ModeJson {
+    /// `live`, `drill` or `test`.
+    mode: &'static str,
+    /// Empty for what is meant.
+    text: Words,
+    /// The drill that is on, or the next one.
+    drill: Option<DrillWindowJson>,
+    /// How long tests are still on, if somebody switched them on.
+    test_ends_in_seconds: Option<f64>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct DrillWindowJson {
+    id: String,
+    approver: String,
+    /// The buttons whose presses are drills; none for all.
+    devices: Vec<String>,
+    starts_in_seconds: f64,
+    ends_in_seconds: f64,
+}
+
+impl ModeJson {
+    pub(crate) fn new(view: &ModeView) -> Self {
+        Self {
+            mode: view.mode.as_str(),
+            text: view.mode.words().into(),
+            drill: view.drill.as_ref().map(|(window, starts, ends)| DrillWindowJson {
+                id: window.id.to_string(),
+                approver: window.approver.to_string(),
+                devices: window.devices.iter().map(ToString::to_string).collect(),
+                starts_in_seconds: starts.as_secs_f64(),
+                ends_in_seconds: ends.as_secs_f64(),
+            }),
+            test_ends_in_seconds: view.test.map(|span| span.as_secs_f64()),
         }
     }
 }

@@ -265,9 +265,12 @@ impl World {
                 self.trace.note(now, None, || format!("seat {at}: statements under way and nothing comes back"));
                 self.race(Node::Seat(at));
             }
+            // No officer escalates here, acts on a case, or has a drill announced.
+            station::Output::Escalated(..)
+            | station::Output::Cased(..)
+            | station::Output::Drilled(..)
+            | station::Output::History(..) => {}
             station::Output::Commanded(..) | station::Output::Schools(..) => {}
-            // No officer escalates here, or acts on a case.
-            station::Output::Escalated(..) | station::Output::Cased(..) | station::Output::History(..) => {}
             station::Output::Answer(_, Err(_)) | station::Output::Report(_) => {}
         }
         Ok(())

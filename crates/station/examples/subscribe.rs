@@ -69,6 +69,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 writeln!(out, "{seq}: nobody has taken it ({}): {}", ownership.rung, owners.join(", "))?;
             }
             Incoming::Condition(Some(degraded)) => writeln!(out, "degraded: {}", degraded.why)?,
+            Incoming::Drill(drill) => {
+                writeln!(out, "drill {}: {} from {} on", drill.id(), drill.order.scope, drill.from.0 / 1_000_000)?;
+            }
             Incoming::Condition(None) => writeln!(out, "the region has its quorum again")?,
             Incoming::Live => writeln!(out, "following")?,
         }

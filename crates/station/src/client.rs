@@ -17,7 +17,9 @@ mod run;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use huxiao_core::drill::Drill;
 use huxiao_core::{Degraded, Ownership, Role, Span, limits};
 use huxiao_link::{Link, LinkConfig};
 use huxiao_pki::Credentials;
@@ -92,6 +94,8 @@ pub enum Incoming {
     },
     /// The case of an event that was given stands otherwise: see [`InboxRow::case`]. May repeat.
     Case(Box<InboxRow>),
+    /// A drill that touches this station, as it stands: what comes with `drill` of its schools is no alarm. May repeat.
+    Drill(Arc<Drill>),
     /// A command of this station to schools stands so now. May repeat.
     Command(Box<CommandState>),
     /// All that the inbox held was given; what follows has just come.
@@ -285,6 +289,7 @@ impl Client {
             Item::Stage { seq, receipt } => Some(Incoming::Stage { seq, receipt }),
             Item::Ownership { seq, ownership } => Some(Incoming::Ownership { seq, ownership }),
             Item::Case(row) => Some(Incoming::Case(row)),
+            Item::Drill(drill) => Some(Incoming::Drill(drill)),
             Item::Command(state) => Some(Incoming::Command(state)),
             // Pictures are the daemon's: they take a folder of their own.
             Item::Pictures(_) => None,

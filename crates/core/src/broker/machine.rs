@@ -9,6 +9,9 @@ use crate::broker::cases::CaseOrders;
 use crate::broker::climbs::Climbs;
 use crate::broker::commands::Commands;
 use crate::broker::desk::{Desk, DeskView};
+use crate::broker::drill_orders::DrillOrders;
+use crate::broker::drills::Drills;
+use crate::broker::endings::Endings;
 use crate::broker::gate::Gate;
 use crate::broker::pictures::Watching;
 use crate::broker::port::{BrokerConfig, Input, JournalId, Output, Report};
@@ -78,6 +81,11 @@ pub struct Broker {
     pub(super) route_again_at: Option<Timestamp>,
     /// Alarms that nobody has taken.
     pub(super) climbs: Climbs,
+    /// Drills, and whom this node tells of them.
+    pub(super) drills: Drills,
+    pub(super) drill_orders: DrillOrders,
+    /// Tests and drills whose cases close by themselves.
+    pub(super) endings: Endings,
     /// The numbers of relays' events, as the record took them in.
     pub(super) numbers: Numbers,
     /// The way to the province, if this region has one.
@@ -117,6 +125,9 @@ impl Broker {
             timers: Timers::default(),
             route_again_at: None,
             climbs: Climbs::default(),
+            drills: Drills::default(),
+            drill_orders: DrillOrders::default(),
+            endings: Endings::default(),
             numbers: Numbers::new(Timestamp::default()),
             upward: None,
             accepted: BTreeSet::new(),
@@ -129,6 +140,7 @@ impl Broker {
         broker.upward = province.map(|region| Upward::new(region, seed));
         // Without a session yet, the time is of no account.
         broker.track_all(Now::default());
+        broker.drills_anew(Now::default());
         broker.recall_numbers(Timestamp::default());
         broker.propose_routes();
         broker.take_journal(journal);
@@ -314,6 +326,7 @@ impl Broker {
                 }
                 self.offer_commands(now, &relay);
                 self.tell_if_degraded(path);
+                self.relay_greeted(now, &relay);
             }
             (NodeName::Station(seat), Message::Hello(hello)) => {
                 if let Some(desk) = self.desks.get_mut(&seat) {
@@ -337,6 +350,8 @@ impl Broker {
             (NodeName::Station(seat), Message::Look(look)) => self.looked(now, &seat, look),
             (NodeName::Station(seat), Message::CaseAsk(event, after)) => self.case_asked(path, &seat, event, after),
             (NodeName::Station(seat), Message::Case(order)) => self.case_ordered(now, path, &seat, *order),
+            (NodeName::Relay(relay), Message::DrillHeard(id)) => self.drill_heard(&relay, &id),
+            (NodeName::Station(seat), Message::DrillOrder(order)) => self.drill_ordered(now, path, &seat, *order),
             (NodeName::Station(seat), Message::Escalate(order)) => {
                 self.escalate(now, path, &NodeName::Station(seat), order);
             }
@@ -462,6 +477,8 @@ impl Machine for Broker {
                 self.leads = leads;
                 self.choose_forwarder(now);
                 self.follow_all(now);
+                self.mind_all(now);
+                self.drills_led(now);
                 self.follow_commands(now);
             }
             Input::Restored(record) => {
@@ -469,6 +486,7 @@ impl Machine for Broker {
                 self.recall_numbers(now.mono);
                 self.track_all(now);
                 self.follow_all(now);
+                self.mind_all(now);
                 self.follow_commands(now);
             }
             Input::Snapshot(ticket) => self.out.push_back(Output::Snapshot(ticket, Box::new(self.record.clone()))),
@@ -507,11 +525,15 @@ impl Machine for Broker {
         self.look_at_waiting(now);
         self.climbs_due(now);
         self.look_at_cases(now);
+        self.drills_due(now);
+        self.look_at_drill_orders(now);
+        self.endings_due(now);
         self.look_at_commands(now);
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
         let levels = [self.upward.as_ref().and_then(Upward::poll_timeout), self.regions_timeout()];
+        let drills = [self.drills.poll_timeout(), self.drill_orders.poll_timeout(), self.endings.poll_timeout()];
         let own = [
             self.route_again_at,
             self.waiting.again_at,
@@ -519,7 +541,7 @@ impl Machine for Broker {
             self.cases.poll_timeout(),
             self.commands.poll_timeout(),
         ];
-        self.timers.next().into_iter().chain(own.into_iter().chain(levels).flatten()).min()
+        self.timers.next().into_iter().chain(own.into_iter().chain(levels).chain(drills).flatten()).min()
     }
 
     fn poll_output(&mut self) -> Option<Output> {
@@ -546,6 +568,9 @@ impl Machine for Broker {
         self.check_levels()?;
         self.check_climbs()?;
         self.cases.check()?;
+        self.drills.check()?;
+        self.drill_orders.check()?;
+        self.endings.check()?;
         self.check_commands()?;
         self.watching.check()?;
         if let Some(id) = self.pending.keys().find(|id| self.is_settled(&Claim::Admit(**id))) {

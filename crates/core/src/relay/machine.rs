@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::Machine;
 use crate::condition::Conditions;
 use crate::courier::Courier;
-use crate::event::{Class, Text};
+use crate::event::{Class, Kind, Text};
 use crate::id::{EventId, NodeName, PathId, PersistSeq};
 use crate::inquiry::Inquiry;
 use crate::keeping::Unkept;
@@ -17,9 +17,11 @@ use crate::probe::{PathHealth, Prober};
 use crate::receipt::{Receipt, Stage, Standing};
 use crate::relay::buttons::Buttons;
 use crate::relay::commands::{CommandRow, Commands};
+use crate::relay::modes::Modes;
 use crate::relay::port::{Input, Output, RelayConfig, Report, Write};
 use crate::relay::raise::{RaiseError, Raised, Ticket};
 use crate::relay::row::RelayRow;
+use crate::relay::self_test::SelfTests;
 use crate::relay::view::EventView;
 use crate::rng::Rng;
 use crate::signature::{Nobody, Verifier};
@@ -42,6 +44,9 @@ pub struct Relay {
     next_finished: u64,
     pub(super) by_key: BTreeMap<String, EventId>,
     pub(super) buttons: Buttons,
+    /// Drills that it was told of, and whether tests are on.
+    pub(super) modes: Modes,
+    pub(super) self_tests: SelfTests,
     pub(super) courier: Courier<EventId>,
     pub(super) express: BTreeSet<PathId>,
     pub(super) prober: Prober,
@@ -80,6 +85,8 @@ impl Relay {
             next_finished: 1,
             by_key: BTreeMap::new(),
             buttons: Buttons::default(),
+            modes: Modes::default(),
+            self_tests: SelfTests::new(now, config.self_test),
             express: BTreeSet::new(),
             prober: Prober::default(),
             conditions: Conditions::default(),
@@ -177,6 +184,9 @@ impl Relay {
     fn restore(&mut self, now: Now, row: RelayRow) {
         self.config.next_slot = self.config.next_slot.max(row.slot.saturating_add(1));
         let id = row.sealed.event.id;
+        if row.sealed.event.kind == Kind::SelfTest {
+            self.self_tests.found(row.sealed.event.raised_at);
+        }
         if let Some(view) = self.events.get_mut(&id) {
             // A store mended from the black box may hold an event twice. One row is enough.
             for receipt in row.receipts {
@@ -367,7 +377,10 @@ impl Machine for Relay {
 
     fn handle(&mut self, now: Now, input: Input) {
         match input {
-            Input::Raise { ticket, press, idempotency_key } => self.raise(now, ticket, press, idempotency_key),
+            Input::Raise { ticket, press, idempotency_key, live } => {
+                self.raise(now, ticket, press, idempotency_key, live);
+            }
+            Input::TestMode(span) => self.test_mode(now, span),
             Input::Persisted(seq) => self.persisted(now, seq),
             Input::PersistFailed(seq, why) => self.persist_failed(now, seq, why),
             Input::PathUp(path, node, info) => self.path_up(now, path, node, info),
@@ -381,6 +394,8 @@ impl Machine for Relay {
 
     fn handle_timeout(&mut self, now: Now) {
         self.tick_lamps(now);
+        self.modes_due(now);
+        self.self_test(now);
         for id in self.unkept.due(now.mono) {
             self.keep(id);
         }
@@ -402,6 +417,8 @@ impl Machine for Relay {
             refused,
             self.hurry_at,
             self.buttons.poll_timeout(),
+            self.modes.poll_timeout(),
+            self.self_tests.poll_timeout(),
             self.unkept.poll_timeout(),
             self.inquiry.poll_timeout(),
             self.courier.poll_timeout(),
@@ -419,6 +436,7 @@ impl Machine for Relay {
         self.courier.check()?;
         self.prober.check()?;
         self.buttons.check()?;
+        self.modes.check()?;
         self.commands.check()?;
         let open = self.events.values().filter(|view| !view.is_finished()).count();
         if open != self.open || self.events.len() - open != self.finished.len() {

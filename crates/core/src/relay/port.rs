@@ -8,12 +8,15 @@ use crate::lamp::Lamp;
 use crate::limits;
 use crate::message::{Degraded, Message, Refusal};
 use crate::path::{Form, PathInfo};
+use crate::plan::Hours;
 use crate::receipt::Receipt;
 use crate::relay::commands::CommandRow;
+use crate::relay::modes::ModeView;
 use crate::relay::playing::{Ended, Play};
 use crate::relay::raise::{Press, RaiseError, Raised, Ticket};
 use crate::relay::row::RelayRow;
 use crate::signature::Flaw;
+use crate::time::Span;
 
 /// What a relay is told once.
 pub struct RelayConfig {
@@ -27,6 +30,8 @@ pub struct RelayConfig {
     pub copy_rate: u32,
     /// Whether the region has nodes that are not dialled as a rule.
     pub spare_nodes: bool,
+    /// In which part of each day it tests itself, on Chinese walls; `None` for never.
+    pub self_test: Option<Hours>,
     /// Seed of all that is random.
     pub seed: u64,
     /// Encodes an event, the same bytes for the same event.
@@ -46,7 +51,11 @@ pub enum Input {
         press: Press,
         /// The presser's key, at most [`limits::IDEMPOTENCY_KEY_BYTES`] bytes.
         idempotency_key: Option<String>,
+        /// Whether it is meant whatever drill or test is on.
+        live: bool,
     },
+    /// Presses are tests for so long, [`limits::TEST_MODE_MINUTES`] at the most; zero ends that.
+    TestMode(Span),
     /// What was asked to be persisted under this number is on stable storage.
     Persisted(PersistSeq),
     /// It is not, and will not be.
@@ -113,6 +122,8 @@ pub enum Report {
     Refused(Sealed, Refusal),
     /// The disk does not take it.
     NotKept(Sealed, String),
+    /// Presses are another thing from now on.
+    Mode(ModeView),
     /// A broker node lost its quorum, or has it again (`None`).
     Condition(NodeName, Option<Degraded>),
     /// A command reached a stage.

@@ -78,6 +78,7 @@ impl Relay {
                 ids.into_iter().for_each(|id| self.offer_again(now, id));
             }
             Message::Refused(id, refusal) => self.refused(now, id, refusal),
+            Message::DrillMode(told) => self.drill_told(now, path, *told),
             Message::Echo(echo) => self.prober.echo(now, path, echo),
             Message::Condition(degraded) => {
                 if let Some(node) = self.conditions.told(path, degraded.as_ref()) {
@@ -119,7 +120,6 @@ impl Relay {
             | Message::Look(_)
             | Message::SeatState { .. }
             | Message::Drills(_)
-            | Message::DrillMode(_)
             | Message::DrillHeard(_)
             | Message::DrillOrder(_)
             | Message::DrillAnswer(..) => {}

@@ -17,6 +17,7 @@ use crate::probe::{PathHealth, Prober};
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage, Standing};
 use crate::station::case::CaseOrders;
 use crate::station::commands::Commands;
+use crate::station::drills::Drills;
 use crate::station::escalate::Escalations;
 use crate::station::hearing::Hearing;
 use crate::station::history::Questions;
@@ -54,6 +55,7 @@ pub struct Station {
     conditions: Conditions,
     pub(super) escalations: Escalations,
     pub(super) cases: CaseOrders,
+    pub(super) drills: Drills,
     pub(super) questions: Questions,
     pub(super) commands: Commands,
     pub(super) hearing: Hearing,
@@ -83,6 +85,7 @@ impl Station {
             conditions: Conditions::default(),
             escalations: Escalations::default(),
             cases: CaseOrders::default(),
+            drills: Drills::default(),
             questions: Questions::default(),
             commands: Commands::default(),
             hearing: Hearing::default(),
@@ -245,6 +248,8 @@ impl Station {
                     self.out.push_back(Output::Report(Report::Condition(node, degraded)));
                 }
             }
+            Message::Drills(drills) => self.drills_heard(now, drills),
+            Message::DrillAnswer(id, answer) => self.drill_answered(now, path, id, answer),
             Message::Cases(cases) => cases.iter().for_each(|case| self.case_heard(now, case)),
             Message::CaseSteps(event, steps, total) => self.history_heard(event, &steps, total),
             Message::CaseTaken(id, step, case) => self.case_taken(now, id, step, &case),
@@ -254,6 +259,7 @@ impl Station {
             Message::NoticeSchools(id, after, schools, total) => self.schools_heard(id, after.as_ref(), schools, total),
             Message::Hello(hello) => {
                 self.cases_on(path, hello.wire_minor);
+                self.drills_on(path, hello.wire_minor);
                 self.commands_on(path, hello.wire_minor);
                 self.hearing_on(path, hello.wire_minor);
                 if hello.wire_minor < STANDING_SINCE {
@@ -277,11 +283,9 @@ impl Station {
             | Message::Pictures(_)
             | Message::PicturesKept(..)
             | Message::Look(_)
-            | Message::Drills(_)
             | Message::DrillMode(_)
             | Message::DrillHeard(_)
-            | Message::DrillOrder(_)
-            | Message::DrillAnswer(..) => {}
+            | Message::DrillOrder(_) => {}
         }
     }
 
@@ -345,6 +349,7 @@ impl Station {
         self.file(now, seq);
         let delivered = row.said(Stage::Delivered, &self.me).cloned();
         self.out.extend(delivered.map(|receipt| Output::Report(Report::Stage(row, receipt))));
+        self.shown_by_itself(now, event.id);
     }
 
     /// Sends what the courier has decided to send.
@@ -400,6 +405,7 @@ impl Machine for Station {
                 self.prober.path_down(path);
                 self.conditions.path_down(path);
                 self.cases.path_down(path);
+                self.drills.path_down(path);
                 self.commands.path_down(path);
                 self.hearing.path_down(path);
                 self.courier.path_down(now.mono, path);
@@ -413,6 +419,7 @@ impl Machine for Station {
                 self.escalate(now, ticket, event, stations, (officer, note));
             }
             Input::Case(ticket, order) => self.case_order(now, ticket, *order),
+            Input::Drill(ticket, order) => self.drill_order(now, ticket, *order),
             Input::Command(ticket, sealed) => self.command(now, ticket, *sealed),
             Input::Schools(ticket, id, after) => self.ask_schools(now, ticket, id, after),
             Input::Audible { on, lasts } => self.audible(now, on, lasts),
@@ -429,6 +436,7 @@ impl Machine for Station {
         self.inquire(now);
         self.escalate_again(now);
         self.cases_again(now);
+        self.drills_again(now);
         self.ask_again(now);
         self.commands_again(now);
         self.hearing_due(now);
@@ -448,6 +456,7 @@ impl Machine for Station {
             self.escalations.poll_timeout(),
             self.hearing.poll_timeout(),
             self.cases.poll_timeout(),
+            self.drills.poll_timeout(),
             self.questions.poll_timeout(),
             self.commands.poll_timeout(),
         ];

@@ -137,6 +137,7 @@ async fn next(reader: &mut Reader) -> (&'static str, u64, Option<u64>) {
             Item::Stage { .. } | Item::Ownership { .. } | Item::Case(_) | Item::Command(_) | Item::Condition(_) => {
                 continue;
             }
+            Item::Drill(_) => continue,
         };
     }
 }

@@ -60,6 +60,7 @@ impl Bench {
             next_slot: 1,
             copy_rate: limits::COPY_BYTES_PER_SECOND,
             spare_nodes: false,
+            self_test: None,
             seed: 1,
             seal,
             software: String::new(),
@@ -281,7 +282,7 @@ fn an_all_clear_is_shown_until_the_next_alarm() {
         zone: None,
         note: Text::default(),
     };
-    bench.step(Input::Raise { ticket: crate::relay::Ticket(1), press, idempotency_key: None });
+    bench.step(Input::Raise { ticket: crate::relay::Ticket(1), press, idempotency_key: None, live: false });
     assert!(bench.relay.all_clear().is_none());
 }
 

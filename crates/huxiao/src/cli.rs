@@ -30,6 +30,7 @@ use crate::report::{self, ReportArgs};
 use crate::store::{self, StoreCommand};
 use crate::supervision::{self, SupervisionCommand};
 use crate::version::{self, VersionArgs};
+use crate::view::{self, ViewArgs};
 
 /// Carries a school's one-key alarm to the police station that answers for it, and the answer back
 ///
@@ -103,6 +104,8 @@ enum Command {
     /// The plan of a region: who answers for which school; check, compare, change, look
     #[command(subcommand)]
     Plan(PlanCommand),
+    /// What the cameras of a school show now
+    View(ViewArgs),
     /// Where an alarm would go
     #[command(subcommand)]
     Route(RouteCommand),
@@ -160,6 +163,7 @@ where
         Command::Store(command) => store::run(command, global),
         Command::Cluster(command) => block_on(cluster::run(command, global)),
         Command::Plan(command) => block_on(plan::run(command, global)),
+        Command::View(args) => block_on(view::run(args)),
         Command::Route(RouteCommand::Test(args)) => block_on(plan::route(&args)),
         Command::Report(args) => block_on(report::run(args, global)),
         Command::Supervision(command) => block_on(supervision::run(command)),

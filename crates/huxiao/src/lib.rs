@@ -34,5 +34,6 @@ mod role;
 mod store;
 mod supervision;
 mod version;
+mod view;
 
 pub use cli::main;

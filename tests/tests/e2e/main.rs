@@ -21,6 +21,7 @@ mod kill_nine;
 mod lab_and_config;
 mod lifecycle;
 mod overdue;
+mod pictures;
 mod plan;
 mod province;
 mod region;

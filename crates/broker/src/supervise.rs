@@ -142,7 +142,7 @@ struct Around {
 /// Watches until the node stops.
 async fn run(around: Around, shutdown: Shutdown) {
     let began = around.clock.wall();
-    let raiser = Raiser::new(around.clock.timestamp(), around.name.clone(), around.seed);
+    let raiser = Raiser::new(around.clock.now(), around.name.clone(), around.seed);
     let (roll, supervisor, plan) = (Roll::default(), Supervisor::new(), Arc::default());
     let mut watch = Watch { roll, supervisor, began, turns: 0, plan, raiser, around };
     let mut tick = tokio::time::interval(EVERY);

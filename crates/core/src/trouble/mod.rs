@@ -231,3 +231,6 @@ pub struct Open {
 
 /// The troubles that are not over.
 pub type Troubles = BTreeMap<About, Open>;
+
+#[cfg(test)]
+mod tests;

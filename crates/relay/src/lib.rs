@@ -10,6 +10,7 @@ mod api;
 mod body;
 mod dials;
 mod keeper;
+mod losses;
 mod outbox;
 mod paths;
 mod shell;
@@ -118,6 +119,9 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
     );
     let (handle, inbox) = drive::channel();
     let (shell, changes, answers) = shell::RelayShell::new(link.clone(), dials.clone(), base.store.clone(), &handle);
+    if !opened.losses.is_empty() {
+        tokio::spawn(losses::tell(handle.clone(), answers.clone(), opened.losses.clone()));
+    }
     let upstream = base.health.check("upstream", Relevance::Told);
     let context = status::Context {
         me: NodeName::Relay(me).to_string(),

@@ -4,6 +4,7 @@ mod cases;
 mod climbs;
 mod degraded;
 mod plan;
+mod troubles;
 
 use super::*;
 use crate::event::{Class, Kind, Text};

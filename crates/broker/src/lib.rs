@@ -27,11 +27,13 @@ mod tests;
 
 use std::sync::Arc;
 
+use huxiao_core::body::Accepts;
 use huxiao_core::broker::{Broker, BrokerConfig, Input};
 use huxiao_core::plan::Plan;
 use huxiao_core::{NodeName, Role};
 use huxiao_link::{DialHandle, LinkConfig, LinkEvent};
 use huxiao_pki::Validity;
+use huxiao_runtime::bodies::Bodies;
 use huxiao_runtime::config::{Address, Config, Key, Kind};
 use huxiao_runtime::drive::{self, Handle, WeakHandle};
 use huxiao_runtime::health::Relevance;
@@ -168,7 +170,11 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         .merge(supervise::start(&mut base, region.clone(), &handle))
         .merge(cluster_api::router(region.clone()))
         .merge(plan_api::router(plan_api::Plans::new(&base, handle.clone(), region.clone())));
-    let inbox = inbox.fed_by(Feed::new(events, translate));
+    let around = (base.host.clock.clone(), base.host.shutdown.clone());
+    let opened = Bodies::open(&base.config, Accepts::Given, link.clone(), around).await;
+    let (bodies, moving) = opened.map_err(|error| StartError::Role(error.to_string()))?;
+    base.spawn(moving.run());
+    let inbox = inbox.fed_by(Feed::new(events, move |event| bodies.tap(event).and_then(translate)));
     watch(&mut base, &handle, levels.province.as_ref().map(|_| province.clone()));
     let shutdown = base.host.shutdown.clone();
     base.spawn(fill::run(region, archive, handle.downgrade(), shutdown.clone()));

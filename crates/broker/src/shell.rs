@@ -178,6 +178,11 @@ fn tell(report: Report) {
             let owners = owners.join(",");
             tracing::warn!(alarm_id = %id, %rung, owners, "its ownership goes up: {}", rung.words().1);
         }
+        Report::Looked(look) => {
+            // Who looked when is to be found again.
+            let camera = look.camera.as_ref().map_or("", huxiao_core::Name::as_str);
+            tracing::info!(alarm_id = %look.event, by = %look.by, officer = %look.officer, camera, "an officer looks through the school's cameras");
+        }
         Report::Acted(id, verb, outcome) => {
             let outcome = outcome.as_ref().map_or_else(|why| why.as_str(), |_| "taken");
             metric::increment(Counter::CaseOrders, &[verb.as_str(), outcome]);

@@ -34,6 +34,7 @@ mod rng;
 mod time;
 mod timeline;
 
+pub mod body;
 pub mod broker;
 pub mod case;
 pub mod courier;
@@ -47,6 +48,7 @@ pub mod report;
 pub mod station;
 pub mod supervision;
 pub mod trouble;
+pub mod video;
 
 pub use case::{Case, CaseOrder, CaseRefusal};
 pub use escalate::Escalate;

@@ -309,3 +309,63 @@ pub const PRESENCE_NAMES: usize = 4_096;
 pub const PRESENCE_CHANGES: usize = 16_384;
 /// What a node of the region said of its sessions counts for this long after its last word.
 pub const PRESENCE_STALE: Span = Span::from_secs(10);
+/// Bytes of a body: a picture, or a minute of speech.
+pub const BODY_BYTES: usize = 1_024 * 1_024;
+/// Bytes of a picture.
+pub const PICTURE_BYTES: usize = 512 * 1_024;
+/// Bytes of one chunk of a body; all but the last are full. A body has at most 64.
+pub const BODY_CHUNK_BYTES: usize = 16 * 1_024;
+/// Chunks of one body that are under way at once: enough for a good line, and little to stand in the queue of a bad one.
+pub const BODY_WINDOW: u32 = 4;
+/// Bodies that one node takes in at once; their bytes are in memory until they are whole.
+pub const BODIES_INCOMING: usize = 32;
+/// The same from one sender.
+pub const BODIES_INCOMING_OF_ONE: usize = 2;
+/// Bodies that one node gives at once; to one receiver one at a time.
+pub const BODIES_OUTGOING: usize = 64;
+/// Bodies that wait to be given to one receiver.
+pub const BODIES_QUEUED: usize = 64;
+/// Bodies that a node is to give, or wants, at once.
+pub const BODIES_UNDER_WAY: usize = 256;
+/// Bodies that were asked for and are not there, of which a node remembers by whom.
+pub const BODIES_AWAITED: usize = 1_024;
+/// Broker nodes that audio is given to: a region has no more that vote.
+pub const BODY_NODES: usize = 5;
+/// Bodies on one node's disk.
+pub const BODIES_HELD: usize = 262_144;
+/// Bytes of bodies of the moment that one node holds in memory.
+pub const BODY_LIVE_BYTES: usize = 16 * 1_024 * 1_024;
+/// Bytes of bodies to be kept that a node takes from one sender within a day.
+pub const BODY_BYTES_A_DAY: u64 = 256 * 1_024 * 1_024;
+/// Senders of which a node remembers how much they sent.
+pub const BODY_SENDERS: usize = 65_536;
+/// Nothing is taken for so long from whoever sent what did not match.
+pub const BODY_SHUNNED: Span = Span::from_secs(60);
+/// How long a body that is coming in may stand still before what came of it is dropped.
+pub const BODY_STALLED: Span = Span::from_secs(120);
+/// How long a node remembers who asked for a body that is not there.
+pub const BODY_AWAITED: Span = Span::from_secs(600);
+/// Pictures of one event that are kept.
+pub const PICTURES_PER_EVENT: usize = 16;
+/// Bytes of a camera's live address, and of what is said of a picture that could not be taken.
+pub const PICTURE_TEXT_BYTES: usize = 256;
+/// Cameras of a relay.
+pub const RELAY_CAMERAS: usize = 64;
+/// Cameras of which pictures are taken at one alarm.
+pub const CAMERAS_PER_ALARM: usize = 4;
+/// Pictures that a relay takes at once.
+pub const CAMERAS_AT_WORK: usize = 4;
+/// Pictures that a relay still has to take; those of more alarms are said not to be taken.
+pub const PICTURES_WAITING: usize = 64;
+/// Pictures of which a relay remembers what became of them.
+pub const PICTURES_REMEMBERED: usize = 512;
+/// How long a word that an officer looks counts; who goes on looking says it again.
+pub const LOOK_LEASE: Span = Span::from_secs(8);
+/// From one picture to the next while an officer looks.
+pub const LOOK_EVERY: Span = Span::from_secs(2);
+/// Alarms that officers look at through one node at once.
+pub const LOOKS: usize = 256;
+/// Events of which a seat knows the pictures.
+pub const ALBUM_EVENTS: usize = 4_096;
+/// Pictures of which one broker node remembers when it proposed and told them last.
+pub const PICTURES_PROPOSED: usize = 4_096;

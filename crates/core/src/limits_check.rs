@@ -29,6 +29,7 @@ const _: () = assert!(
         + STORE_VALUE_BYTES
         + CASE_PART_BYTES
         + CASE_REFUSED * 32
+        + PICTURES_PER_EVENT * (2 * PICTURE_TEXT_BYTES + NAME_BYTES + 64)
         < ARCHIVE_ROW_BYTES,
     "a part of an event with its case fits one row of the archive"
 );
@@ -77,6 +78,10 @@ const _: () = assert!(
 );
 const _: () = assert!(RECORD_TROUBLES < RECORD_EVENTS);
 const _: () = assert!(OUTAGE_LEAST <= OUTAGE_RELAYS && BACK_LOOKS > 0);
+const _: () = assert!(BODY_BYTES.div_ceil(BODY_CHUNK_BYTES) <= 64, "the chunks of a body are the bits of a u64");
+const _: () = assert!(PICTURE_BYTES <= BODY_BYTES && BODY_LIVE_BYTES > 4 * BODY_BYTES);
+const _: () = assert!(BODY_CHUNK_BYTES + 1_024 < EXPRESS_FRAME_BYTES, "a chunk fits one frame of any lane");
+const _: () = assert!(BODIES_INCOMING_OF_ONE < BODIES_INCOMING, "one sender leaves room for others");
 const _: () = assert!(
     DRILL_SCHOOLS * (NAME_BYTES + 4) + PLAN_DEVICES * (NAME_BYTES + 4) + 4 * PLAN_LABEL_BYTES + 2 * NOTE_BYTES + 1_024
         < EXPRESS_FRAME_BYTES,

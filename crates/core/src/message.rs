@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::body::BodyMessage;
 use crate::case::{ActionId, CaseOrder, CaseRefusal, Step, Summary};
 use crate::drill::{Drill, DrillId, DrillMode, DrillOrder, DrillRefusal};
 use crate::escalate::Escalate;
@@ -12,6 +13,7 @@ use crate::id::{EventId, RecordId, StationId};
 use crate::overdue::Ownership;
 use crate::receipt::{Receipt, Stage, Trail};
 use crate::time::WallTime;
+use crate::video::{Look, PictureKey, Pictures};
 
 /// The minor version of `huxiao.v1` that this version speaks. Rises when messages or fields are added.
 pub const WIRE_MINOR: u32 = 5;
@@ -24,6 +26,8 @@ pub(crate) const CASES_SINCE: u32 = 4;
 /// The first one in which drills are announced, and what is over is closed by itself.
 pub(crate) const DRILLS_SINCE: u32 = 5;
 
+/// The first one in which there are bodies, pictures and officers who look.
+pub(crate) const PICTURES_SINCE: u32 = 5;
 /// The first one in which seats are told of the limits of dispatch and arrival, and say whether they can be heard.
 pub(crate) const FUNCTIONS_SINCE: u32 = 5;
 
@@ -80,6 +84,14 @@ pub enum Message {
     CaseAsk(EventId, u64),
     /// The answer to `CaseAsk`: the next of them, and how many the case has in all.
     CaseSteps(EventId, Vec<Step>, u64),
+    /// A word about a body, over bulk sessions. No machine of a node hears it but the [mover](crate::body::Mover) beside it.
+    Body(BodyMessage),
+    /// Relay to broker, broker to station: what cameras showed. Said by a relay until it is answered by `PicturesKept`, unless they are of the moment.
+    Pictures(Pictures),
+    /// Broker to relay: these pictures need not be said any more, they are in the record.
+    PicturesKept(EventId, Vec<PictureKey>),
+    /// Station to broker, broker to relay: an officer looks. Said again every few seconds, and never answered but by `Pictures` of the moment.
+    Look(Look),
     /// Broker to station: drills that touch the station, as they stand. Said when one is announced or ended, and to whoever greets.
     Drills(Vec<Arc<Drill>>),
     /// Broker to relay: a drill is about this school, so long from now. Said before it begins, when it is ended, and to whoever greets; again

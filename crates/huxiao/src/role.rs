@@ -42,10 +42,10 @@ pub fn keys(role: Role) -> &'static [Key] {
 
 /// What stands at the end of the role's file to start from: tables of which there may be several, as people write them.
 #[must_use]
-pub fn example(role: Role) -> &'static str {
+pub fn example(role: Role) -> String {
     match role {
-        Role::Relay => huxiao_relay::EXAMPLE,
-        Role::Broker | Role::Station => "",
+        Role::Relay => [huxiao_relay::EXAMPLE, huxiao_relay::CAMERA_EXAMPLE].concat(),
+        Role::Broker | Role::Station => String::new(),
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod api;
 mod body;
+mod cameras;
 mod dials;
 mod keeper;
 mod losses;
@@ -24,14 +25,17 @@ mod tests;
 
 use std::sync::Arc;
 
+use huxiao_core::body::Accepts;
 use huxiao_core::relay::{HOMES, Relay, RelayConfig};
 use huxiao_core::{NodeName, Role, limits};
 use huxiao_link::{Expect, LinkConfig, LinkEvent};
+use huxiao_runtime::bodies::Bodies;
 use huxiao_runtime::config::{Config, Key, Kind};
 use huxiao_runtime::drive;
 use huxiao_runtime::health::Relevance;
 use huxiao_runtime::host::{Base, COMMON_KEYS, Feed, Host, Running, StartError, join_keys};
 
+pub use cameras::{EXAMPLE as CAMERA_EXAMPLE, camera_mistakes};
 pub use uplink::{EXAMPLE, uplink_mistakes};
 
 use crate::dials::Dials;
@@ -39,7 +43,7 @@ use crate::keeper::{Ingredients, Keeper};
 use crate::traffic::ledger::Ledger;
 use crate::uplink::interfaces::{self, Reader};
 
-const OWN_KEYS: [Key; 3 + uplink::KEYS.len()] = [
+const OWN_KEYS: [Key; 3 + uplink::KEYS.len() + cameras::KEYS.len()] = [
     Key {
         path: "relay.brokers",
         kind: Kind::List(&Kind::Address),
@@ -65,6 +69,9 @@ const OWN_KEYS: [Key; 3 + uplink::KEYS.len()] = [
     uplink::KEYS[1],
     uplink::KEYS[2],
     uplink::KEYS[3],
+    cameras::KEYS[0],
+    cameras::KEYS[1],
+    cameras::KEYS[2],
 ];
 const ALL_KEYS: [Key; COMMON_KEYS.len() + OWN_KEYS.len()] = join_keys(OWN_KEYS);
 
@@ -132,8 +139,16 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
         store: base.store.clone(),
         paths: paths.clone(),
     };
+    let around = (base.host.clock.clone(), base.host.shutdown.clone());
+    let opened = Bodies::open(&base.config, Accepts::Wanted, link.clone(), around).await;
+    let (bodies, moving) = opened.map_err(|error| StartError::Role(error.to_string()))?;
+    let eyes = cameras::Eyes::start(&mut base, &link, &bodies)?;
+    base.spawn(moving.run());
+    base.spawn(eyes.clone().watch(handle.clone(), changes.clone(), base.host.shutdown.clone()));
     let router = api::router(handle.clone(), changes, answers, base.gate.clone(), context);
-    let inbox = inbox.fed_by(Feed::new(events, translate));
+    let inbox = inbox.fed_by(Feed::new(events, move |event| {
+        bodies.tap(event).and_then(|event| eyes.tap(event)).and_then(translate)
+    }));
     let (clock, stop) = (base.host.clock.clone(), base.host.shutdown.clone());
     base.spawn(keeper.run(handle.clone(), stop.clone()));
     base.spawn(status::watch(handle.clone(), upstream, paths, clock, stop));

@@ -113,6 +113,12 @@ impl<M: Machine> Handle<M> {
         self.normal.send(input).await.map_err(|_| Stopped)
     }
 
+    /// Hands one input over if there is room, for whoever may not wait and whose input comes again; `false` if it is dropped.
+    #[must_use]
+    pub fn offer(&self, input: M::Input) -> bool {
+        self.normal.try_send(input).is_ok()
+    }
+
     /// Hands one input over at once, before all that waits in [`Handle::input`].
     ///
     /// The queue behind it has no bound of its own. It is for inputs whose number is bounded where they are made: P0 presses

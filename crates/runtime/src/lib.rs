@@ -6,12 +6,14 @@
 //! * [`config`]: declared keys, layers, all mistakes at once.
 //! * [`log`], [`metric`], [`health`]: what operators see.
 //! * [`http`]: serving an API within limits, event streams included.
-//! * [`time_format`], [`event_json`]: times and events as the APIs show them.
+//! * [`time_format`], [`event_json`], [`case_json`], [`video_json`]: times and events as the APIs show them.
+//! * [`bodies`]: pictures and audio on their way between nodes and on the disk.
 //! * [`host`]: what every node does the same way from start to end; [`store_hooks`] and [`link_hooks`] make figures of what its
 //!   store and its link do.
 //!
 //! Invariant: nothing here decides anything about an alarm.
 
+pub mod bodies;
 pub mod case_json;
 pub mod clock;
 pub mod config;
@@ -29,3 +31,4 @@ pub mod signal;
 pub mod store_hooks;
 pub mod systemd;
 pub mod time_format;
+pub mod video_json;

@@ -19,10 +19,12 @@ use huxiao_runtime::http::{ApiError, Json, Query, SseEvent, SseGate};
 use serde::Deserialize;
 
 use crate::feed::{Item, Reader, Start};
+use crate::pictures::Gallery;
 use crate::seat::{PAGE, Seat};
 use crate::status::{Context, StatusJson};
 use crate::view::{
-    AckJson, CaseChangeJson, CaseDoneJson, EscalateJson, EventJson, OwnerJson, OwnershipNews, StageJson, case_of, text,
+    AckJson, CaseChangeJson, CaseDoneJson, EscalateJson, EventJson, OwnerJson, OwnershipNews, PicturesJson, StageJson,
+    case_of, text,
 };
 
 /// Earlier rows whose receipts are told to whoever resumes.
@@ -69,7 +71,8 @@ async fn events(
     }
     let limit = query.limit.unwrap_or(100).min(PAGE);
     let (rows, next) = api.seat.page(query.from_seq.unwrap_or(1), limit).await?;
-    let events: Vec<EventJson> = rows.iter().map(|(row, durable)| EventJson::new(row, *durable)).collect();
+    let events: Vec<EventJson> =
+        rows.iter().map(|(row, durable)| EventJson::new(row, *durable).with(&api.seat.gallery, row)).collect();
     Ok(axum::Json(serde_json::json!({ "events": events, "next_seq": next })).into_response())
 }
 
@@ -96,14 +99,14 @@ fn begin(headers: &HeaderMap, from_seq: Option<u64>) -> Start {
 /// The next message of a stream. It ends with the station, and for a reader that was too slow, which then resumes.
 async fn next_message(mut reader: Reader) -> Option<(SseEvent, Reader)> {
     let item = reader.next().await.ok()?;
-    Some((message(&item), reader))
+    Some((message(&item, reader.gallery()), reader))
 }
 
-fn message(item: &Item) -> SseEvent {
+fn message(item: &Item, gallery: &Gallery) -> SseEvent {
     let id = |position: &Option<u64>| position.map(|position| position.to_string());
     match item {
         Item::Event { row, durable, position } => {
-            SseEvent { name: "alarm", id: id(position), data: text(&EventJson::new(row, *durable)) }
+            SseEvent { name: "alarm", id: id(position), data: text(&EventJson::new(row, *durable).with(gallery, row)) }
         }
         Item::Durable { seq, position } => {
             SseEvent { name: "durable", id: id(position), data: text(&serde_json::json!({ "seq": seq })) }
@@ -119,6 +122,7 @@ fn message(item: &Item) -> SseEvent {
             let data = serde_json::json!({ "degraded": degraded.as_ref().map(DegradedJson::new) });
             SseEvent { name: "condition", id: None, data: text(&data) }
         }
+        Item::Pictures(said) => SseEvent { name: "picture", id: None, data: text(&PicturesJson::new(said)) },
         Item::Live => SseEvent { name: "live", id: None, data: "{}".to_owned() },
     }
 }
@@ -126,7 +130,9 @@ fn message(item: &Item) -> SseEvent {
 async fn one(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<EventJson>, ApiError> {
     let id = parse_id(&id)?;
     let found = api.seat.get(id).await?;
-    found.map(|(row, durable)| Json(EventJson::new(&row, durable))).ok_or_else(|| unknown(id))
+    found
+        .map(|(row, durable)| Json(EventJson::new(&row, durable).with(&api.seat.gallery, &row)))
+        .ok_or_else(|| unknown(id))
 }
 
 async fn displayed(State(api): State<Api>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {

@@ -280,6 +280,8 @@ impl Client {
             Item::Stage { seq, receipt } => Some(Incoming::Stage { seq, receipt }),
             Item::Ownership { seq, ownership } => Some(Incoming::Ownership { seq, ownership }),
             Item::Case(row) => Some(Incoming::Case(row)),
+            // Pictures are the daemon's: they take a folder of their own.
+            Item::Pictures(_) => None,
             Item::Live => Some(Incoming::Live),
             Item::Condition(degraded) => Some(Incoming::Condition(degraded)),
         }

@@ -11,10 +11,12 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use huxiao_core::station::{InboxRow, Station};
+use huxiao_core::video::Pictures;
 use huxiao_core::{Degraded, Ownership, Receipt};
 use huxiao_runtime::drive::Stopped;
 use tokio::sync::broadcast;
 
+use crate::pictures::Gallery;
 use crate::seat::{PAGE, Seat};
 use crate::shell::Change;
 
@@ -41,6 +43,8 @@ pub(crate) enum Item {
     Ownership { seq: u64, ownership: Ownership },
     /// The case of an event that is shown stands otherwise.
     Case(Box<InboxRow>),
+    /// Words about pictures that were not known.
+    Pictures(Pictures),
     /// The history is over.
     Live,
     /// No node that can be reached has a quorum; or one has again (`None`).
@@ -104,6 +108,11 @@ impl Reader {
         let (changes, from, phase, head, hidden) = seat.handle.inspect(begin).await?;
         let position = hidden.first().copied().unwrap_or(from).min(from) - 1;
         Ok(Self { seat, changes, phase, queue: VecDeque::new(), from, head, hidden, position })
+    }
+
+    /// The pictures of the seat that is followed.
+    pub(crate) fn gallery(&self) -> &Gallery {
+        &self.seat.gallery
     }
 
     /// The number after which one may resume.
@@ -187,6 +196,7 @@ impl Reader {
             Change::Stage(seq, receipt) => Item::Stage { seq: *seq, receipt: receipt.clone() },
             Change::Ownership(seq, ownership) => Item::Ownership { seq: *seq, ownership: ownership.clone() },
             Change::Case(row) => Item::Case(Box::new(row.clone())),
+            Change::Pictures(said) => Item::Pictures(said.clone()),
             Change::Condition(degraded) => Item::Condition(degraded.clone()),
         }
     }

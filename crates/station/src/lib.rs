@@ -13,6 +13,8 @@ mod board;
 pub mod client;
 mod feed;
 mod inbox;
+mod pictures;
+mod pictures_api;
 mod seat;
 mod shell;
 mod status;
@@ -23,11 +25,15 @@ mod tests;
 
 use std::sync::Arc;
 
+use huxiao_core::body::Accepts;
 use huxiao_core::{NodeName, Role};
 use huxiao_link::LinkConfig;
+use huxiao_runtime::bodies::Bodies;
 use huxiao_runtime::config::{Config, Key, Kind};
 use huxiao_runtime::health::Relevance;
 use huxiao_runtime::host::{Base, COMMON_KEYS, Feed, Host, Running, StartError, join_keys};
+
+use crate::pictures::Gallery;
 
 const OWN_KEYS: [Key; 2] = [
     Key {
@@ -75,7 +81,15 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         software: base.host.software(),
     })
     .await?;
-    let seat = assembled.seat;
+    let around = (base.host.clock.clone(), base.host.shutdown.clone());
+    let opened_bodies = Bodies::open(&base.config, Accepts::Wanted, link.clone(), around).await;
+    let (bodies, moving) = opened_bodies.map_err(|error| StartError::Role(error.to_string()))?;
+    let dir = base.config.path("data.dir").join("pictures");
+    let gallery = Gallery::open(&dir, bodies.clone(), link.clone());
+    let (gallery, said) = gallery.map_err(|error| StartError::Role(format!("{}: {error}", dir.display())))?;
+    base.spawn(moving.run());
+    let seat = assembled.seat.with(gallery.clone());
+    base.spawn(gallery.clone().run(said, seat.bus.clone(), base.host.shutdown.clone()));
     let context = Arc::new(status::Context {
         me,
         losses: opened.losses,
@@ -92,8 +106,11 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     }
     let upstream = base.health.check("upstream", Relevance::Told);
     let (clock, stop) = (base.host.clock.clone(), base.host.shutdown.clone());
-    let router = api::router(seat.clone(), base.gate.clone(), context.clone());
-    let inputs = assembled.inputs.fed_by(Feed::new(events, seat::translate));
+    let router =
+        api::router(seat.clone(), base.gate.clone(), context.clone()).merge(pictures_api::router(seat.clone()));
+    let inputs = assembled.inputs.fed_by(Feed::new(events, move |event| {
+        bodies.tap(event).and_then(|event| gallery.tap(event)).and_then(seat::translate)
+    }));
     base.spawn(status::watch(seat.clone(), context, upstream, clock, stop));
     let running = base.run(link, assembled.machine, assembled.shell, (seat.handle, inputs), router).await?;
     Ok(running.dialling(dials))

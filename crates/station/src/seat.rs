@@ -19,6 +19,7 @@ use huxiao_store::{Loss, Store, StoreError};
 use crate::board::Board;
 use crate::feed::{Reader, Start};
 use crate::inbox;
+use crate::pictures::Gallery;
 use crate::shell::{Answer, Answers, Bus, Cased, Escalated, History, StationShell, bus};
 
 /// Rows that are looked at in one go: more would hold the loop up.
@@ -34,7 +35,8 @@ pub(crate) struct Seat {
     escalated: Answers<Escalated>,
     cased: Answers<Cased>,
     histories: Answers<History>,
-    me: NodeName,
+    pub(crate) me: NodeName,
+    pub(crate) gallery: Gallery,
     /// For the ids of orders that come without one.
     ids: Arc<Mutex<Rng>>,
 }
@@ -95,6 +97,7 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
         cased: Answers::default(),
         histories: Answers::default(),
         me: me.clone(),
+        gallery: Gallery::default(),
         // Another one than the machine's, which draws from the same seed.
         ids: Arc::new(Mutex::new(Rng::new(from.seed.rotate_left(32)))),
     };
@@ -146,6 +149,11 @@ pub(crate) fn translate(event: LinkEvent) -> Option<Input> {
 }
 
 impl Seat {
+    /// The same, with these pictures.
+    pub(crate) fn with(self, gallery: Gallery) -> Self {
+        Self { gallery, ..self }
+    }
+
     /// An officer takes an alarm.
     pub(crate) async fn acknowledge(&self, event: EventId, officer: Name, note: Text) -> Result<Answer, Stopped> {
         let (ticket, answer) = self.answers.ask();

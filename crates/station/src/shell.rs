@@ -9,6 +9,7 @@ use huxiao_core::station::{
     AckError, AckTicket, Acknowledged, CaseDone, CaseError, EscalateError, HistoryError, InboxRow, Input, Output,
     Report, Station, Write,
 };
+use huxiao_core::video::Pictures;
 use huxiao_core::{Class, Degraded, Escalate, Message, NodeName, Ownership, PersistSeq, Receipt, Stage};
 use huxiao_link::{DialHandle, Link};
 use huxiao_runtime::drive::{Handle, Shell, WeakHandle};
@@ -36,6 +37,8 @@ pub(crate) enum Change {
     Ownership(u64, Ownership),
     /// The case of an event that is shown stands otherwise.
     Case(InboxRow),
+    /// Words about pictures that were not known.
+    Pictures(Pictures),
     /// No node that can be reached has a quorum; or one has again (`None`).
     Condition(Option<Degraded>),
 }

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use huxiao_core::case::{LastStep, Owner, State, Summary, Verb};
 use huxiao_core::station::{Acknowledged, CaseDone, InboxRow};
+use huxiao_core::video::Pictures;
 use huxiao_core::{Class, Escalate, Ownership, Receipt, Stage};
 use huxiao_runtime::case_json::CaseJson;
 use huxiao_runtime::event_json::{
     EventFields, LapJson, OwnershipJson, ReceiptJson, StepJson, assisting, stages_on_the_way, timeline,
 };
 use huxiao_runtime::time_format::rfc3339;
+use huxiao_runtime::video_json::PictureJson;
 use serde::Serialize;
+
+use crate::pictures::Gallery;
 
 /// An event in the inbox. Times are RFC 3339 in UTC.
 #[derive(Debug, Clone, Serialize)]
@@ -32,6 +36,10 @@ pub(crate) struct EventJson {
     durable: bool,
     /// What the police do about it; nothing below P1.
     case: Option<CaseJson>,
+    /// What cameras showed at the alarm.
+    pictures: Vec<PictureJson>,
+    /// The latest that they showed to whoever looked.
+    live: Vec<PictureJson>,
 }
 
 impl EventJson {
@@ -59,7 +67,30 @@ impl EventJson {
             finished: row.is_finished(),
             durable,
             case: case_of(row).as_ref().map(CaseJson::new),
+            pictures: Vec::new(),
+            live: Vec::new(),
         }
+    }
+
+    /// The same, with the pictures that the seat knows of.
+    pub(crate) fn with(self, gallery: &Gallery, row: &InboxRow) -> Self {
+        let (pictures, live) = gallery.of(&row.sealed.event.id);
+        Self { pictures, live, ..self }
+    }
+}
+
+/// Words about pictures that were not known.
+#[derive(Debug, Serialize)]
+pub(crate) struct PicturesJson {
+    id: String,
+    live: bool,
+    pictures: Vec<PictureJson>,
+}
+
+impl PicturesJson {
+    pub(crate) fn new(said: &Pictures) -> Self {
+        let pictures = said.pictures.iter().map(PictureJson::new).collect();
+        Self { id: said.event.to_string(), live: said.live, pictures }
     }
 }
 

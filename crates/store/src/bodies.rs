@@ -4,52 +4,17 @@
 //! renamed, and the folder synced. The name is the SHA-256 of the content: nobody can make two contents with one name, so a
 //! body taken in from a peer can be checked against the row that refers to it, and storing one twice costs nothing.
 
-use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
 
-use sha2::{Digest, Sha256};
+use huxiao_core::WallTime;
+use huxiao_core::body::BodyId;
+use huxiao_core::limits::BODY_BYTES;
 
 use crate::witness::{make_dir, sync_dir};
-
-/// Bytes of the largest body: one picture or a minute of speech.
-pub const BODY_BYTES: usize = 16 << 20;
-
-/// The name of a body: the SHA-256 of its content, 64 hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BodyId([u8; 32]);
-
-impl BodyId {
-    /// The name that `content` has.
-    #[must_use]
-    pub fn of(content: &[u8]) -> Self {
-        Self(Sha256::digest(content).into())
-    }
-}
-
-impl fmt::Display for BodyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl FromStr for BodyId {
-    type Err = BodyError;
-    fn from_str(text: &str) -> Result<Self, BodyError> {
-        let mut out = [0; 32];
-        if text.len() != 64 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(BodyError::NoName);
-        }
-        for (slot, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digits = std::str::from_utf8(pair).map_err(|_| BodyError::NoName)?;
-            *slot = u8::from_str_radix(digits, 16).map_err(|_| BodyError::NoName)?;
-        }
-        Ok(Self(out))
-    }
-}
 
 /// Why a body cannot be stored or read.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +22,6 @@ pub enum BodyError {
     /// Send less, or in parts.
     #[error("a body has at most {BODY_BYTES} bytes, this one has {0}")]
     TooLarge(usize),
-    /// Names are 64 hexadecimal digits in lower case.
-    #[error("that is no name of a body: 64 digits 0-9 a-f are needed")]
-    NoName,
     /// There is none of that name.
     #[error("there is no body {0}")]
     Absent(BodyId),
@@ -147,6 +109,22 @@ impl Bodies {
         }
     }
 
+    /// What is there: name, bytes, and since when by the file system's clock. Files of other names are passed over.
+    ///
+    /// # Errors
+    /// [`BodyError::Io`].
+    pub fn list(&self) -> Result<Vec<(BodyId, usize, WallTime)>, BodyError> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(|error| self.io("list", error))?.flatten() {
+            let id = entry.file_name().to_str().and_then(|name| name.parse::<BodyId>().ok());
+            let (Some(id), Ok(metadata)) = (id, entry.metadata()) else { continue };
+            let since = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            let since = since.and_then(|since| i64::try_from(since.as_micros()).ok()).unwrap_or_default();
+            found.push((id, usize::try_from(metadata.len()).unwrap_or(usize::MAX), WallTime(since)));
+        }
+        Ok(found)
+    }
+
     /// Removes the body of this name; `false` if there was none. The caller has removed the rows that refer to it.
     ///
     /// # Errors
@@ -191,6 +169,10 @@ mod tests {
         assert_eq!(id.to_string().parse::<BodyId>().unwrap(), id);
         let bodies = Bodies::open(dir.path()).unwrap();
         assert_eq!(bodies.get(id).unwrap(), b"snapshot");
+        fs::write(dir.path().join("README"), b"no body").unwrap();
+        let listed = bodies.list().unwrap();
+        assert_eq!(listed.iter().map(|(id, size, _)| (*id, *size)).collect::<Vec<_>>(), [(id, 8)]);
+        assert!(listed[0].2 > WallTime(1_700_000_000_000_000));
         assert!(bodies.remove(id).unwrap());
         assert!(!bodies.remove(id).unwrap());
         assert!(matches!(bodies.get(id), Err(BodyError::Absent(absent)) if absent == id));

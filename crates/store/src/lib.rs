@@ -48,7 +48,7 @@ pub mod memory;
 pub mod wal;
 
 pub use block::BLACK_BOX_VALUE_BYTES;
-pub use bodies::{BODY_BYTES, Bodies, BodyError, BodyId};
+pub use bodies::{Bodies, BodyError};
 pub use check::{CheckReport, check};
 pub use config::{Config, Observation, Observer, Trial};
 pub use error::{CommitError, OpenError, StoreError};

@@ -29,8 +29,8 @@ mod count;
 mod presence;
 mod raft;
 
-/// The minor version of the peers' protocol that this version speaks.
-pub const PEER_MINOR: u32 = 0;
+/// The minor version of the peers' protocol that this version speaks. Rises when the record gets commands that older nodes cannot read.
+pub const PEER_MINOR: u32 = 1;
 
 /// A store of a record: random, made with a node's record folder, and a node of the raft group. A wiped node has another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

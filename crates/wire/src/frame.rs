@@ -67,6 +67,10 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         | Message::CaseAsk(..)
         | Message::SeatState { .. }
         | Message::CaseSteps(..)
+        | Message::Body(_)
+        | Message::Pictures(_)
+        | Message::PicturesKept(..)
+        | Message::Look(_)
         | Message::DrillMode(_)
         | Message::DrillHeard(_)
         | Message::DrillOrder(_)

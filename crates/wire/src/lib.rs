@@ -25,6 +25,7 @@ mod plan;
 mod proto;
 mod row;
 mod trouble;
+mod video;
 
 pub use drill::{RecordRows, encode_record_rows};
 pub use error::WireError;

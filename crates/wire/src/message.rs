@@ -13,6 +13,7 @@ use crate::field;
 use crate::overdue;
 use crate::proto;
 use crate::proto::frame::Body;
+use crate::video;
 
 /// The frame body of a message.
 pub(crate) fn to_body(message: &Message) -> Body {
@@ -54,6 +55,10 @@ pub(crate) fn to_body(message: &Message) -> Body {
         Message::SeatState { audible } => Body::SeatState(proto::SeatState { audible: *audible }),
         Message::CaseSteps(event, steps, total) => Body::CaseSteps(case::raw_page(event, steps, *total)),
         Message::CaseRefused(id, why, now) => Body::CaseRefused(case::raw_refused(*id, *why, now.as_deref())),
+        Message::Body(body) => Body::BodyWord(video::raw_body(body)),
+        Message::Pictures(said) => Body::Pictures(video::raw_said(said)),
+        Message::PicturesKept(event, keys) => Body::PicturesKept(video::raw_kept(event, keys)),
+        Message::Look(look) => Body::Look(video::raw_look(look)),
         Message::Drills(drills) => Body::Drills(drill::raw_list(drills)),
         Message::DrillMode(mode) => Body::DrillMode(drill::raw_mode(mode)),
         Message::DrillHeard(id) => Body::DrillHeard(drill::raw_heard(*id)),
@@ -103,6 +108,13 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
             let (id, why, now) = case::refused(&raw)?;
             Message::CaseRefused(id, why, now.map(Box::new))
         }
+        Body::BodyWord(raw) => Message::Body(video::body(raw)?),
+        Body::Pictures(raw) => Message::Pictures(video::said(&raw)?),
+        Body::PicturesKept(raw) => {
+            let (event, keys) = video::kept(&raw)?;
+            Message::PicturesKept(event, keys)
+        }
+        Body::Look(raw) => Message::Look(video::look(&raw)?),
         Body::Drills(raw) => Message::Drills(drill::list(&raw)?),
         Body::DrillMode(raw) => Message::DrillMode(Box::new(drill::mode(&raw)?)),
         Body::DrillHeard(raw) => Message::DrillHeard(drill::drill_id("drill_heard.id", &raw.id)?),

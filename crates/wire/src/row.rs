@@ -21,6 +21,7 @@ use crate::plan;
 use crate::proto;
 use crate::proto::record_command::Body;
 use crate::trouble;
+use crate::video;
 
 /// The format of rows that this version writes, and the only one so far.
 pub const ROW_VERSION: u8 = 1;
@@ -134,6 +135,10 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         Command::StagePlan(part) => Body::StagePlan(plan::raw_stage(part)),
         Command::ApplyPlan(order) => Body::ApplyPlan(plan::raw_apply(order)),
         Command::Case { order, heard } => Body::Case(case::raw_act(order, *heard)),
+        Command::Pictures { event, pictures } => {
+            let pictures = pictures.iter().map(video::raw_picture).collect();
+            Body::Pictures(proto::PictureList { event: event.as_bytes().to_vec(), pictures, live: false })
+        }
         Command::TroubleBegan { about, admission } => Body::TroubleBegan(trouble::raw_began(about, admission)),
         Command::TroubleOver { about, admission, by, at } => {
             Body::TroubleOver(trouble::raw_over(about, admission.as_deref(), (by, *at)))
@@ -174,6 +179,7 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
         },
         Some(Body::StagePlan(raw)) => Command::StagePlan(plan::stage(&raw)?),
         Some(Body::ApplyPlan(raw)) => Command::ApplyPlan(plan::apply(&raw)?),
+        Some(Body::Pictures(raw)) => video::command(&raw)?,
         Some(Body::Case(raw)) => {
             let (order, heard) = case::act(&raw)?;
             Command::Case { order: Box::new(order), heard }
@@ -201,6 +207,7 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
         overdue: entry.overdue.iter().map(overdue::raw_reached).collect(),
         forwarded: raw_stages(&entry.forwarded),
         case: case::raw_case(&entry.case, entry.part),
+        pictures: entry.pictures.iter().map(video::raw_picture).collect(),
         trouble: entry.trouble.as_ref().map(trouble::raw_trouble),
     })
 }
@@ -223,6 +230,7 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, WireError> {
         overdue: raw.overdue.iter().map(overdue::reached).collect::<Result<_, _>>()?,
         forwarded: stages("entry.forwarded", &raw.forwarded)?,
         case: kept,
+        pictures: video::pictures(&raw.pictures)?,
         trouble: raw.trouble.as_ref().map(trouble::trouble).transpose()?,
         part,
     };

@@ -82,6 +82,19 @@ pub enum Answer {
     Unknown(String),
 }
 
+/// An officer did something about the case of an alarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acting {
+    /// The event.
+    pub id: String,
+    /// At which seat.
+    pub seat: usize,
+    /// What, by its name in the API.
+    pub action: &'static str,
+    /// The number of its step in the case, as the seat was told; nothing if it was refused, or nobody confirmed it.
+    pub step: Option<u64>,
+}
+
 /// An alarm as one node's record holds it in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
@@ -91,6 +104,8 @@ pub struct Recorded {
     pub owner: Option<String>,
     /// Every seat whose acknowledgement it has.
     pub acknowledged: BTreeSet<String>,
+    /// The steps of its case, in order: what was done, and at which seat. Asked for only where officers acted.
+    pub steps: Vec<(String, String)>,
     /// Everything else that must be equal on every node, as text.
     pub content: String,
 }
@@ -130,6 +145,8 @@ pub struct History {
     pub shows: Vec<Show>,
     /// What officers did.
     pub takings: Vec<Taking>,
+    /// What they did about cases.
+    pub actings: Vec<Acting>,
     /// Who said whom an alarm belongs to.
     pub words: Vec<Word>,
     /// When a relay first heard that the region has an event on disk.

@@ -69,6 +69,17 @@ pub enum Finding {
         /// The seat.
         seat: String,
     },
+    /// An officer was told that a step of a case is done, and the record does not have it in its place.
+    StepLost {
+        /// The event.
+        id: String,
+        /// The seat.
+        seat: String,
+        /// What was done.
+        action: &'static str,
+        /// The number that the step was said to have.
+        step: u64,
+    },
     /// A seat that acknowledged does not know in the end who owns the alarm.
     SeatWrong {
         /// The event.
@@ -119,6 +130,12 @@ impl fmt::Display for Finding {
                 write!(f, "UNDONE: {told} was told to own {id}, and the record names {}", nobody(recorded))
             }
             Finding::TakingLost { id, seat } => write!(f, "LOST: {seat} acknowledged {id}, and no record knows"),
+            Finding::StepLost { id, seat, action, step } => {
+                write!(
+                    f,
+                    "LOST: {seat} was told that {action} is step {step} of the case of {id}, and a record says otherwise"
+                )
+            }
             Finding::SeatWrong { id, seat, names, recorded } => {
                 let (names, recorded) = (nobody(names), nobody(recorded));
                 write!(f, "NOT TOLD: of {id}, {seat} names {names} as the owner, the record {recorded}")
@@ -139,6 +156,7 @@ pub fn judge(history: &History) -> Vec<Finding> {
     found.extend(records(history));
     found.extend(owners(history));
     found.extend(officers(history));
+    found.extend(steps(history));
     found.extend(lamps(history));
     let taken: BTreeSet<&str> = history.takings.iter().map(|taking| taking.id.as_str()).collect();
     found.extend(taken.into_iter().filter_map(|id| ownership::explain(history, id).err()).map(Finding::NoOrder));
@@ -243,6 +261,26 @@ fn officers(history: &History) -> Vec<Finding> {
         let names = history.end.owners.get(taking.seat).and_then(|owners| owners.get(&id)).cloned().flatten();
         if names != recorded {
             found.push(Finding::SeatWrong { id, seat, names, recorded });
+        }
+    }
+    found
+}
+
+/// What an officer was told is done stands in every record, in the place that it was said to have.
+fn steps(history: &History) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for acting in &history.actings {
+        let Some(step) = acting.step else { continue };
+        let seat = history.seats.get(acting.seat).cloned().unwrap_or_default();
+        let place = usize::try_from(step).ok().and_then(|step| step.checked_sub(1));
+        let stands = |entry: &Recorded| {
+            let recorded = place.and_then(|place| entry.steps.get(place));
+            recorded.is_some_and(|(action, by)| action == acting.action && *by == seat)
+        };
+        // A record without the alarm is a finding of its own.
+        let mut entries = history.end.records.iter().filter_map(|record| record.get(&acting.id));
+        if !entries.all(stands) {
+            found.push(Finding::StepLost { id: acting.id.clone(), seat, action: acting.action, step });
         }
     }
     found

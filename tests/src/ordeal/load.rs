@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::casework;
 use super::chronicle::{Chronicle, is_settled};
 use super::history::{Answer, Observer, Press, Show, Taking};
 use crate::lab::{Dice, http, sse};
@@ -87,8 +88,11 @@ impl Load {
         self.others.push(thread::spawn(screen));
         let (place, complaints) = (base.to_owned(), self.complaints.clone());
         self.others.push(thread::spawn(move || says_displayed(&place, &shown, &complaints)));
+        let (to_colleague, cases) = mpsc::channel();
         let (book, place, complaints) = (chronicle.clone(), base.to_owned(), self.complaints.clone());
-        self.others.push(thread::spawn(move || officer(&book, seat, &place, &alarms, &complaints)));
+        self.others.push(thread::spawn(move || officer(&book, seat, &place, &alarms, &to_colleague, &complaints)));
+        let (book, place) = (chronicle.clone(), base.to_owned());
+        self.others.push(thread::spawn(move || casework::work(&book, seat, &place, &cases)));
     }
 
     /// Nobody presses from now on. Comes back when the last press was answered.
@@ -252,6 +256,7 @@ fn officer(
     seat: usize,
     base: &str,
     alarms: &Receiver<(String, Instant)>,
+    colleague: &Sender<(String, Instant)>,
     complaints: &Mutex<Vec<String>>,
 ) {
     while let Ok((id, shown)) = alarms.recv() {
@@ -270,6 +275,10 @@ fn officer(
             Some(answer) if answer.error() == "taken" => Answer::Taken,
             other => Answer::Unknown(format!("{other:?}")),
         };
+        if answer == Answer::Noted {
+            // Whoever does not wait for it has gone home.
+            drop(colleague.send((id.clone(), Instant::now())));
+        }
         chronicle.open().takings.push(Taking { id, seat, at, answer });
     }
 }
@@ -277,16 +286,20 @@ fn officer(
 /// Who of the `seats` that see an alarm takes it, by the id alone, so that nobody has to ask the other: one in five is taken by all at
 /// once, one in five by nobody.
 fn takes(id: &str, seat: usize, seats: &[usize]) -> bool {
-    let sum: u64 = id.bytes().fold(14_695_981_039_346_656_037, |sum, byte| {
-        // FNV-1a.
-        (sum ^ u64::from(byte)).wrapping_mul(1_099_511_628_211)
-    });
-    let mut dice = Dice::new(sum);
+    let mut dice = Dice::new(sum_of(id));
     match dice.below(5) {
         0 => true,
         1 => false,
         _ => *dice.pick(seats) == seat,
     }
+}
+
+/// A number of this alarm, the same for everybody.
+pub(super) fn sum_of(id: &str) -> u64 {
+    id.bytes().fold(14_695_981_039_346_656_037, |sum, byte| {
+        // FNV-1a.
+        (sum ^ u64::from(byte)).wrapping_mul(1_099_511_628_211)
+    })
 }
 
 /// Follows a relay: its lamps, and what it hears of stages.

@@ -13,6 +13,8 @@
 )]
 
 #[cfg(feature = "privileged")]
+mod casework;
+#[cfg(feature = "privileged")]
 mod chronicle;
 pub mod figures;
 #[cfg(feature = "privileged")]

@@ -53,14 +53,17 @@ fn ask(site: &Site, chronicle: &Chronicle, ids: &BTreeSet<String>) {
         let answer = http::get(base, &format!("/v1/events/{id}")).ok()?;
         (answer.status == 200).then(|| answer.json())
     };
+    let acted: BTreeSet<String> = chronicle.open().actings.iter().map(|acting| acting.id.clone()).collect();
+    let acted = &acted;
     std::thread::scope(|scope| {
         for (node, broker) in site.brokers.iter().enumerate() {
             scope.spawn(move || {
                 for id in ids {
                     let entry = get(&broker.base, id);
+                    let case = acted.contains(id).then(|| get(&broker.base, &format!("{id}/case"))).flatten();
                     let record = &mut chronicle.open().end.records[node];
                     match entry {
-                        Some(entry) => drop(record.insert(id.clone(), recorded(&entry))),
+                        Some(entry) => drop(record.insert(id.clone(), recorded(&entry, case.as_ref()))),
                         None => drop(record.remove(id)),
                     }
                 }
@@ -85,8 +88,8 @@ fn ask(site: &Site, chronicle: &Chronicle, ids: &BTreeSet<String>) {
     });
 }
 
-/// What a broker node's API tells of an event, as it must be equal everywhere.
-fn recorded(entry: &Value) -> Recorded {
+/// What a broker node's API tells of an event, and of its case if that was asked for, as it must be equal everywhere.
+fn recorded(entry: &Value, case: Option<&Value>) -> Recorded {
     let receipts = entry["receipts"].as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let line = |receipt: &Value| {
@@ -97,10 +100,14 @@ fn recorded(entry: &Value) -> Recorded {
     let acknowledged = receipts.iter().filter(|receipt| receipt["stage"] == "acknowledged");
     let mut lines: Vec<String> = receipts.iter().map(line).collect();
     lines.sort_unstable();
+    let steps: Vec<&Value> = case.and_then(|case| case["steps"].as_array()).into_iter().flatten().collect();
+    // It is made of all steps.
+    let digest = steps.last().map_or_else(String::new, |step| format!("; case {}", step["digest"]));
     Recorded {
         index: entry["index"].as_u64().unwrap_or_default(),
         owner: settled_owner(&receipts).map(str::to_owned),
         acknowledged: acknowledged.map(|receipt| text(&receipt["by"])).collect(),
-        content: format!("for {}: {}", entry["stations"], lines.join(", ")),
+        steps: steps.iter().map(|step| (text(&step["action"]), text(&step["by"]))).collect(),
+        content: format!("for {}: {}{digest}", entry["stations"], lines.join(", ")),
     }
 }

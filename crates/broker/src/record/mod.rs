@@ -42,6 +42,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod types;
+mod versions;
 mod watch;
 
 use std::collections::BTreeSet;

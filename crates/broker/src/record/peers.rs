@@ -16,6 +16,7 @@ use huxiao_wire::cluster::{
 use tokio::io::AsyncRead;
 
 use super::machine::Progress;
+use super::versions::Versions;
 
 /// What goes out first among the calls of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +90,7 @@ pub(crate) struct Peers {
 }
 
 struct Shared {
+    versions: Versions,
     link: Link,
     region: Name,
     store: StoreId,
@@ -114,7 +116,16 @@ pub(crate) struct Way {
 impl Peers {
     /// The way from the node of this store.
     pub(crate) fn new(link: Link, region: Name, store: StoreId, progress: Progress) -> Self {
-        Self { shared: Arc::new(Shared { link, region, store, progress, handles: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                versions: Versions::default(),
+                link,
+                region,
+                store,
+                progress,
+                handles: Mutex::default(),
+            }),
+        }
     }
 
     /// The way to `member`; `store` if it must be that one.
@@ -123,6 +134,11 @@ impl Peers {
         let target = PeerTarget { addr: member.addr.clone(), expect, lane };
         let handle = self.handle(target);
         Way { peers: self.clone(), handle, name: member.name.clone(), addr: member.addr.clone(), store }
+    }
+
+    /// Which commands the other nodes read.
+    pub(crate) fn versions(&self) -> &Versions {
+        &self.shared.versions
     }
 
     fn handle(&self, target: PeerTarget) -> PeerHandle {
@@ -204,6 +220,7 @@ impl Way {
             other => AskError::NoAnswer { name: name.clone(), why: other.to_string() },
         })?;
         let answer: PeerAnswer = decode_answer(bytes).map_err(|error| self.nonsense(error.to_string()))?;
+        self.peers.versions().heard(&name, answer.minor);
         if let Some(expected) = self.store
             && answer.from != expected
             && !matches!(answer.body, AnswerBody::Fault(_))

@@ -139,6 +139,7 @@ async fn bring(node: &Arc<Node>, handle: &WeakHandle<Broker>, batch: Vec<Waiting
             say_all(handle, batch, &NotCommitted::NoQuorum);
             return;
         }
+        batch = hold_back(node, handle, batch);
         if node.leads() {
             // The machine hears of what is left out from the record itself.
             batch.retain(|waiting| !node.repeats().is_one(&waiting.command, now));
@@ -290,10 +291,17 @@ pub(crate) async fn order_for_peer(node: &Node, commands: Vec<Bytes>) -> Result<
         return Err(Lost::NotLeader);
     }
     let now = Instant::now();
-    read.retain(|(command, _)| !node.repeats().is_one(command, now));
+    let members = node.membership();
+    let mut held = None;
+    read.retain(|(command, _)| {
+        let old = node.peers().versions().too_old(members.membership(), command);
+        let readable = old.is_none();
+        held = held.take().or(old);
+        readable && !node.repeats().is_one(command, now)
+    });
     let until = now + PATIENCE;
     let ordered = order(node, read.iter().map(|(_, bytes)| bytes.clone())).await.map_err(Lost::Failed)?;
-    let (mut last, mut lost) = (None, None);
+    let (mut last, mut lost) = (None, held.map(Lost::Failed));
     for ((command, _), mut answer) in read.iter().zip(ordered) {
         match outcome(&mut answer, until).await {
             Ok(id) => last = Some(id),
@@ -330,6 +338,19 @@ fn shed(node: &Node, handle: &WeakHandle<Broker>, batch: Vec<Waiting>) -> Vec<Wa
     let (kept, shed): (Vec<_>, Vec<_>) = batch.into_iter().partition(|waiting| !sheds || !sheddable(&waiting.command));
     say_all(handle, shed, &NotCommitted::Shed);
     kept
+}
+
+/// What the region's nodes can all read of a batch; of the rest it is said why it must wait.
+fn hold_back(node: &Node, handle: &WeakHandle<Broker>, batch: Vec<Waiting>) -> Vec<Waiting> {
+    let members = node.membership();
+    let mut readable = Vec::with_capacity(batch.len());
+    for waiting in batch {
+        match node.peers().versions().too_old(members.membership(), &waiting.command) {
+            None => readable.push(waiting),
+            Some(words) => say(handle, waiting, &NotCommitted::Failed(words)),
+        }
+    }
+    readable
 }
 
 fn say_all(handle: &WeakHandle<Broker>, batch: Vec<Waiting>, why: &NotCommitted) {

@@ -34,10 +34,11 @@ fn claim(command: &Command) -> Option<Claim> {
         | Command::TroubleOver { .. }
         | Command::StagePlan(_)
         | Command::ApplyPlan(_)
+        | Command::Case { .. }
+        | Command::Pictures { .. }
         | Command::OpenDrill(_)
         | Command::CloseDrill(_)
-        | Command::EndCase { .. }
-        | Command::Case { .. } => None,
+        | Command::EndCase { .. } => None,
     }
 }
 

@@ -57,6 +57,7 @@ impl PeerService for Service {
                 return Err(PeerFault("only broker nodes speak here".to_owned()));
             };
             let request = decode_request(request).map_err(|error| PeerFault(error.to_string()))?;
+            inner.node.peers().versions().heard(&name, request.minor);
             // What was begun is finished, even if the asker gives up: a snapshot is installed as a whole, a membership changed in steps.
             let work = tokio::spawn({
                 let inner = inner.clone();

@@ -56,6 +56,7 @@ impl Broker {
                 self.follow(now, id, None);
             }
             Effect::Forwarded(id) => self.track(now, id),
+            Effect::Pictured(id) => self.pictures_committed(id),
             Effect::PlanApplied(version) => self.plan_in_force(now, version, replayed),
             Effect::PlanRefused(stage) if !replayed => self.plan_refused(&stage),
             Effect::PlanRefused(_) | Effect::PlanStaged(_) => {}

@@ -180,6 +180,7 @@ impl Broker {
                 | Command::Route { .. }
                 | Command::Overdue { .. }
                 | Command::Forwarded { .. }
+                | Command::Pictures { .. }
                 | Command::TroubleBegan { .. }
                 | Command::TroubleOver { .. }
                 | Command::StagePlan(_)

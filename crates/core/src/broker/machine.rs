@@ -9,6 +9,7 @@ use crate::broker::cases::CaseOrders;
 use crate::broker::climbs::Climbs;
 use crate::broker::desk::{Desk, DeskView};
 use crate::broker::gate::Gate;
+use crate::broker::pictures::Watching;
 use crate::broker::port::{BrokerConfig, Input, JournalId, Output, Report};
 use crate::broker::recall::Recalls;
 use crate::broker::regions::Regions;
@@ -59,6 +60,7 @@ pub struct Broker {
     pub(super) waiting: Waiting,
     pub(super) recalls: Recalls,
     pub(super) cases: CaseOrders,
+    pub(super) watching: Watching,
     /// That it is without a quorum.
     pub(super) condition: Option<Degraded>,
     pub(super) leads: bool,
@@ -98,6 +100,7 @@ impl Broker {
             waiting: Waiting::default(),
             recalls: Recalls::default(),
             cases: CaseOrders::default(),
+            watching: Watching::default(),
             condition: None,
             leads: false,
             sessions: BTreeMap::new(),
@@ -308,6 +311,8 @@ impl Broker {
             (NodeName::Station(seat), Message::Receipts(receipts)) => {
                 receipts.into_iter().for_each(|receipt| self.said(now, path, &seat, receipt));
             }
+            (NodeName::Relay(relay), Message::Pictures(said)) => self.pictured(now, path, &relay, said),
+            (NodeName::Station(seat), Message::Look(look)) => self.looked(now, &seat, look),
             (NodeName::Station(seat), Message::CaseAsk(event, after)) => self.case_asked(path, &seat, event, after),
             (NodeName::Station(seat), Message::Case(order)) => self.case_ordered(now, path, &seat, *order),
             (NodeName::Station(seat), Message::Escalate(order)) => {
@@ -509,6 +514,7 @@ impl Machine for Broker {
         self.check_levels()?;
         self.check_climbs()?;
         self.cases.check()?;
+        self.watching.check()?;
         if let Some(id) = self.pending.keys().find(|id| self.is_settled(&Claim::Admit(**id))) {
             return Err(format!("{id} is pending and in the record"));
         }

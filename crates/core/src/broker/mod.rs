@@ -22,6 +22,7 @@ mod intake;
 mod levels_tests;
 mod machine;
 mod older;
+mod pictures;
 mod port;
 mod province;
 mod recall;

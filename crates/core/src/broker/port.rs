@@ -10,6 +10,7 @@ use crate::plan::Plan;
 use crate::receipt::Receipt;
 use crate::record::{Command, Entry, PlanRefusal, RecordState};
 use crate::trouble::Told;
+use crate::video::Look;
 
 /// The level above a region.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +171,8 @@ pub enum Report {
     /// Neither the record's engine nor the journal could take an event or a statement about it. It goes to its stations all the same, and is tried
     /// again.
     NotStored(EventId, String),
+    /// An officer has begun to look through the cameras of an event's school.
+    Looked(Look),
     /// Without a quorum, an event or a statement about it is on this node's disk.
     Journalled(EventId),
     /// The node lost its quorum, or has it again (`None`).

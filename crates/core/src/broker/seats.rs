@@ -43,6 +43,7 @@ impl Broker {
         }
         self.drain_desk(now, seat);
         self.tell_cases(path, seat, resume.map_or(0, |resume| resume.index));
+        self.tell_all_pictures(path, seat);
         self.tell_mark(seat);
         self.tell_seat_ownership(now, seat, None);
     }

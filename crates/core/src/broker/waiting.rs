@@ -42,8 +42,8 @@ impl Claim {
             Command::Admit(admission) => Some(Claim::Admit(admission.sealed.event.id)),
             Command::Note(receipt) => Some(Claim::of_statement(receipt)),
             Command::Escalate { event, stations, .. } => Some(Claim::Escalate(*event, stations.clone())),
-            // Whoever gives an order says it again until it is answered.
-            Command::Case { .. } => None,
+            // Whoever gives an order, or has pictures, says it again until it is answered.
+            Command::Case { .. } | Command::Pictures { .. } => None,
             // Whoever leads proposes a rung, or a trouble, again while it is due.
             Command::Found { .. }
             | Command::Route { .. }

@@ -204,6 +204,7 @@ impl Entry {
             overdue: self.overdue.clone(),
             forwarded: self.forwarded.clone(),
             case: Case::default(),
+            pictures: self.pictures.clone(),
             trouble: self.trouble.clone(),
             part: self.part,
         }

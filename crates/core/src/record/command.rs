@@ -10,6 +10,7 @@ use crate::receipt::{Receipt, Stage, Trail};
 use crate::record::plan::{ApplyPlan, StagePlan};
 use crate::time::WallTime;
 use crate::trouble::About;
+use crate::video::Picture;
 
 /// One entry of the record's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +79,13 @@ pub enum Command {
         /// When the order came to the node that proposes it, by its clock.
         heard: WallTime,
     },
+    /// The relay says what cameras showed at an alarm.
+    Pictures {
+        /// The event.
+        event: EventId,
+        /// At most [`limits::PICTURES_PER_EVENT`](crate::limits::PICTURES_PER_EVENT).
+        pictures: Vec<Picture>,
+    },
     /// The region found out by itself that something is wrong, or that what is wrong has become more urgent. Changes nothing while the record has an
     /// open trouble about the same thing of the same class or of a higher one.
     TroubleBegan {
@@ -128,6 +136,7 @@ impl Command {
             | Command::Escalate { event, .. }
             | Command::Overdue { event, .. }
             | Command::Forwarded { event, .. }
+            | Command::Pictures { event, .. }
             | Command::EndCase { event, .. } => Some(*event),
             Command::Case { order, .. } => Some(order.event),
             Command::TroubleBegan { admission, .. } => Some(admission.sealed.event.id),

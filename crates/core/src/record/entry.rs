@@ -9,6 +9,7 @@ use crate::receipt::{Receipt, Stage, Standing, add_receipt};
 use crate::record::command::Admission;
 use crate::time::WallTime;
 use crate::trouble::Trouble;
+use crate::video::Picture;
 
 /// One event in the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct Entry {
     pub forwarded: Vec<Stage>,
     /// What the police do about it.
     pub case: Case,
+    /// What cameras showed, in the record's order; at most [`limits::PICTURES_PER_EVENT`].
+    pub pictures: Vec<Picture>,
     /// That it says that a trouble began, if it does.
     pub trouble: Option<Trouble>,
     /// Which part of it this is: a history that is too long for one row of a snapshot or of the archive takes several.
@@ -71,8 +74,8 @@ impl Entry {
     pub(super) fn new(index: u64, admission: Admission) -> Self {
         let (notes, escalations, overdue, forwarded) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (case, part) = (Case::default(), Part::WHOLE);
-        let routed_at = index;
-        Self { index, routed_at, admission, notes, escalations, overdue, forwarded, case, trouble: None, part }
+        let (routed_at, pictures, trouble) = (index, Vec::new(), None);
+        Self { index, routed_at, admission, notes, escalations, overdue, forwarded, case, pictures, trouble, part }
     }
 
     /// The officer who has it: whose acknowledgement came first in the record's order.
@@ -254,6 +257,24 @@ impl Entry {
         overdue.stations.clone_from(&new);
         self.overdue.push(overdue);
         Some(new)
+    }
+
+    /// Takes in what cameras showed. False if nothing of it is new, or there is no room.
+    pub(super) fn add_pictures(&mut self, pictures: Vec<Picture>) -> bool {
+        let before = self.pictures.len();
+        for picture in pictures {
+            if !self.needs_no_more_of(&picture) {
+                self.pictures.push(picture);
+            }
+        }
+        self.pictures.len() > before
+    }
+
+    /// Whether this picture need not be told again: it is on record, or there is no room for more.
+    #[must_use]
+    pub fn needs_no_more_of(&self, picture: &Picture) -> bool {
+        self.pictures.len() >= limits::PICTURES_PER_EVENT
+            || self.pictures.iter().any(|known| known.camera == picture.camera && known.at == picture.at)
     }
 
     /// Notes what the province has. False if that was known.

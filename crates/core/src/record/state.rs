@@ -69,6 +69,8 @@ pub enum Effect {
     Forwarded(EventId),
     /// One more part of a change of the plan is there.
     PlanStaged(StageId),
+    /// The event has more pictures now.
+    Pictured(EventId),
     /// The plan is of this version now.
     PlanApplied(u64),
     /// The plan is what it was.
@@ -162,6 +164,14 @@ impl RecordState {
                 if entry.is_some_and(|entry| Arc::make_mut(entry).forwarded(&stages)) {
                     self.file(event);
                     Effect::Forwarded(event)
+                } else {
+                    Effect::Nothing
+                }
+            }
+            Command::Pictures { event, pictures } => {
+                let entry = self.entries.get_mut(&event);
+                if entry.is_some_and(|entry| Arc::make_mut(entry).add_pictures(pictures)) {
+                    Effect::Pictured(event)
                 } else {
                     Effect::Nothing
                 }
@@ -352,6 +362,9 @@ impl RecordState {
         }
         if entry.receipts().len() > limits::RECEIPTS_PER_EVENT {
             return Err(format!("{id} holds {} statements", entry.notes.len()));
+        }
+        if entry.pictures.len() > limits::PICTURES_PER_EVENT {
+            return Err(format!("{id} holds {} pictures", entry.pictures.len()));
         }
         if !entry.is_whole() {
             return Err(format!("{id} lacks a part of its history"));

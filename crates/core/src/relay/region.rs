@@ -102,6 +102,10 @@ impl Relay {
             | Message::CaseRefused(..)
             | Message::CaseAsk(..)
             | Message::CaseSteps(..)
+            | Message::Body(_)
+            | Message::Pictures(_)
+            | Message::PicturesKept(..)
+            | Message::Look(_)
             | Message::SeatState { .. }
             | Message::Drills(_)
             | Message::DrillMode(_)

@@ -31,7 +31,8 @@ pub fn preflight(role: Role, config: &Config) -> Result<Node, Vec<String>> {
         Role::Relay => {
             dialled(role, config, &mut errors);
             let uplinks = huxiao_relay::uplink_mistakes(config);
-            errors.extend(uplinks.into_iter().map(|(key, why)| at(config, &key, &why)));
+            let uplinks = uplinks.into_iter().chain(huxiao_relay::camera_mistakes(config));
+            errors.extend(uplinks.map(|(key, why)| at(config, &key, &why)));
         }
         Role::Station => dialled(role, config, &mut errors),
         Role::Broker => {

@@ -50,7 +50,7 @@ pub(super) fn node(layout: &Layout, node: &Node) -> String {
             write!(out, "[{role}]\nbrokers = [{}]\nregion = \"{region}\"\n", quoted(brokers))
         }
     };
-    out + crate::role::example(role)
+    out + &crate::role::example(role)
 }
 
 /// What a broker node has to know of the regions above and below it.

@@ -7,6 +7,7 @@ use huxiao_core::{Command, InboxRow, RelayRow};
 use huxiao_runtime::case_json::CaseJson;
 use huxiao_runtime::event_json::{EventFields, OwnershipJson, ReceiptJson, StepJson};
 use huxiao_runtime::time_format::rfc3339;
+use huxiao_runtime::video_json::PictureJson;
 use huxiao_store::{Found, Space};
 use huxiao_wire::{WireError, decode_command, decode_entry, decode_inbox_row, decode_relay_row};
 use serde_json::{Value, json};
@@ -108,6 +109,10 @@ fn record(command: &Command) -> Value {
         Command::Forwarded { event, stages } => json!({
             "what": "forwarded", "id": event.to_string(),
             "stages": stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>(),
+        }),
+        Command::Pictures { event, pictures } => json!({
+            "what": "pictures", "id": event.to_string(),
+            "pictures": pictures.iter().map(PictureJson::new).collect::<Vec<_>>(),
         }),
         Command::StagePlan(part) => json!({
             "what": "stage_plan", "stage": hex(&part.stage.0), "part": part.part, "parts": part.parts,

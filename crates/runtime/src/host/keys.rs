@@ -10,7 +10,7 @@ const fn key(path: &'static str, kind: Kind, default: Option<&'static str>, help
 }
 
 /// Keys of every role.
-pub const COMMON_KEYS: [Key; 12] = [
+pub const COMMON_KEYS: [Key; 14] = [
     key("tls.ca", Kind::Path, None, "Certificate of the authority that all nodes of the province trust (PEM)."),
     key("tls.cert", Kind::Path, None, "This node's certificate (PEM); its SPIFFE URI says who the node is."),
     key("tls.key", Kind::Path, None, "The certificate's private key (PEM), readable by this node alone."),
@@ -47,6 +47,18 @@ pub const COMMON_KEYS: [Key; 12] = [
         Kind::Duration { min: Span::from_secs(1), max: Span::from_secs(600) },
         Some("20s"),
         "How long the trial opening of the store may take at start.",
+    ),
+    key(
+        "bodies.max_bytes",
+        Kind::Bytes { min: 16 << 20, max: 1 << 50 },
+        Some("4GiB"),
+        "Disk that pictures and audio may take; beyond it the oldest leave.",
+    ),
+    key(
+        "bodies.max_age",
+        Kind::Duration { min: Span::from_secs(3_600), max: Span::from_secs(3_650 * 86_400) },
+        Some("90d"),
+        "How long pictures and audio are kept.",
     ),
     key(
         "node.drain",

@@ -1,6 +1,6 @@
 //! What every request passes before a handler sees it: its whole body, within size and time.
 //!
-//! Bodies are small here (64 KiB), so they are read before the handler runs: a handler never waits for a slow client.
+//! Bodies are small here (64 KiB; 1 MiB where pictures and audio are put in), so they are read before the handler runs: a handler never waits for a slow client.
 
 use axum::Router;
 use axum::body::Body;
@@ -9,13 +9,15 @@ use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use huxiao_core::Span;
+use huxiao_core::{Span, limits};
 
 use super::error::ApiError;
 use crate::metric::{self, Counter};
 
 /// Bytes of a request's body.
 pub const BODY_BYTES: usize = 64 * 1_024;
+/// The one path at which a body is content, and may have [`limits::BODY_BYTES`].
+pub const CONTENT_PATH: &str = "/v1/bodies";
 /// How long a body may take to arrive.
 const BODY_TIME: Span = Span::from_secs(10);
 
@@ -59,12 +61,13 @@ async fn pass(request: Request, next: Next) -> Response {
 async fn whole(request: Request) -> Result<Request, ApiError> {
     let (parts, body) = request.into_parts();
     let told = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if told.is_some_and(|length| length > BODY_BYTES as u64) {
-        return Err(too_large());
+    let limit = if parts.uri.path() == CONTENT_PATH { limits::BODY_BYTES } else { BODY_BYTES };
+    if told.is_some_and(|length| length > limit as u64) {
+        return Err(too_large(limit));
     }
-    match tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_BYTES).collect()).await {
+    match tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await {
         Ok(Ok(body)) => Ok(Request::from_parts(parts, Body::from(body.to_bytes()))),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
         Ok(Err(error)) => Err(ApiError::bad_request("broken_body", format!("the body could not be read: {error}"))),
         Err(_) => {
             let message = format!("the body did not arrive within {} s", BODY_TIME.as_secs());
@@ -73,6 +76,6 @@ async fn whole(request: Request) -> Result<Request, ApiError> {
     }
 }
 
-fn too_large() -> ApiError {
-    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("a body has at most {BODY_BYTES} bytes"))
+fn too_large(limit: usize) -> ApiError {
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("a body has at most {limit} bytes"))
 }

@@ -4,13 +4,15 @@
 
 mod error;
 mod extract;
+mod fetch;
 mod guard;
 mod serve;
 mod sse;
 
 pub use error::ApiError;
 pub use extract::{Json, Query};
-pub use guard::{BODY_BYTES, with_fallbacks};
+pub use fetch::{FetchError, HttpUrl, fetch};
+pub use guard::{BODY_BYTES, CONTENT_PATH, with_fallbacks};
 pub use serve::{BindError, CONNECTIONS, Listener, bind, serve};
 pub use sse::{SseEvent, SseGate};
 

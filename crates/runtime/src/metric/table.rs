@@ -75,6 +75,9 @@ metrics! {
         HttpOverload "huxiao_http_overload_total" ["what"] "HTTP connections or event streams turned away because the node serves as many as it can.";
         Reloads "huxiao_reloads_total" ["outcome"] "Times that the configuration was read again, by outcome.";
         RecordLeaders "huxiao_record_leader_changes_total" [] "Times that this node saw the region get another leader.";
+        Bodies "huxiao_bodies_total" ["outcome"] "Pictures and audio: arrived, given, refused (by this node), not_given (refused by a peer), lost (wanted, and not there in time), not_stored.";
+        BodyBytes "huxiao_body_bytes_total" ["direction"] "Bytes of pictures and audio that came in whole (received), or that a peer has whole (sent).";
+        Snapshots "huxiao_snapshots_total" ["outcome"] "Pictures that cameras of a relay were asked for: taken, or failed.";
         MachineViolations "huxiao_machine_violations_total" [] "Steps after which an invariant of the machine did not hold: always a defect.";
     }
 
@@ -115,6 +118,8 @@ metrics! {
         RecordLag "huxiao_record_member_lag_entries" ["node"] "Entries that a node of the region lacks, as its leader knows; not a number elsewhere.";
         RecordWalBytes "huxiao_record_wal_bytes" [] "Bytes that the record's log takes on disk.";
         RecordWalFree "huxiao_record_wal_free_bytes" [] "Bytes free on the file system of the record's log.";
+        BodiesHeld "huxiao_bodies_held" [] "Pictures and audio on the disk.";
+        BodiesHeldBytes "huxiao_bodies_held_bytes" [] "Bytes of pictures and audio on the disk.";
         SseStreams "huxiao_sse_streams" [] "Event streams being served.";
         HttpConnections "huxiao_http_connections" [] "Open HTTP connections.";
         CertificateExpiry "huxiao_certificate_expiry_timestamp_seconds" [] "When this node's certificate expires, in seconds since 1970.";

@@ -131,6 +131,7 @@ async fn next(reader: &mut Reader) -> (&'static str, u64, Option<u64>) {
             Item::Event { row, durable: true, position } => ("kept", row.seq, position),
             Item::Event { row, durable: false, position } => ("shown", row.seq, position),
             Item::Durable { seq, position } => ("durable", seq, position),
+            Item::Pictures(_) => continue,
             Item::Live => ("live", 0, None),
             Item::Stage { .. } | Item::Ownership { .. } | Item::Case(_) | Item::Condition(_) => continue,
         };

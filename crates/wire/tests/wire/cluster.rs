@@ -101,7 +101,7 @@ fn requests() -> Vec<(&'static str, PeerRequest)> {
         group: 0,
         from: store(1),
         to: Some(store(2)),
-        minor: PEER_MINOR,
+        minor: 0,
         body,
     };
     let mut all: Vec<_> = bodies.into_iter().map(|(name, body)| (name, wrap(body))).collect();
@@ -164,5 +164,5 @@ fn answers() -> Vec<(&'static str, PeerAnswer)> {
         ("peer_fault", AnswerBody::Fault(fault)),
         ("peer_fault_bare", AnswerBody::Fault(bare)),
     ];
-    bodies.into_iter().map(|(name, body)| (name, PeerAnswer { from: store(2), minor: PEER_MINOR, body })).collect()
+    bodies.into_iter().map(|(name, body)| (name, PeerAnswer { from: store(2), minor: 0, body })).collect()
 }

@@ -1,6 +1,7 @@
 //! Bytes that nobody of ours sent: cut, flipped, random, from another version. They give an error or a message within the
 //! limits, never a panic.
 
+use huxiao_core::body::BodyMessage;
 use huxiao_core::drill::DrillOrder;
 use huxiao_core::{EventCopy, Message, Receipt, Sealed, limits};
 use huxiao_wire::{
@@ -70,6 +71,12 @@ fn check(message: &Message) {
         Message::Cases(list) => assert!(list.len() <= limits::LIST_ITEMS),
         Message::CaseTaken(_, _, case) => assert!(case.level <= limits::CASE_LEVEL),
         Message::CaseRefused(_, _, case) => assert!(case.as_ref().is_none_or(|case| case.level <= limits::CASE_LEVEL)),
+        Message::Body(BodyMessage::Chunk { data, .. }) => assert!(data.len() <= limits::BODY_CHUNK_BYTES),
+        Message::Pictures(said) => {
+            assert!(said.pictures.len() <= limits::PICTURES_PER_EVENT);
+        }
+        Message::PicturesKept(_, keys) => assert!(keys.len() <= limits::PICTURES_PER_EVENT),
+        Message::Body(_) | Message::Look(_) => {}
         Message::SeatState { .. } | Message::Refused(..) | Message::Mark(_) | Message::Probe(_) | Message::Echo(_) => {}
     }
     assert_eq!(decode_frame(&encode(message), LIMIT).as_ref(), Ok(message), "what was taken must be sendable");

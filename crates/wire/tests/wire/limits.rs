@@ -9,6 +9,7 @@ use huxiao_core::case::{
 use huxiao_core::record::{Admission, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
+use huxiao_core::video::{Picture, Shot};
 use huxiao_core::{
     Class, Event, EventCopy, EventId, Kind, Message, Mode, Name, NodeName, Overdue, Ownership, Receipt, RelayId, Rung,
     SchoolId, SeatId, Stage, Standing, StationId, Step, Text, Trail, WallTime, limits,
@@ -169,6 +170,7 @@ fn an_event_with_a_case_at_all_its_limits_fits_the_rows_of_the_archive() {
             history,
             refused: vec![(ActionId([255; 16]), refused); limits::CASE_REFUSED].into(),
         },
+        pictures: vec![pictured(); limits::PICTURES_PER_EVENT],
         part: Part::WHOLE,
     };
     let rows: Vec<Vec<u8>> = entry.parts().iter().map(encode_entry).collect();
@@ -312,4 +314,14 @@ fn an_idempotency_key_that_is_too_long_does_not_cost_the_alarm() {
     let key = Some("k".repeat(limits::IDEMPOTENCY_KEY_BYTES + 1));
     let row = RelayRow { slot: 1, sealed: seal(&event()), idempotency_key: key, receipts: vec![] };
     assert_eq!(decode_relay_row(&encode_relay_row(&row)).unwrap().idempotency_key, None);
+}
+
+/// The longest that can be said of a picture.
+fn pictured() -> Picture {
+    let text = || Text::new(&"图".repeat(limits::PICTURE_TEXT_BYTES / 3)).unwrap();
+    Picture { camera: longest_name(), at: LATE, shot: Shot::Failed(text()), address: text() }
+}
+
+fn longest_name() -> Name {
+    Name::new(&"c".repeat(limits::NAME_BYTES)).unwrap()
 }

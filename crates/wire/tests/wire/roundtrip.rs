@@ -303,6 +303,7 @@ fn entry() -> impl Strategy<Value = Entry> {
                 overdue,
                 forwarded,
                 case: Case::default(),
+                pictures: crate::samples::video::pictures().pictures,
                 trouble,
                 part: Part::WHOLE,
             };

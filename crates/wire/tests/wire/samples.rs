@@ -1,5 +1,8 @@
 //! One fixed value of everything that has bytes: the messages and rows of one alarm's way.
 
+#[path = "samples_video.rs"]
+pub(crate) mod video;
+
 use std::collections::BTreeSet;
 
 use huxiao_core::case::{
@@ -231,7 +234,7 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
     let copy = EventCopy { sealed: sealed(), trail: trail(), receipts: vec![stored(), acknowledged()] };
     let hello = Hello { software: "huxiao 0.1.0".to_owned(), wire_minor: 2, resume: Some(resume()) };
     let bare_copy = EventCopy { sealed: seal(&bare()), trail: Trail::default(), receipts: vec![] };
-    vec![
+    let mut all = vec![
         ("hello", Message::Hello(hello)),
         ("hello_bare", Message::Hello(Hello { software: String::new(), wire_minor: 0, resume: None })),
         ("event", Message::Event(copy)),
@@ -275,7 +278,9 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("event_skewed", Message::Event(EventCopy { sealed: sealed(), trail: skewed(), receipts: vec![ahead()] })),
         ("seat_state", Message::SeatState { audible: true }),
         ("seat_state_deaf", Message::SeatState { audible: false }),
-    ]
+    ];
+    all.extend(video::messages());
+    all
 }
 
 /// A drill of a city.
@@ -385,6 +390,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         overdue: vec![],
         forwarded: vec![],
         case: Case::default(),
+        pictures: vec![],
         trouble: None,
         part: Part::WHOLE,
     };
@@ -401,6 +407,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     overdue.admission.stations.push(StationId(name("xixiangtang-county")));
     overdue.overdue = vec![reached(Rung::Louder, &[]), reached(Rung::County, &["xixiangtang-county"])];
     let kept = Entry { notes: vec![acknowledged()], case: case(), ..plain.clone() };
+    let pictured = Entry { pictures: video::pictures().pictures, ..plain.clone() };
     let part = Entry { part: Part { at: 1, of: 3 }, ..kept.clone() };
     let about = About::Silent(alarm().relay);
     let trouble = Entry { trouble: Some(Trouble { about, over: Some(after(90_000)) }), ..plain.clone() };
@@ -411,6 +418,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         ("entry_overdue", overdue),
         ("entry_case", kept),
         ("entry_case_part", part),
+        ("entry_pictures", pictured),
     ]
 }
 
@@ -469,6 +477,7 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command_escalate", escalate),
         ("command_forwarded", forwarded),
         ("command_overdue", overdue),
+        ("command_pictures", video::command()),
         ("command_case", Command::Case { order: Box::new(case_order()), heard: after(600_004) }),
         ("command_trouble_began", began),
         ("command_trouble_over", over),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::history::{At, Press, Show, Taking, Word};
+use super::super::history::{Acting, At, Press, Show, Taking, Word};
 use super::*;
 
 const DESKS: [&str; 3] = ["station/s1/desk-1", "station/s1/desk-2", "station/s2/desk-1"];
@@ -33,6 +33,7 @@ fn recorded(index: u64, owner: Option<usize>, acknowledged: &[usize]) -> Recorde
         index,
         owner: owner.as_ref().map(name),
         acknowledged: acknowledged.iter().map(name).collect(),
+        steps: acknowledged.iter().map(|seat| ("acknowledge".to_owned(), name(seat))).collect(),
         content: format!("content {index}"),
     }
 }
@@ -57,6 +58,7 @@ fn good() -> History {
             word("a", Observer::Relay(0), 1, 115),
             word("b", Observer::Seat(2), 2, 116),
         ],
+        actings: Vec::new(),
         stored: ["a", "b"].map(|id| (id.to_owned(), ms(50))).into(),
         spells: Vec::new(),
         end: Verdicts {
@@ -154,6 +156,28 @@ fn an_acknowledgement_without_a_trace_is_found() {
         }
     });
     assert_eq!(found, [Finding::TakingLost { id: "a".into(), seat: DESKS[0].into() }]);
+}
+
+#[test]
+fn a_step_of_a_case_that_was_said_to_be_done_and_is_not_where_it_should_be_is_found() {
+    let acting = |step| Acting { id: "b".into(), seat: 2, action: "dispatch", step };
+    let done = |history: &mut History| {
+        for record in &mut history.end.records {
+            record.get_mut("b").unwrap().steps.push(("dispatch".into(), DESKS[2].into()));
+        }
+    };
+    let well = found(|history| {
+        done(history);
+        history.actings = vec![acting(Some(2)), acting(None)];
+    });
+    assert_eq!(well, []);
+    let lost = Finding::StepLost { id: "b".into(), seat: DESKS[2].into(), action: "dispatch", step: 2 };
+    assert_eq!(found(|history| history.actings = vec![acting(Some(2))]), [lost]);
+    let moved = found(|history| {
+        done(history);
+        history.actings = vec![acting(Some(1))];
+    });
+    assert!(matches!(&moved[..], [Finding::StepLost { step: 1, .. }]), "{moved:?}");
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn entry(number: u64) -> Entry {
         overdue: Vec::new(),
         forwarded: Vec::new(),
         case: Case::default(),
+        pictures: Vec::new(),
         part: Part::WHOLE,
     }
 }

@@ -170,7 +170,7 @@ fn sealed(mut content: Vec<u8>) -> tempfile::NamedTempFile {
 fn one_of_another_version_is_no_damage_and_says_so() {
     let (file, ..) = written(&meta(9), &state(vec![found(), admit(1)]));
     let mut content = std::fs::read(file.path()).unwrap();
-    content[7] = 3;
+    content[7] = u8::MAX;
     std::fs::write(file.path(), content).unwrap();
     let error = read(file.path(), LIMITS).unwrap_err();
     assert!(!error.is_damage() && error.to_string().contains("start the version that wrote it"), "{error}");

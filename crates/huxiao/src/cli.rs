@@ -16,8 +16,8 @@ use crate::command::{self, AllClearArgs, BroadcastArgs, NoticeCommand, SchoolCom
 use crate::completion::{self, CompletionArgs};
 use crate::config::{self, ConfigCommand};
 use crate::dev::{self, DevArgs};
-use crate::duty::{self, DutyCommand};
 use crate::drill::{self, DrillCommand};
+use crate::duty::{self, DutyCommand};
 use crate::exit::{Code, Failure, Outcome};
 use crate::kinds::{self, KindsArgs};
 use crate::lab::{self, LabCommand};

@@ -6,7 +6,8 @@ use std::path::Path;
 /// Where the contract is, seen from this crate.
 const ROOT: &str = "../../proto";
 /// Its files.
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
+    "huxiao/v1/command.proto",
     "huxiao/v1/event.proto",
     "huxiao/v1/session.proto",
     "huxiao/v1/plan.proto",

@@ -156,6 +156,7 @@ impl Member {
             next_slot: 1,
             copy_rate: limits::COPY_BYTES_PER_SECOND,
             spare_nodes: lab.brokers().len() > HOMES,
+            self_test: None,
             seed: u64::from(number) + 1,
             seal: huxiao_wire::seal,
             software: "huxiao-benches".to_owned(),
@@ -214,7 +215,7 @@ impl Member {
         self.asked.insert(ticket, tell);
         let device = Name::new("button").ok();
         let press = Press { kind: Kind::Panic, mode: Mode::Drill, device, zone: None, note: Text::default() };
-        self.step(Input::Raise { ticket, press, idempotency_key: None });
+        self.step(Input::Raise { ticket, press, idempotency_key: None, live: false });
     }
 
     fn heard(&mut self, event: LinkEvent) {
@@ -256,6 +257,8 @@ impl Member {
                 }
                 // There are always two nodes here, and nobody else to dial.
                 Output::DialOthers | Output::Report(_) => {}
+                // Nobody commands schools here.
+                Output::Play(_) | Output::Silence(_) | Output::View(..) => {}
             }
         }
     }

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::archive::Archive;
 use crate::case_api;
+use crate::command_api;
 use crate::events_api;
 use crate::status::{Context, StatusJson};
 
@@ -33,7 +34,8 @@ pub(crate) fn router(handle: Handle<Broker>, archive: Archive, context: Context)
     let events = events_api::router(handle.clone(), archive.clone());
     let cases = case_api::router(handle.clone(), archive.clone());
     let own = Router::new().route("/v1/status", get(status)).route("/v1/events/{id}", get(one));
-    own.with_state(Api { handle, archive, context: Arc::new(context) }).merge(events).merge(cases)
+    let commands = command_api::router(handle.clone());
+    own.with_state(Api { handle, archive, context: Arc::new(context) }).merge(events).merge(cases).merge(commands)
 }
 
 /// One event, as `GET /v1/events/{id}` shows it.

@@ -9,6 +9,8 @@ mod api;
 pub mod archive;
 mod case_api;
 mod cluster_api;
+mod command_api;
+mod drill_api;
 mod events_api;
 mod fill;
 mod journal;
@@ -153,7 +155,9 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         seed: base.host.seed,
         software: base.host.software(),
     };
-    let machine = Broker::new(config, plan, record.take_state(), kept).accepting(levels.accepted.clone());
+    let verifier = Arc::new(base.credentials.signatures());
+    let machine =
+        Broker::new(config, plan, record.take_state(), kept).accepting(levels.accepted.clone()).verifying(verifier);
     let region = record.region.clone();
     let tools = shell::Tools {
         link: link.clone(),
@@ -169,7 +173,8 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     let router = api::router(handle.clone(), archive.clone(), context)
         .merge(supervise::start(&mut base, region.clone(), &handle))
         .merge(cluster_api::router(region.clone()))
-        .merge(plan_api::router(plan_api::Plans::new(&base, handle.clone(), region.clone())));
+        .merge(plan_api::router(plan_api::Plans::new(&base, handle.clone(), region.clone())))
+        .merge(drill_api::start(&mut base, &handle, region.clone()));
     let around = (base.host.clock.clone(), base.host.shutdown.clone());
     let opened = Bodies::open(&base.config, Accepts::Given, link.clone(), around).await;
     let (bodies, moving) = opened.map_err(|error| StartError::Role(error.to_string()))?;

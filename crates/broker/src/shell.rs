@@ -188,6 +188,19 @@ fn tell(report: Report) {
             metric::increment(Counter::CaseOrders, &[verb.as_str(), outcome]);
             tracing::info!(alarm_id = %id, %verb, outcome, "an order about the case");
         }
+        Report::Drill(drill) => {
+            let (id, scope, by) = (drill.id(), &drill.order.scope, &drill.order.by);
+            metric::increment(Counter::Drills, &[if drill.closed.is_some() { "ended" } else { "announced" }]);
+            if let Some(closed) = &drill.closed {
+                tracing::warn!(drill = %id, by = %closed.by, who = %closed.who, "a drill was ended before its time");
+            } else {
+                tracing::warn!(drill = %id, %scope, %by, approver = %drill.order.approver, "a drill is announced");
+            }
+        }
+        Report::Ended(sealed) => {
+            metric::increment(Counter::CasesEnded, &[sealed.event.mode.as_str()]);
+            tracing::info!(alarm_id = %sealed.event.id, mode = sealed.event.mode.as_str(), "its case was closed by itself");
+        }
         Report::Stored(sealed) => tracing::debug!(alarm_id = %sealed.event.id, "stored"),
         Report::Duplicate(id) => {
             metric::increment(Counter::Duplicates, &["broker"]);
@@ -207,6 +220,20 @@ fn tell(report: Report) {
         Report::Journalled(id) => tracing::info!(alarm_id = %id, "kept in the journal until the record takes it"),
         // The region's watch has said it.
         Report::Condition(_) => {}
+        Report::Commanded(sealed) => {
+            let command = &sealed.command;
+            let kind = command.instruction.kind();
+            tracing::info!(command = %command.id, %kind, by = %huxiao_core::NodeName::Station(command.by.clone()), officer = %command.officer, "commanded");
+        }
+        Report::CommandRefused(sealed, why) => {
+            metric::increment(Counter::CommandsRefused, &["broker", why.as_str()]);
+            let by = huxiao_core::NodeName::Station(sealed.command.by.clone());
+            tracing::warn!(command = %sealed.id(), %by, %why, "a command is not taken");
+        }
+        Report::CommandStage(kind, receipt) => {
+            metric::increment(Counter::CommandStages, &["broker", kind.as_str(), receipt.stage.as_str()]);
+            tracing::debug!(command = %receipt.command, %kind, stage = %receipt.stage, by = %receipt.by, "command");
+        }
         Report::PlanInForce(version) => tracing::info!(version, "another plan is in force"),
         Report::PlanRefused(why) => tracing::warn!(%why, "a change of the plan was not taken over"),
     }

@@ -100,6 +100,13 @@ pub struct RelayId {
     pub device: Name,
 }
 
+impl RelayId {
+    /// Sorts before every relay of `school`, and after every relay of the schools before it.
+    pub(crate) fn first_of(school: &SchoolId) -> Self {
+        Self { school: school.clone(), device: Name(Arc::from("")) }
+    }
+}
+
 macro_rules! display_inner {
     ($($type:ty),*) => {$(
         impl fmt::Display for $type {

@@ -37,6 +37,7 @@ mod timeline;
 pub mod body;
 pub mod broker;
 pub mod case;
+pub mod command;
 pub mod courier;
 pub mod drill;
 pub mod lamp;
@@ -45,12 +46,16 @@ pub mod plan;
 pub mod record;
 pub mod relay;
 pub mod report;
+pub mod signature;
 pub mod station;
 pub mod supervision;
 pub mod trouble;
 pub mod video;
 
 pub use case::{Case, CaseOrder, CaseRefusal};
+pub use command::{
+    CommandId, CommandReceipt, CommandRefusal, CommandStage, CommandState, SchoolCommand, SealedCommand,
+};
 pub use escalate::Escalate;
 pub use event::{Class, Event, EventError, Kind, Mode, Sealed, Text};
 pub use id::{

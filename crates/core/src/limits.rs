@@ -145,6 +145,53 @@ pub const BROKER_CASE_ORDERS: usize = 1_024;
 /// Cases of which a seat is told when it comes; the rest it is told of when something happens.
 pub const CASES_TOLD: usize = 1_024;
 
+/// Bytes of one encoded command to schools.
+pub const COMMAND_BYTES: usize = 4_096;
+/// Bytes of a signing certificate, X.509 in DER.
+pub const SIGNING_CERTIFICATE_BYTES: usize = 1_536;
+/// Bytes of a signature. Ed25519 makes 64.
+pub const SIGNATURE_BYTES: usize = 128;
+/// The shortest and the longest time to live of a command.
+pub const COMMAND_TTL: (Span, Span) = (Span::from_secs(5), Span::from_secs(86_400));
+/// Zones that one command names.
+pub const COMMAND_ZONES: usize = 16;
+/// Bytes of what a receipt of a command says in words.
+pub const COMMAND_DETAIL_BYTES: usize = 256;
+/// Receipts of one command that the record keeps: of some relays of one school.
+pub const COMMAND_RECEIPTS: usize = 24;
+/// Receipts of commands in one message, or in one command of the record.
+pub const COMMAND_RECEIPTS_AT_ONCE: usize = 64;
+/// Commands to one school each that a region's record holds; the oldest that have come to an end leave. Same for all nodes of a region, as the
+/// three that follow.
+pub const RECORD_COMMANDS: usize = 4_096;
+/// Notices to areas that it holds. Each takes some bytes for each of its schools.
+pub const RECORD_NOTICES: usize = 32;
+/// Commands to one school that have not come to an end.
+pub const COMMANDS_OF_SCHOOL: usize = 64;
+/// The same beyond it, of class P0: a broadcast can always be stopped.
+pub const COMMANDS_RESERVED: usize = 64;
+/// Commands that wait for the record at one broker node; others are said again by their seats.
+pub const BROKER_COMMANDS: usize = 256;
+/// Receipts of commands that are under way to the record at one broker node; others are said again by their relays.
+pub const BROKER_COMMAND_RECEIPTS: usize = 4_096;
+/// Schools to which one broker node carries notices at once.
+pub const NOTICE_WINDOW: usize = 512;
+/// How long after a command's time to live is over a school that had accepted it may still say what came of it, before it is given up.
+pub const COMMAND_GIVE_UP: Span = Span::from_secs(3_600);
+/// Commands that one seat has under way to its region at once.
+pub const COMMANDS_OPEN: usize = 64;
+/// How long a seat says a command again before it tells its officer that nobody has confirmed it.
+pub const COMMAND_TIMEOUT: Span = Span::from_secs(10);
+/// Commands of which a seat knows how they stand; the oldest are forgotten first.
+pub const COMMANDS_KNOWN: usize = 512;
+/// Commands of which a seat is told when it comes: the latest of its station.
+pub const COMMANDS_TOLD: usize = 64;
+/// Commands that a relay remembers, so that none is carried out twice. Of those that are forgotten none older than the youngest is taken again.
+pub const RELAY_COMMANDS: usize = 256;
+/// Commands that wait at a relay to be heard; of more, those that go last are refused.
+pub const RELAY_COMMANDS_WAITING: usize = 32;
+/// Schools in one answer about a notice.
+pub const NOTICE_PAGE: usize = 250;
 /// However late an alarm is taken, its officer has this long before the limits of dispatch and arrival are looked at.
 pub const DISPATCH_LEAST: Span = Span::from_secs(15);
 /// Schools that one drill lists; more are named by their area.

@@ -67,6 +67,30 @@ const _: () = assert!(
     "the largest school fits one part"
 );
 const _: () = assert!(PLAN_PART_BYTES + 1_024 < EXPRESS_FRAME_BYTES, "a part of a plan fits one command");
+const _: () = assert!(
+    2 * NOTE_BYTES + (COMMAND_ZONES + 8) * (NAME_BYTES + 4) + 64 < COMMAND_BYTES,
+    "a command at its limits must be encodable"
+);
+const _: () = assert!(
+    COMMAND_BYTES + SIGNING_CERTIFICATE_BYTES + SIGNATURE_BYTES + 9 * (COMMAND_DETAIL_BYTES + 48) / 2
+        < STORE_VALUE_BYTES,
+    "a command with what became of it fits one row of a relay"
+);
+const _: () = assert!(
+    COMMAND_BYTES
+        + SIGNING_CERTIFICATE_BYTES
+        + SIGNATURE_BYTES
+        + (COMMAND_RECEIPTS + 1) * (COMMAND_DETAIL_BYTES + 3 * NAME_BYTES + 48)
+        < EXPRESS_FRAME_BYTES,
+    "how a command stands fits one frame"
+);
+const _: () = assert!(
+    COMMAND_RECEIPTS_AT_ONCE * (COMMAND_DETAIL_BYTES + 3 * NAME_BYTES + 64) < EXPRESS_FRAME_BYTES,
+    "receipts of commands fit one frame"
+);
+const _: () = assert!(COMMAND_TTL.0.as_secs() < COMMAND_TTL.1.as_secs() && COMMANDS_OF_SCHOOL < RECORD_COMMANDS);
+const _: () = assert!(RELAY_COMMANDS_WAITING < RELAY_COMMANDS && COMMANDS_TOLD <= COMMANDS_KNOWN);
+const _: () = assert!(NOTICE_PAGE * (NAME_BYTES + 8) < EXPRESS_FRAME_BYTES, "a page of a notice fits one frame");
 const _: () = assert!(STATIONS_PER_SCHOOL + 2 <= STATIONS_PER_EVENT, "an alarm has room for its desks");
 const _: () = assert!(PLAN_MISTAKES * NOTE_BYTES < PLAN_PART_BYTES);
 const _: () = assert!(PRESENCE_NAMES * (2 * NAME_BYTES + 16) < PEER_FRAME_BYTES, "names of sessions fit one answer");

@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use crate::body::BodyMessage;
 use crate::case::{ActionId, CaseOrder, CaseRefusal, Step, Summary};
+use crate::command::{
+    CommandId, CommandReceipt, CommandRefusal, CommandStage, CommandState, SchoolStage, SealedCommand,
+};
 use crate::drill::{Drill, DrillId, DrillMode, DrillOrder, DrillRefusal};
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
-use crate::id::{EventId, RecordId, StationId};
+use crate::id::{EventId, RecordId, SchoolId, StationId};
 use crate::overdue::Ownership;
 use crate::receipt::{Receipt, Stage, Trail};
-use crate::time::WallTime;
+use crate::time::{Span, WallTime};
 use crate::video::{Look, PictureKey, Pictures};
 
 /// The minor version of `huxiao.v1` that this version speaks. Rises when messages or fields are added.
@@ -23,6 +26,8 @@ pub(crate) const STANDING_SINCE: u32 = 3;
 pub(crate) const OWNERSHIP_SINCE: u32 = 4;
 /// The first one in which there are cases.
 pub(crate) const CASES_SINCE: u32 = 4;
+/// The first one in which there are commands to schools.
+pub(crate) const COMMANDS_SINCE: u32 = 5;
 /// The first one in which drills are announced, and what is over is closed by itself.
 pub(crate) const DRILLS_SINCE: u32 = 5;
 
@@ -84,6 +89,22 @@ pub enum Message {
     CaseAsk(EventId, u64),
     /// The answer to `CaseAsk`: the next of them, and how many the case has in all.
     CaseSteps(EventId, Vec<Step>, u64),
+    /// Station to broker: an officer's command to schools. Said again until it is answered, by `CommandState` or `CommandRefused`.
+    CommandOrder(Box<SealedCommand>),
+    /// Broker to relay: carry this out, within so long from now on. Carried until the relay says that it has it, or what else it makes of it.
+    Command(Box<SealedCommand>, Span),
+    /// Relay to broker: stages that commands have reached. Carried until they are confirmed.
+    CommandReceipts(Vec<CommandReceipt>),
+    /// Broker to relay: these receipts are in the record, or of no use to it.
+    CommandConfirmed(Vec<(CommandId, CommandStage)>),
+    /// Broker to station: how this command stands. Said at each change, and when a seat comes.
+    CommandState(Box<CommandState>),
+    /// The answer to `CommandOrder`: it is not taken.
+    CommandRefused(CommandId, CommandRefusal),
+    /// Station to broker: which schools does this notice have behind this one? Answered by `NoticeSchools`, by whoever has it.
+    NoticeAsk(CommandId, Option<SchoolId>),
+    /// The answer to `NoticeAsk`: the next of them after that one, and how many there are in all.
+    NoticeSchools(CommandId, Option<SchoolId>, Vec<SchoolStage>, u32),
     /// A word about a body, over bulk sessions. No machine of a node hears it but the [mover](crate::body::Mover) beside it.
     Body(BodyMessage),
     /// Relay to broker, broker to station: what cameras showed. Said by a relay until it is answered by `PicturesKept`, unless they are of the moment.

@@ -27,6 +27,7 @@
 mod archived;
 mod cases;
 mod command;
+mod commands;
 mod drills;
 mod entry;
 mod image;
@@ -35,9 +36,11 @@ mod plan;
 mod shelf;
 mod state;
 mod troubles;
+mod untested;
 
 pub use cases::Acted;
 pub use command::{Admission, Command};
+pub use commands::{CommandBook, CommandEntry};
 pub use drills::{Tested, Tests};
 pub use entry::{Entry, Escalation, Part};
 pub use image::{Image, ImageError};
@@ -46,6 +49,7 @@ pub use plan::{
     ApplyPlan, PlanDigest, PlanImage, PlanOutcome, PlanRefusal, PlanState, PlanVersion, StageId, StagePlan, Staged,
 };
 pub use state::{Applied, Effect, RecordLimits, RecordState};
+pub use untested::{Untested, untested};
 
 #[cfg(test)]
 mod tests;

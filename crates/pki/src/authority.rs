@@ -9,7 +9,7 @@ use std::path::Path;
 use huxiao_core::{Identity, Name};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SanType,
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -25,7 +25,7 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// A node's new certificate and its private key, ECDSA P-256.
+/// A node's new certificate and its private key: ECDSA P-256 for sessions, Ed25519 for signatures.
 #[derive(Clone)]
 pub struct Issued {
     /// The certificate, PEM.
@@ -149,6 +149,29 @@ impl Authority {
     /// [`AuthorityError::OtherDomain`], [`AuthorityError::BadPeriod`], [`AuthorityError::Outlives`],
     /// [`AuthorityError::BadName`], [`AuthorityError::Crypto`].
     pub fn issue(&self, identity: &Identity, period: Period, names: &[String]) -> Result<Issued, AuthorityError> {
+        let mut params = self.node_params(identity, period)?;
+        for name in names {
+            params.subject_alt_names.push(alternative_name(name)?);
+        }
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Issued { cert_pem: certificate.pem(), key_pem: key.serialize_pem() })
+    }
+
+    /// A new Ed25519 key and a certificate for signatures of `identity`, of no use in sessions, valid for `period`.
+    ///
+    /// # Errors
+    /// [`AuthorityError::OtherDomain`], [`AuthorityError::BadPeriod`], [`AuthorityError::Outlives`], [`AuthorityError::Crypto`].
+    pub fn issue_signing(&self, identity: &Identity, period: Period) -> Result<Issued, AuthorityError> {
+        let params = self.node_params(identity, period)?;
+        let key = KeyPair::generate_for(&PKCS_ED25519)?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Issued { cert_pem: certificate.pem(), key_pem: key.serialize_pem() })
+    }
+
+    /// What every certificate of a node says.
+    fn node_params(&self, identity: &Identity, period: Period) -> Result<CertificateParams, AuthorityError> {
         if identity.domain != self.domain {
             let (ours, identity) = (self.domain.clone(), Box::new(identity.clone()));
             return Err(AuthorityError::OtherDomain { ours, identity });
@@ -158,16 +181,10 @@ impl Authority {
         }
         let mut params = params(period, &identity.node.to_string())?;
         params.subject_alt_names = vec![SanType::URI(identity.to_string().try_into()?)];
-        for name in names {
-            params.subject_alt_names.push(alternative_name(name)?);
-        }
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(Issued { cert_pem: certificate.pem(), key_pem: key.serialize_pem() })
+        Ok(params)
     }
 
     /// The trust domain for which it signs.

@@ -22,6 +22,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use crate::files::{self, FileError};
 use crate::leaf::{Leaf, PeerError, Side};
 use crate::period::{Period, Validity};
+use crate::signing::Signatures;
 use crate::tickets::Sparing;
 use crate::verify::Verifier;
 
@@ -146,6 +147,12 @@ impl Credentials {
     #[must_use]
     pub fn validity(&self, now: WallTime) -> Validity {
         self.period.at(now)
+    }
+
+    /// Checks signatures of nodes by the authority that this one trusts.
+    #[must_use]
+    pub fn signatures(&self) -> Signatures {
+        Signatures { verifier: Arc::clone(&self.verifier) }
     }
 
     /// Thirty-two secret bytes for the use that `label` names: the same in every process with this private key, and of no

@@ -52,6 +52,9 @@ pub enum PeerError {
     /// The extended key usage does not list this use.
     #[error("the certificate is not meant for a TLS {0} (extended key usage)")]
     WrongUse(&'static str),
+    /// It is meant for sessions.
+    #[error("the certificate is meant for sessions, not for signatures (extended key usage)")]
+    NotForSigning,
 }
 
 /// The side of a handshake on which a certificate is shown.
@@ -109,6 +112,16 @@ impl Leaf {
             Side::Server if !self.server => Err(PeerError::WrongUse("server")),
             Side::Client | Side::Server => Ok(()),
         }
+    }
+}
+
+impl Leaf {
+    /// Holds the certificate against its use for signatures by a node of trust domain `ours`.
+    pub(crate) fn check_signing(&self, ours: &Name) -> Result<(), PeerError> {
+        if self.identity.domain != *ours {
+            return Err(PeerError::OtherDomain { found: self.identity.domain.clone(), ours: ours.clone() });
+        }
+        if self.client || self.server { Err(PeerError::NotForSigning) } else { Ok(()) }
     }
 }
 

@@ -14,6 +14,7 @@ mod credentials;
 mod files;
 mod leaf;
 mod period;
+mod signing;
 mod tickets;
 mod verify;
 
@@ -25,3 +26,4 @@ pub use credentials::{Credentials, CredentialsError};
 pub use files::FileError;
 pub use leaf::{Peer, PeerError, peer_identity};
 pub use period::{Period, Validity};
+pub use signing::{Signatures, SigningError, SigningKey};

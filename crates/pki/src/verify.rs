@@ -11,7 +11,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use huxiao_core::{Name, Span, WallTime};
+use huxiao_core::{Identity, Name, Span, WallTime};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
@@ -67,6 +67,23 @@ impl Verifier {
             ),
         }?;
         leaf.check(side, &self.domain).map_err(tls_error)
+    }
+
+    /// Whose signing certificate this is, whatever the date: one of our authority, without a use in sessions.
+    pub(crate) fn verify_signing(&self, certificate: &CertificateDer<'_>) -> Result<Identity, rustls::Error> {
+        let leaf = Leaf::read(certificate).map_err(tls_error)?;
+        let inside = leaf.period.not_before.0.div_euclid(1_000_000).saturating_add(1);
+        let inside = UnixTime::since_unix_epoch(Span::from_secs(u64::try_from(inside).unwrap_or(0)));
+        // Without an extended key usage the side plays no part.
+        verify_server_cert_signed_by_trust_anchor(
+            &ParsedCertificate::try_from(certificate)?,
+            &self.roots,
+            &[],
+            inside,
+            self.provider.signature_verification_algorithms.all,
+        )?;
+        leaf.check_signing(&self.domain).map_err(tls_error)?;
+        Ok(leaf.identity)
     }
 
     fn verify_signature(

@@ -9,9 +9,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use huxiao_core::Class;
-use huxiao_core::EventId;
 use huxiao_core::relay::{Input, RaiseError, Relay};
+use huxiao_core::{Class, EventId, Span, limits};
 use huxiao_runtime::drive::Handle;
 use huxiao_runtime::http::{ApiError, Json, Query, SseEvent, SseGate};
 use serde::Deserialize;
@@ -20,10 +19,11 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
 
 use crate::body::{PressBody, idempotency_key};
+use crate::command_api;
 use crate::paths::Paths;
 use crate::shell::Answers;
 use crate::status::{Context, StatusJson};
-use crate::view::{Change, EventJson};
+use crate::view::{Change, EventJson, ModeJson};
 
 /// Events that one list shows at the most.
 const LIST_LIMIT: usize = 1_000;
@@ -45,21 +45,24 @@ pub(crate) fn router(
     gate: SseGate,
     context: Context,
 ) -> Router {
+    let commands = command_api::router(handle.clone());
     Router::new()
         .route("/v1/events", post(raise).get(list))
         .route("/v1/events/stream", get(stream))
         .route("/v1/events/{id}", get(one))
         .route("/v1/status", get(status))
         .route("/v1/paths", get(paths))
+        .route("/v1/mode", get(mode).post(switch))
         .with_state(Api { handle, changes, answers, gate, context: Arc::new(context) })
+        .merge(commands)
 }
 
 async fn raise(State(api): State<Api>, headers: HeaderMap, Json(body): Json<PressBody>) -> Result<Response, ApiError> {
-    let press = body.checked()?;
+    let (press, live) = body.checked()?;
     let idempotency_key = headers.get("idempotency-key").map(idempotency_key).transpose()?;
     let urgent = press.kind.class() == Some(Class::P0);
     let (ticket, answer) = api.answers.ask();
-    let input = Input::Raise { ticket, press, idempotency_key };
+    let input = Input::Raise { ticket, press, idempotency_key, live };
     if urgent {
         // At most one for each open connection, of which there are a bounded number.
         api.handle.urgent(input)?;
@@ -133,13 +136,47 @@ async fn stream(State(api): State<Api>, Query(query): Query<StreamQuery>) -> Res
         // A reader that fell behind is cut: it opens the stream again and asks for what it missed.
         .take_while(Result::is_ok)
         .filter_map(Result::ok)
-        .filter(move |change| only.is_none_or(|id| id == change.id))
-        .map(|change| SseEvent { name: change.name, id: None, data: change.json() });
+        .filter(move |change| only.is_none_or(|id| change.event() == Some(id)))
+        .map(|change| SseEvent { name: change.name(), id: None, data: change.json() });
     api.gate.open(changes)
 }
 
 async fn status(State(api): State<Api>) -> Result<Json<StatusJson>, ApiError> {
     StatusJson::read(&api.handle, &api.context).await.map(Json)
+}
+
+async fn mode(State(api): State<Api>) -> Result<Json<ModeJson>, ApiError> {
+    let now = api.context.clock.timestamp();
+    let view = api.handle.inspect(move |relay| relay.mode(now)).await?;
+    Ok(Json(ModeJson::new(&view)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SwitchBody {
+    mode: String,
+    #[serde(default)]
+    minutes: Option<u16>,
+}
+
+/// Presses are tests for some minutes, or meant again. Drills are the police's to announce.
+async fn switch(State(api): State<Api>, Json(body): Json<SwitchBody>) -> Result<Json<ModeJson>, ApiError> {
+    let most = limits::TEST_MODE_MINUTES;
+    let span = match (body.mode.as_str(), body.minutes) {
+        ("live", None) => Span::ZERO,
+        ("live", Some(_)) => return Err(ApiError::invalid("bad_field", "minutes: they belong to test, not to live")),
+        ("test", Some(minutes)) if (1..=most).contains(&minutes) => Span::from_secs(u64::from(minutes) * 60),
+        ("test", _) => return Err(ApiError::invalid("bad_field", format!("minutes: tests are on for 1 to {most}"))),
+        (other, _) => {
+            let other: String = other.chars().take(16).collect();
+            let why = format!(
+                "mode: {other:?} cannot be switched to; there are live and test, and drills are announced by the police"
+            );
+            return Err(ApiError::invalid("bad_field", why));
+        }
+    };
+    api.handle.urgent(Input::TestMode(span))?;
+    mode(State(api)).await
 }
 
 async fn paths(State(api): State<Api>) -> Json<Paths> {

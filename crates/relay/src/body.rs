@@ -18,13 +18,16 @@ pub(crate) struct PressBody {
     test: bool,
     #[serde(default)]
     drill: bool,
+    /// It is meant, whatever drill or test is on.
+    #[serde(default)]
+    live: bool,
     #[serde(default)]
     note: String,
 }
 
 impl PressBody {
-    /// The press, or which field is wrong and why.
-    pub(crate) fn checked(self) -> Result<Press, ApiError> {
+    /// The press and whether it is meant whatever is on, or which field is wrong and why.
+    pub(crate) fn checked(self) -> Result<(Press, bool), ApiError> {
         let kind =
             Kind::known(&self.kind).filter(|kind| !kind.is_of_region()).ok_or_else(|| unknown_kind(&self.kind))?;
         let mode = match (self.test, self.drill) {
@@ -33,13 +36,17 @@ impl PressBody {
             (false, true) => Mode::Drill,
             (true, true) => return Err(bad_field("drill", "an event is a test or a drill, not both")),
         };
-        Ok(Press {
+        if self.live && mode != Mode::Live {
+            return Err(bad_field("live", "what is meant is neither a test nor a drill"));
+        }
+        let press = Press {
             kind,
             mode,
             device: name("device", self.device)?,
             zone: name("zone", self.zone)?,
             note: Text::new(&self.note).map_err(|why| bad_field("note", &why.to_string()))?,
-        })
+        };
+        Ok((press, self.live))
     }
 }
 

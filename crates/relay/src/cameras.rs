@@ -167,8 +167,11 @@ impl Eyes {
             };
             let told = match change {
                 Ok(change) => {
-                    let sent = change.receipt.as_ref().is_some_and(|receipt| receipt.stage == Stage::Sent);
-                    if change.name == "raised" || sent { self.tell(&relay, change.id, sent).await } else { Ok(()) }
+                    let sent = change.receipt().is_some_and(|receipt| receipt.stage == Stage::Sent);
+                    match change.event() {
+                        Some(id) if change.name() == "raised" || sent => self.tell(&relay, id, sent).await,
+                        _ => Ok(()),
+                    }
                 }
                 Err(broadcast::error::RecvError::Lagged(_)) => self.tell_open(&relay, false).await,
                 Err(broadcast::error::RecvError::Closed) => Err(Stopped),

@@ -9,10 +9,13 @@
 mod api;
 mod body;
 mod cameras;
+mod command_api;
+mod commands;
 mod dials;
 mod keeper;
 mod losses;
 mod outbox;
+mod output;
 mod paths;
 mod shell;
 mod status;
@@ -26,6 +29,7 @@ mod tests;
 use std::sync::Arc;
 
 use huxiao_core::body::Accepts;
+use huxiao_core::plan::{Hours, HoursError};
 use huxiao_core::relay::{HOMES, Relay, RelayConfig};
 use huxiao_core::{NodeName, Role, limits};
 use huxiao_link::{Expect, LinkConfig, LinkEvent};
@@ -43,7 +47,7 @@ use crate::keeper::{Ingredients, Keeper};
 use crate::traffic::ledger::Ledger;
 use crate::uplink::interfaces::{self, Reader};
 
-const OWN_KEYS: [Key; 3 + uplink::KEYS.len() + cameras::KEYS.len()] = [
+const OWN_KEYS: [Key; 4 + output::KEYS.len() + uplink::KEYS.len() + cameras::KEYS.len()] = [
     Key {
         path: "relay.brokers",
         kind: Kind::List(&Kind::Address),
@@ -65,6 +69,17 @@ const OWN_KEYS: [Key; 3 + uplink::KEYS.len() + cameras::KEYS.len()] = [
         reloadable: false,
         help: "Copies of alarms beyond the first that may go over each line, in bytes a second.",
     },
+    Key {
+        path: "relay.self_test",
+        kind: Kind::Text,
+        default: Some("05:00-06:30"),
+        reloadable: false,
+        help: "In which part of each day, by clocks in China, the relay tests the way to a station's screens once, ringing nobody: from and to, or off.",
+    },
+    output::KEYS[0],
+    output::KEYS[1],
+    output::KEYS[2],
+    output::KEYS[3],
     uplink::KEYS[0],
     uplink::KEYS[1],
     uplink::KEYS[2],
@@ -93,6 +108,8 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
         return Err(StartError::Role("the certificate is not a relay's".to_owned()));
     };
     let rows = outbox::read(&base.store)?;
+    let commands = commands::read(&base.store)?;
+    let verifier = Arc::new(base.credentials.signatures());
     let (link, events) = base.link(LinkConfig::accepting(&[Role::Broker]))?;
     let expect = Expect::broker(base.region("relay.region")?);
     let dials = Dials::default();
@@ -118,14 +135,22 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
             next_slot: opened.high + 1,
             copy_rate: u32::try_from(base.config.bytes("relay.copy_rate")).unwrap_or(limits::COPY_BYTES_PER_SECOND),
             spare_nodes: base.config.addresses("relay.brokers").len() > HOMES,
+            self_test: self_test(base.config.text("relay.self_test"))
+                .map_err(|why| StartError::Role(format!("relay.self_test: {why}")))?,
             seed: base.host.seed,
             seal: huxiao_wire::seal,
             software: base.host.software(),
         },
         rows,
-    );
+    )
+    .commanded(base.host.clock.now(), verifier, commands);
     let (handle, inbox) = drive::channel();
-    let (shell, changes, answers) = shell::RelayShell::new(link.clone(), dials.clone(), base.store.clone(), &handle);
+    let around = (base.host.clock.clone(), base.host.shutdown.clone());
+    let opened_bodies = Bodies::open(&base.config, Accepts::Wanted, link.clone(), around).await;
+    let (bodies, moving) = opened_bodies.map_err(|error| StartError::Role(error.to_string()))?;
+    let player = output::Player::new(&base.config, handle.downgrade(), bodies.clone());
+    let (shell, changes, answers) =
+        shell::RelayShell::new(link.clone(), dials.clone(), base.store.clone(), &handle, player);
     if !opened.losses.is_empty() {
         tokio::spawn(losses::tell(handle.clone(), answers.clone(), opened.losses.clone()));
     }
@@ -138,10 +163,8 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
         link: link.clone(),
         store: base.store.clone(),
         paths: paths.clone(),
+        clock: base.host.clock.clone(),
     };
-    let around = (base.host.clock.clone(), base.host.shutdown.clone());
-    let opened = Bodies::open(&base.config, Accepts::Wanted, link.clone(), around).await;
-    let (bodies, moving) = opened.map_err(|error| StartError::Role(error.to_string()))?;
     let eyes = cameras::Eyes::start(&mut base, &link, &bodies)?;
     base.spawn(moving.run());
     base.spawn(eyes.clone().watch(handle.clone(), changes.clone(), base.host.shutdown.clone()));
@@ -153,6 +176,27 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
     base.spawn(keeper.run(handle.clone(), stop.clone()));
     base.spawn(status::watch(handle.clone(), upstream, paths, clock, stop));
     Ok(base.run(link, machine, shell, (handle, inbox), router).await?.dialling(dials))
+}
+
+/// What is wrong with the part of the day in which a relay is to test itself, if anything is.
+#[must_use]
+pub fn self_test_mistake(config: &Config) -> Option<String> {
+    self_test(config.text("relay.self_test")).err()
+}
+
+/// The part of the day in which a relay tests itself; `None` for never.
+///
+/// # Errors
+/// What is wrong with the text.
+fn self_test(text: &str) -> Result<Option<Hours>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let wrong = |why: String| format!("{why}; write 05:00-06:30, or off");
+    let (from, to) = text.split_once('-').ok_or_else(|| wrong(format!("{text:?} has no from and to")))?;
+    let minute = |text: &str| text.trim().parse().map_err(|why: HoursError| wrong(why.to_string()));
+    let hours = Hours { from: minute(from)?, to: minute(to)? };
+    if hours.is_whole() { Ok(Some(hours)) } else { Err(wrong(format!("{hours} ends before it begins"))) }
 }
 
 fn translate(event: LinkEvent) -> Option<huxiao_core::relay::Input> {

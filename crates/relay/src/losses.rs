@@ -17,7 +17,7 @@ pub(crate) async fn tell(handle: Handle<Relay>, answers: Answers, losses: Vec<Lo
     let (ticket, answer) = answers.ask();
     // Whoever waits here must keep neither the loop nor its answers alive.
     drop(answers);
-    let asked = handle.input(Input::Raise { ticket, press, idempotency_key: None }).await;
+    let asked = handle.input(Input::Raise { ticket, press, idempotency_key: None, live: false }).await;
     drop(handle);
     if asked.is_err() {
         return;

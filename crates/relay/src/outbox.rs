@@ -4,6 +4,7 @@
 
 use std::ops::ControlFlow;
 
+use crate::commands;
 use huxiao_core::Class;
 use huxiao_core::relay::{RelayRow, Write};
 use huxiao_store::{BLACK_BOX_VALUE_BYTES, Batch, Key, Put, Space, Store, StoreError};
@@ -38,6 +39,8 @@ pub(crate) fn batch(write: &Write) -> Batch {
         Write::Forget(class, slot) => {
             Batch { puts: Vec::new(), deletes: vec![key(*class, *slot)], high: *slot, class: *class }
         }
+        Write::PutCommand(row) => commands::put(row),
+        Write::ForgetCommand(slot) => commands::forget(*slot),
     }
 }
 

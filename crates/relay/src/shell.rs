@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use huxiao_core::relay::{EventView, Input, Output, RaiseError, Raised, Relay, Report, Ticket};
-use huxiao_core::{Class, EventId, Receipt, Sealed, Stage, Trail};
+use huxiao_core::{Class, CommandId, EventId, Receipt, Sealed, Stage, Trail};
 use huxiao_link::Link;
 use huxiao_runtime::drive::{Handle, Shell, WeakHandle};
 use huxiao_runtime::event_json::seconds_since_press;
@@ -13,8 +13,10 @@ use huxiao_runtime::metric::{self, Counter, Histogram};
 use huxiao_store::Store;
 use tokio::sync::{broadcast, oneshot};
 
+use crate::command_api::CommandView;
 use crate::dials::Dials;
 use crate::outbox;
+use crate::output::Player;
 use crate::view::{Change, EventJson};
 
 /// Changes that a slow reader of the stream may fall behind before it is cut.
@@ -53,10 +55,13 @@ pub(crate) struct RelayShell {
     dials: Dials,
     store: Store,
     handle: WeakHandle<Relay>,
+    player: Player,
     answers: Answers,
     changes: broadcast::Sender<Arc<Change>>,
     /// Changes of this step; their events are looked up once the machine is at rest.
     told: Vec<(&'static str, EventId, Option<Receipt>)>,
+    /// Commands that reached a stage in this step.
+    commands: Vec<CommandId>,
 }
 
 impl RelayShell {
@@ -65,6 +70,7 @@ impl RelayShell {
         dials: Dials,
         store: Store,
         handle: &Handle<Relay>,
+        player: Player,
     ) -> (Self, broadcast::Sender<Arc<Change>>, Answers) {
         let (changes, _) = broadcast::channel(CHANGES);
         let answers = Answers::default();
@@ -73,9 +79,11 @@ impl RelayShell {
             dials,
             store,
             handle: handle.downgrade(),
+            player,
             answers: answers.clone(),
             changes: changes.clone(),
             told: Vec::new(),
+            commands: Vec::new(),
         };
         (shell, changes, answers)
     }
@@ -108,7 +116,23 @@ impl RelayShell {
             Report::Condition(node, Some(degraded)) => {
                 tracing::warn!(%node, why = %degraded.why, "this broker node is without a quorum: alarms arrive, and are kept here until the region's record has them");
             }
+            Report::Mode(view) => {
+                let drill = view.drill.as_ref().map(|(window, ..)| window.id.to_string());
+                tracing::warn!(
+                    mode = view.mode.as_str(),
+                    drill = drill.as_deref().unwrap_or(""),
+                    "presses are this from now on"
+                );
+            }
             Report::Condition(node, None) => tracing::info!(%node, "this broker node has its quorum again"),
+            Report::Command(id, receipt) => {
+                tracing::info!(command = %id, stage = %receipt.stage, detail = receipt.detail.as_str(), "command");
+                self.commands.push(id);
+            }
+            Report::Forged(id, flaw) => {
+                metric::increment(Counter::CommandsRefused, &["relay", flaw.as_str()]);
+                tracing::error!(command = %id, %flaw, "a command whose signature does not hold is not carried out");
+            }
             Report::NotKept(sealed, why) => {
                 tracing::error!(alarm_id = %sealed.event.id, why, "it is being sent but could not be kept here");
                 self.told.push(("not_kept", sealed.event.id, None));
@@ -144,12 +168,26 @@ impl Shell<Relay> for RelayShell {
             Output::Hurry => self.dials.hurry(),
             Output::Race => self.dials.race(),
             Output::DialOthers => self.dials.others(),
+            Output::Play(play) => self.player.play(*play),
+            Output::Silence(id) => self.player.silence(id),
+            Output::View(id, camera) => self.player.view(id, camera),
             Output::Answer(ticket, answer) => self.answers.give(ticket, answer),
             Output::Report(report) => self.report(report),
         }
     }
 
     fn after_step(&mut self, machine: &Relay) {
+        for id in self.commands.drain(..) {
+            let Some(view) = machine.command_of(&id) else { continue };
+            if let Some(stage) = view.row().stage() {
+                let kind = view.row().sealed.command.instruction.kind();
+                metric::increment(Counter::CommandStages, &["relay", kind.as_str(), stage.as_str()]);
+            }
+            if self.changes.receiver_count() > 0 {
+                // Nobody listens any more: then nobody misses it.
+                let _ = self.changes.send(Arc::new(Change::Command(Box::new(CommandView::new(view)))));
+            }
+        }
         for (name, id, receipt) in self.told.drain(..) {
             if let Some((receipt, view)) = receipt.as_ref().zip(machine.get(&id)) {
                 observe(view, receipt);
@@ -159,7 +197,8 @@ impl Shell<Relay> for RelayShell {
             }
             if let Some(view) = machine.get(&id) {
                 // Nobody listens any more: then nobody misses it.
-                let _ = self.changes.send(Arc::new(Change { name, id, event: EventJson::new(view), receipt }));
+                let event = Box::new(EventJson::new(view));
+                let _ = self.changes.send(Arc::new(Change::Event { name, id, event, receipt }));
             }
         }
     }

@@ -22,6 +22,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::paths::Paths;
+use crate::view::ModeJson;
 
 /// How often gauges and health are brought up to date.
 const EVERY: Span = Span::from_secs(1);
@@ -35,6 +36,7 @@ pub(crate) struct Context {
     pub(crate) link: Link,
     pub(crate) store: Store,
     pub(crate) paths: watch::Receiver<Arc<Paths>>,
+    pub(crate) clock: Clock,
 }
 
 /// `GET /v1/status`.
@@ -44,6 +46,8 @@ pub(crate) struct StatusJson {
     epoch: u64,
     armed: bool,
     connected: bool,
+    /// What presses are now.
+    mode: ModeJson,
     /// Since when and why nothing enters the region's record, if that is so of every node that is reached.
     degraded: Option<DegradedJson>,
     degraded_nodes: BTreeMap<String, DegradedJson>,
@@ -57,13 +61,15 @@ pub(crate) struct StatusJson {
 
 impl StatusJson {
     pub(crate) async fn read(handle: &Handle<Relay>, context: &Context) -> Result<Self, ApiError> {
-        let figures = handle.inspect(Figures::of).await?;
+        let at = context.clock.timestamp();
+        let (figures, mode) = handle.inspect(move |relay| (Figures::of(relay), relay.mode(at))).await?;
         let now = Clock::system().wall();
         Ok(Self {
             relay: context.me.clone(),
             epoch: context.epoch,
             armed: is_armed(&context.health),
             connected: figures.connected,
+            mode: ModeJson::new(&mode),
             degraded: figures.degraded.as_ref().map(DegradedJson::new),
             degraded_nodes: figures.degraded_nodes,
             paths: paths(&context.link),

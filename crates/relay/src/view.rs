@@ -2,23 +2,49 @@
 
 use std::collections::BTreeMap;
 
-use huxiao_core::relay::EventView;
+use huxiao_core::relay::{EventView, ModeView};
 use huxiao_core::{EventId, Receipt, Trail};
 use huxiao_runtime::event_json::{
     EventFields, LapJson, ReceiptJson, Words, acknowledged_by, assisting, stages, timeline,
 };
 use serde::Serialize;
 
+use crate::command_api::CommandView;
+
 /// One change, for the stream.
-pub(crate) struct Change {
-    pub(crate) name: &'static str,
-    pub(crate) id: EventId,
-    pub(crate) event: EventJson,
-    pub(crate) receipt: Option<Receipt>,
+pub(crate) enum Change {
+    /// Of an event.
+    Event { name: &'static str, id: EventId, event: Box<EventJson>, receipt: Option<Receipt> },
+    /// Of a command.
+    Command(Box<CommandView>),
 }
 
 impl Change {
-    /// The event after the change, with the change itself beside it.
+    /// Its name in the stream.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Change::Event { name, .. } => name,
+            Change::Command(_) => "command",
+        }
+    }
+
+    /// The event that it is of.
+    pub(crate) fn event(&self) -> Option<EventId> {
+        match self {
+            Change::Event { id, .. } => Some(*id),
+            Change::Command(_) => None,
+        }
+    }
+
+    /// The statement that made it.
+    pub(crate) fn receipt(&self) -> Option<&Receipt> {
+        match self {
+            Change::Event { receipt, .. } => receipt.as_ref(),
+            Change::Command(_) => None,
+        }
+    }
+
+    /// The event, or the command, after the change, with the change itself beside it.
     pub(crate) fn json(&self) -> String {
         #[derive(Serialize)]
         struct With<'a> {
@@ -27,9 +53,54 @@ impl Change {
             #[serde(skip_serializing_if = "Option::is_none")]
             change: Option<ReceiptJson>,
         }
-        let with = With { event: &self.event, change: self.receipt.as_ref().map(ReceiptJson::new) };
         // Strings, numbers and maps with string keys: nothing that JSON cannot hold.
-        serde_json::to_string(&with).unwrap_or_default()
+        match self {
+            Change::Event { event, receipt, .. } => {
+                let with = With { event, change: receipt.as_ref().map(ReceiptJson::new) };
+                serde_json::to_string(&with).unwrap_or_default()
+            }
+            Change::Command(command) => serde_json::to_string(command).unwrap_or_default(),
+        }
+    }
+}
+
+/// What presses are now.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ModeJson {
+    /// `live`, `drill` or `test`.
+    mode: &'static str,
+    /// Empty for what is meant.
+    text: Words,
+    /// The drill that is on, or the next one.
+    drill: Option<DrillWindowJson>,
+    /// How long tests are still on, if somebody switched them on.
+    test_ends_in_seconds: Option<f64>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct DrillWindowJson {
+    id: String,
+    approver: String,
+    /// The buttons whose presses are drills; none for all.
+    devices: Vec<String>,
+    starts_in_seconds: f64,
+    ends_in_seconds: f64,
+}
+
+impl ModeJson {
+    pub(crate) fn new(view: &ModeView) -> Self {
+        Self {
+            mode: view.mode.as_str(),
+            text: view.mode.words().into(),
+            drill: view.drill.as_ref().map(|(window, starts, ends)| DrillWindowJson {
+                id: window.id.to_string(),
+                approver: window.approver.to_string(),
+                devices: window.devices.iter().map(ToString::to_string).collect(),
+                starts_in_seconds: starts.as_secs_f64(),
+                ends_in_seconds: ends.as_secs_f64(),
+            }),
+            test_ends_in_seconds: view.test.map(|span| span.as_secs_f64()),
+        }
     }
 }
 

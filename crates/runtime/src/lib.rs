@@ -16,7 +16,9 @@
 pub mod bodies;
 pub mod case_json;
 pub mod clock;
+pub mod command_json;
 pub mod config;
+pub mod drill_json;
 pub mod drive;
 pub mod event_json;
 pub mod health;

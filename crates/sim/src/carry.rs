@@ -128,6 +128,8 @@ impl World {
             relay::Output::Report(relay::Report::Refused(sealed, why)) => {
                 self.trace.note(now, Some(sealed.event.id), || format!("refused: {why}"));
             }
+            // Nobody commands schools here.
+            relay::Output::Play(_) | relay::Output::Silence(_) | relay::Output::View(..) => {}
             relay::Output::Report(_) => {}
         }
         Ok(())
@@ -263,8 +265,12 @@ impl World {
                 self.trace.note(now, None, || format!("seat {at}: statements under way and nothing comes back"));
                 self.race(Node::Seat(at));
             }
-            // No officer escalates here, or acts on a case.
-            station::Output::Escalated(..) | station::Output::Cased(..) | station::Output::History(..) => {}
+            // No officer escalates here, acts on a case, or has a drill announced.
+            station::Output::Escalated(..)
+            | station::Output::Cased(..)
+            | station::Output::Drilled(..)
+            | station::Output::History(..) => {}
+            station::Output::Commanded(..) | station::Output::Schools(..) => {}
             station::Output::Answer(_, Err(_)) | station::Output::Report(_) => {}
         }
         Ok(())

@@ -66,6 +66,8 @@ impl Content for Outbox {
         match write {
             relay::Write::Put(row) => self.0.put(row.slot, row.sealed.event.id, row),
             relay::Write::Forget(_, slot) => self.0.forget(slot),
+            // Nobody commands schools here.
+            relay::Write::PutCommand(_) | relay::Write::ForgetCommand(_) => {}
         }
     }
 }

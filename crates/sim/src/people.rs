@@ -32,7 +32,10 @@ impl World {
         if self.sessions_meet(school) {
             self.ledger.settled_presses.insert((school, self.now));
         }
-        self.tell_relay(school, relay::Input::Raise { ticket: Ticket(number as u64), press, idempotency_key })
+        self.tell_relay(
+            school,
+            relay::Input::Raise { ticket: Ticket(number as u64), press, idempotency_key, live: false },
+        )
     }
 
     pub(crate) fn screen(&mut self, at: usize, id: EventId) -> Outcome {

@@ -120,6 +120,7 @@ impl World {
                     copy_rate: self.copy_rate,
                     // Its two homes are all that there is to dial here.
                     spare_nodes: false,
+                    self_test: None,
                     seed,
                     seal: huxiao_wire::seal,
                     software: "sim".to_owned(),

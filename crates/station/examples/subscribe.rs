@@ -53,6 +53,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     receipt.officer.map_or_else(|| receipt.by.to_string(), |o| o.to_string())
                 )?;
             }
+            Incoming::Command(state) => {
+                if let Some(stage) = state.stage() {
+                    writeln!(out, "command {} is {stage}", state.id())?;
+                }
+            }
             Incoming::Case(row) => {
                 if let Some(case) = &row.case {
                     writeln!(out, "{} is {}", case.event, case.state)?;
@@ -64,6 +69,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 writeln!(out, "{seq}: nobody has taken it ({}): {}", ownership.rung, owners.join(", "))?;
             }
             Incoming::Condition(Some(degraded)) => writeln!(out, "degraded: {}", degraded.why)?,
+            Incoming::Drill(drill) => {
+                writeln!(out, "drill {}: {} from {} on", drill.id(), drill.order.scope, drill.from.0 / 1_000_000)?;
+            }
             Incoming::Condition(None) => writeln!(out, "the region has its quorum again")?,
             Incoming::Live => writeln!(out, "following")?,
         }

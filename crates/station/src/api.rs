@@ -11,9 +11,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
 use huxiao_core::case::{Action, ActionId, CaseRefusal, Verb};
-use huxiao_core::station::{AckError, CaseError, EscalateError, HistoryError, Input, Station};
+use huxiao_core::drill::DrillOrder;
+use huxiao_core::station::{AckError, CaseError, DrillError, EscalateError, HistoryError, Input, Station};
 use huxiao_core::{EventId, Name, Span, StationId, Text, limits};
 use huxiao_runtime::case_json::{CaseJson, StepJson, hex};
+use huxiao_runtime::clock::Clock;
+use huxiao_runtime::command_json::CommandJson;
+use huxiao_runtime::drill_json::{CloseBody, DrillJson, OpenBody, drill_id, refused};
 use huxiao_runtime::event_json::DegradedJson;
 use huxiao_runtime::http::{ApiError, Json, Query, SseEvent, SseGate};
 use serde::Deserialize;
@@ -47,6 +51,8 @@ pub(crate) fn router(seat: Seat, gate: SseGate, context: Arc<Context>) -> Router
         .route("/v1/events/{id}/escalate", post(escalate))
         .route("/v1/events/{id}/case", get(case).post(act))
         .route("/v1/audible", get(audible).post(set_audible))
+        .route("/v1/drills", get(drills).post(open_drill))
+        .route("/v1/drills/{id}/close", post(close_drill))
         .route("/v1/status", get(status))
         .with_state(Api { seat, gate, context })
 }
@@ -118,6 +124,10 @@ fn message(item: &Item, gallery: &Gallery) -> SseEvent {
             SseEvent { name: "ownership", id: None, data: text(&OwnershipNews::new(*seq, ownership)) }
         }
         Item::Case(row) => SseEvent { name: "case", id: None, data: text(&CaseChangeJson::new(row)) },
+        Item::Drill(drill) => {
+            SseEvent { name: "drill", id: None, data: text(&DrillJson::new(drill, Clock::system().wall())) }
+        }
+        Item::Command(state) => SseEvent { name: "command", id: None, data: text(&CommandJson::new(state)) },
         Item::Condition(degraded) => {
             let data = serde_json::json!({ "degraded": degraded.as_ref().map(DegradedJson::new) });
             SseEvent { name: "condition", id: None, data: text(&data) }
@@ -347,6 +357,37 @@ async fn set_audible(State(api): State<Api>, Json(body): Json<AudibleBody>) -> R
     }
     api.seat.handle.input(Input::Audible { on: body.on, lasts: lasts.map(Span::from_secs) }).await?;
     Ok(Json(serde_json::json!({ "audible": body.on })).into_response())
+}
+
+async fn drills(State(api): State<Api>) -> Result<Response, ApiError> {
+    let (drills, at) = (api.seat.drills().await?, Clock::system().wall());
+    let drills: Vec<DrillJson> = drills.iter().map(|drill| DrillJson::new(drill, at)).collect();
+    Ok(Json(serde_json::json!({ "drills": drills })).into_response())
+}
+
+async fn open_drill(State(api): State<Api>, Json(body): Json<OpenBody>) -> Result<Json<DrillJson>, ApiError> {
+    let (drawn, me) = api.seat.drawn();
+    drilled(&api, DrillOrder::Open(body.order(drawn, me, Clock::system().wall())?)).await
+}
+
+async fn close_drill(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Json(body): Json<CloseBody>,
+) -> Result<Json<DrillJson>, ApiError> {
+    let (_, me) = api.seat.drawn();
+    drilled(&api, DrillOrder::Close(body.order(drill_id(&id)?, me, Clock::system().wall())?)).await
+}
+
+async fn drilled(api: &Api, order: DrillOrder) -> Result<Json<DrillJson>, ApiError> {
+    match api.seat.drill(order).await? {
+        Ok(drill) => Ok(Json(DrillJson::new(&drill, Clock::system().wall()))),
+        Err(DrillError::Refused { id, why }) => Err(refused(id, why)),
+        Err(error @ DrillError::NotConfirmed { .. }) => {
+            Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, "not_confirmed", error.to_string()))
+        }
+        Err(error @ DrillError::Busy) => Err(ApiError::unavailable("busy", error.to_string())),
+    }
 }
 
 async fn status(State(api): State<Api>) -> Result<Json<StatusJson>, ApiError> {

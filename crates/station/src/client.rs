@@ -17,7 +17,9 @@ mod run;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use huxiao_core::drill::Drill;
 use huxiao_core::{Degraded, Ownership, Role, Span, limits};
 use huxiao_link::{Link, LinkConfig};
 use huxiao_pki::Credentials;
@@ -30,7 +32,9 @@ use tokio::task::JoinHandle;
 pub use error::{AcknowledgeError, ClientError, ConnectError, NotActed, NotEscalated};
 pub use huxiao_core::case::{Action, ActionId};
 pub use huxiao_core::station::{AckError, Acknowledged, CaseDone, CaseError, EscalateError, InboxRow};
-pub use huxiao_core::{Class, Escalate, Event, EventId, Kind, Mode, Name, NodeName, Receipt, Stage, StationId, Text};
+pub use huxiao_core::{
+    Class, CommandState, Escalate, Event, EventId, Kind, Mode, Name, NodeName, Receipt, Stage, StationId, Text,
+};
 pub use huxiao_runtime::drive::Stopped;
 pub use huxiao_store::{Loss, Trial};
 
@@ -90,6 +94,10 @@ pub enum Incoming {
     },
     /// The case of an event that was given stands otherwise: see [`InboxRow::case`]. May repeat.
     Case(Box<InboxRow>),
+    /// A drill that touches this station, as it stands: what comes with `drill` of its schools is no alarm. May repeat.
+    Drill(Arc<Drill>),
+    /// A command of this station to schools stands so now. May repeat.
+    Command(Box<CommandState>),
     /// All that the inbox held was given; what follows has just come.
     Live,
     /// No broker node that can be reached has a quorum: alarms come, and what officers take is provisional. Or one has again (`None`).
@@ -138,6 +146,7 @@ impl Client {
             now: clock.now(),
             seed: RandomState::new().hash_one(opened.epoch),
             software: concat!("huxiao-station/", env!("CARGO_PKG_VERSION")).to_owned(),
+            signer: None,
         })
         .await?;
         let Assembled { seat, machine, shell, inputs, .. } = assembled;
@@ -280,6 +289,8 @@ impl Client {
             Item::Stage { seq, receipt } => Some(Incoming::Stage { seq, receipt }),
             Item::Ownership { seq, ownership } => Some(Incoming::Ownership { seq, ownership }),
             Item::Case(row) => Some(Incoming::Case(row)),
+            Item::Drill(drill) => Some(Incoming::Drill(drill)),
+            Item::Command(state) => Some(Incoming::Command(state)),
             // Pictures are the daemon's: they take a folder of their own.
             Item::Pictures(_) => None,
             Item::Live => Some(Incoming::Live),

@@ -10,9 +10,10 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use huxiao_core::drill::Drill;
 use huxiao_core::station::{InboxRow, Station};
 use huxiao_core::video::Pictures;
-use huxiao_core::{Degraded, Ownership, Receipt};
+use huxiao_core::{CommandState, Degraded, Ownership, Receipt};
 use huxiao_runtime::drive::Stopped;
 use tokio::sync::broadcast;
 
@@ -43,6 +44,10 @@ pub(crate) enum Item {
     Ownership { seq: u64, ownership: Ownership },
     /// The case of an event that is shown stands otherwise.
     Case(Box<InboxRow>),
+    /// A drill that touches this station, as it stands: announced, or ended before its time.
+    Drill(Arc<Drill>),
+    /// A command to schools stands so now.
+    Command(Box<CommandState>),
     /// Words about pictures that were not known.
     Pictures(Pictures),
     /// The history is over.
@@ -165,11 +170,13 @@ impl Reader {
             let board = board.read();
             let rows = station.rows_from(next).take_while(|row| row.seq < head).take(PAGE);
             let rows: Vec<_> = rows.map(|row| (row.clone(), !board.volatile.contains(&row.seq))).collect();
-            (rows, station.degraded().cloned())
+            (rows, station.degraded().cloned(), station.drills().cloned().collect::<Vec<_>>())
         };
-        let (rows, degraded) = self.seat.handle.inspect(read).await?;
+        let (rows, degraded, drills) = self.seat.handle.inspect(read).await?;
         let Some((last, _)) = rows.last() else {
             self.phase = Phase::Live;
+            // Whoever follows knows what time it is, and which of them are over.
+            self.queue.extend(drills.into_iter().map(Item::Drill));
             self.queue.push_back(Item::Live);
             self.queue.extend(degraded.map(|degraded| Item::Condition(Some(degraded))));
             return Ok(());
@@ -196,6 +203,8 @@ impl Reader {
             Change::Stage(seq, receipt) => Item::Stage { seq: *seq, receipt: receipt.clone() },
             Change::Ownership(seq, ownership) => Item::Ownership { seq: *seq, ownership: ownership.clone() },
             Change::Case(row) => Item::Case(Box::new(row.clone())),
+            Change::Drill(drill) => Item::Drill(drill.clone()),
+            Change::Command(state) => Item::Command(state.clone()),
             Change::Pictures(said) => Item::Pictures(said.clone()),
             Change::Condition(degraded) => Item::Condition(degraded.clone()),
         }

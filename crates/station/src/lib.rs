@@ -11,6 +11,8 @@
 mod api;
 mod board;
 pub mod client;
+mod command_api;
+mod commands;
 mod feed;
 mod inbox;
 mod pictures;
@@ -26,8 +28,10 @@ mod tests;
 use std::sync::Arc;
 
 use huxiao_core::body::Accepts;
+use huxiao_core::signature::Signer;
 use huxiao_core::{NodeName, Role};
 use huxiao_link::LinkConfig;
+use huxiao_pki::SigningKey;
 use huxiao_runtime::bodies::Bodies;
 use huxiao_runtime::config::{Config, Key, Kind};
 use huxiao_runtime::health::Relevance;
@@ -35,7 +39,7 @@ use huxiao_runtime::host::{Base, COMMON_KEYS, Feed, Host, Running, StartError, j
 
 use crate::pictures::Gallery;
 
-const OWN_KEYS: [Key; 2] = [
+const OWN_KEYS: [Key; 4] = [
     Key {
         path: "station.brokers",
         kind: Kind::List(&Kind::Address),
@@ -49,6 +53,20 @@ const OWN_KEYS: [Key; 2] = [
         default: Some(""),
         reloadable: false,
         help: "The region that must answer there; empty takes any of the province.",
+    },
+    Key {
+        path: "sign.cert",
+        kind: Kind::PathOrEmpty,
+        default: Some(""),
+        reloadable: false,
+        help: "This seat's signing certificate (PEM, Ed25519); without it no command to a school leaves here.",
+    },
+    Key {
+        path: "sign.key",
+        kind: Kind::PathOrEmpty,
+        default: Some(""),
+        reloadable: false,
+        help: "The signing certificate's private key (PEM), readable by this node alone.",
     },
 ];
 const ALL_KEYS: [Key; COMMON_KEYS.len() + OWN_KEYS.len()] = join_keys(OWN_KEYS);
@@ -67,6 +85,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     };
     let region = base.region("station.region")?;
     let (link, events) = base.link(LinkConfig::accepting(&[Role::Broker]))?;
+    let signer = signer(&base)?;
     let brokers: Vec<String> = base.config.addresses("station.brokers").iter().map(ToString::to_string).collect();
     let dials = seat::dial(&link, &brokers, region.as_ref());
     let assembled = seat::assemble(seat::Ingredients {
@@ -79,6 +98,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         now: base.host.clock.now(),
         seed: base.host.seed,
         software: base.host.software(),
+        signer,
     })
     .await?;
     let around = (base.host.clock.clone(), base.host.shutdown.clone());
@@ -106,12 +126,26 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     }
     let upstream = base.health.check("upstream", Relevance::Told);
     let (clock, stop) = (base.host.clock.clone(), base.host.shutdown.clone());
-    let router =
-        api::router(seat.clone(), base.gate.clone(), context.clone()).merge(pictures_api::router(seat.clone()));
+    let router = api::router(seat.clone(), base.gate.clone(), context.clone())
+        .merge(pictures_api::router(seat.clone()))
+        .merge(command_api::router(seat.clone()));
     let inputs = assembled.inputs.fed_by(Feed::new(events, move |event| {
         bodies.tap(event).and_then(|event| gallery.tap(event)).and_then(seat::translate)
     }));
     base.spawn(status::watch(seat.clone(), context, upstream, clock, stop));
     let running = base.run(link, assembled.machine, assembled.shell, (seat.handle, inputs), router).await?;
     Ok(running.dialling(dials))
+}
+
+/// What commands are signed with, if the configuration says.
+fn signer(base: &Base) -> Result<Option<Arc<dyn Signer>>, StartError> {
+    match (base.config.path_if_set("sign.cert"), base.config.path_if_set("sign.key")) {
+        (Some(cert), Some(key)) => {
+            let key = SigningKey::load(&cert, &key, &base.credentials);
+            let key = key.map_err(|error| StartError::Role(error.to_string()))?;
+            Ok(Some(Arc::new(key)))
+        }
+        (None, None) => Ok(None),
+        _ => Err(StartError::Role("sign.cert and sign.key belong together: set both, or neither".to_owned())),
+    }
 }

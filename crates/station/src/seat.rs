@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use huxiao_core::case::{Action, ActionId, CaseOrder};
+use huxiao_core::drill::{Drill, DrillId, DrillOrder};
+use huxiao_core::signature::Signer;
 use huxiao_core::station::{InboxRow, Input, Station, StationConfig};
 use huxiao_core::{EventId, Lane, Name, NodeName, Now, Rng, SeatId, StationId, Text, WallTime};
 use huxiao_link::{DialHandle, Expect, Link, LinkEvent, Target, Uplink};
@@ -17,10 +19,11 @@ use huxiao_runtime::drive::{self, Handle, Inbox, Stopped};
 use huxiao_store::{Loss, Store, StoreError};
 
 use crate::board::Board;
+use crate::commands::{Commanded, Schools};
 use crate::feed::{Reader, Start};
 use crate::inbox;
 use crate::pictures::Gallery;
-use crate::shell::{Answer, Answers, Bus, Cased, Escalated, History, StationShell, bus};
+use crate::shell::{Answer, Answers, Bus, Cased, Drilled, Escalated, History, StationShell, bus};
 
 /// Rows that are looked at in one go: more would hold the loop up.
 pub(crate) const PAGE: usize = 256;
@@ -35,10 +38,15 @@ pub(crate) struct Seat {
     escalated: Answers<Escalated>,
     cased: Answers<Cased>,
     histories: Answers<History>,
+    drilled: Answers<Drilled>,
+    pub(crate) commanded: Answers<Commanded>,
+    pub(crate) schools: Answers<Schools>,
+    /// What commands are signed with.
+    pub(crate) signer: Option<Arc<dyn Signer>>,
     pub(crate) me: NodeName,
     pub(crate) gallery: Gallery,
     /// For the ids of orders that come without one.
-    ids: Arc<Mutex<Rng>>,
+    pub(crate) ids: Arc<Mutex<Rng>>,
 }
 
 /// A seat that is ready to be driven.
@@ -63,6 +71,7 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) now: Now,
     pub(crate) seed: u64,
     pub(crate) software: String,
+    pub(crate) signer: Option<Arc<dyn Signer>>,
 }
 
 /// Reads the inbox and builds the machine around it.
@@ -96,6 +105,10 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
         escalated: Answers::default(),
         cased: Answers::default(),
         histories: Answers::default(),
+        drilled: Answers::default(),
+        commanded: Answers::default(),
+        schools: Answers::default(),
+        signer: from.signer,
         me: me.clone(),
         gallery: Gallery::default(),
         // Another one than the machine's, which draws from the same seed.
@@ -111,6 +124,9 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
         escalated: seat.escalated.clone(),
         cased: seat.cased.clone(),
         histories: seat.histories.clone(),
+        drilled: seat.drilled.clone(),
+        commanded: seat.commanded.clone(),
+        schools: seat.schools.clone(),
         board: seat.board.clone(),
         bus: seat.bus.clone(),
         marks: kept.marks,
@@ -203,6 +219,27 @@ impl Seat {
         self.handle.urgent(Input::History(ticket, event, after))?;
         // The ticket's other end is dropped only with the loop.
         answer.await.map_err(|_| Stopped)
+    }
+
+    /// Somebody wants a drill announced or ended. Answered when the record has it, or after
+    /// [`DRILL_ORDER_TIMEOUT`](huxiao_core::limits::DRILL_ORDER_TIMEOUT).
+    pub(crate) async fn drill(&self, order: DrillOrder) -> Result<Drilled, Stopped> {
+        let (ticket, answer) = self.drilled.ask();
+        self.handle.urgent(Input::Drill(ticket, Box::new(order)))?;
+        // The ticket's other end is dropped only with the loop.
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// The drills that the region has announced to this station, in the order of their beginnings.
+    pub(crate) async fn drills(&self) -> Result<Vec<Arc<Drill>>, Stopped> {
+        let mut drills = self.handle.inspect(|station| station.drills().cloned().collect::<Vec<_>>()).await?;
+        drills.sort_by_key(|drill| (drill.from, drill.id()));
+        Ok(drills)
+    }
+
+    /// An id for a drill whose order comes without one, and whose order it is.
+    pub(crate) fn drawn(&self) -> (DrillId, NodeName) {
+        (DrillId(self.ids.lock().unwrap_or_else(PoisonError::into_inner).bytes16()), self.me.clone())
     }
 
     /// A screen shows these. Comes back when the machine has heard it.

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use huxiao_core::case::Step;
+use huxiao_core::drill::Drill;
 use huxiao_core::station::{
-    AckError, AckTicket, Acknowledged, CaseDone, CaseError, EscalateError, HistoryError, InboxRow, Input, Output,
-    Report, Station, Write,
+    AckError, AckTicket, Acknowledged, CaseDone, CaseError, DrillError, EscalateError, HistoryError, InboxRow, Input,
+    Output, Report, Station, Write,
 };
 use huxiao_core::video::Pictures;
-use huxiao_core::{Class, Degraded, Escalate, Message, NodeName, Ownership, PersistSeq, Receipt, Stage};
+use huxiao_core::{Class, CommandState, Degraded, Escalate, Message, NodeName, Ownership, PersistSeq, Receipt, Stage};
 use huxiao_link::{DialHandle, Link};
 use huxiao_runtime::drive::{Handle, Shell, WeakHandle};
 use huxiao_runtime::event_json::seconds_since_press;
@@ -19,6 +20,7 @@ use huxiao_store::Store;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::board::Board;
+use crate::commands::{Commanded, Schools};
 use crate::inbox::{self, Marks};
 
 /// Changes that a slow reader may fall behind before it is cut.
@@ -37,6 +39,10 @@ pub(crate) enum Change {
     Ownership(u64, Ownership),
     /// The case of an event that is shown stands otherwise.
     Case(InboxRow),
+    /// A drill that touches this station is announced, or was ended.
+    Drill(Arc<Drill>),
+    /// A command to schools stands so now.
+    Command(Box<CommandState>),
     /// Words about pictures that were not known.
     Pictures(Pictures),
     /// No node that can be reached has a quorum; or one has again (`None`).
@@ -50,6 +56,8 @@ pub(crate) type Bus = broadcast::Sender<Arc<Change>>;
 pub(crate) type Answer = Result<Acknowledged, AckError>;
 /// The answer to an officer who wants more stations to see an event.
 pub(crate) type Escalated = Result<Escalate, EscalateError>;
+/// The answer to whoever ordered something about a drill.
+pub(crate) type Drilled = Result<Arc<Drill>, DrillError>;
 /// The answer to an officer who did something about an alarm.
 pub(crate) type Cased = Result<CaseDone, CaseError>;
 /// A page of a case's steps, and how many there are in all.
@@ -103,6 +111,9 @@ pub(crate) struct StationShell {
     pub(crate) escalated: Answers<Escalated>,
     pub(crate) cased: Answers<Cased>,
     pub(crate) histories: Answers<History>,
+    pub(crate) drilled: Answers<Drilled>,
+    pub(crate) commanded: Answers<Commanded>,
+    pub(crate) schools: Answers<Schools>,
     pub(crate) board: Board,
     pub(crate) bus: Bus,
     pub(crate) marks: Marks,
@@ -161,6 +172,13 @@ impl StationShell {
             Report::Stage(row, receipt) => self.stage(&row, receipt),
             Report::Ownership(row, ownership) => self.ownership(&row, ownership),
             Report::Case(row) => self.case(row),
+            Report::Drill(drill) => {
+                let (id, approver, ended) = (drill.id(), &drill.order.approver, drill.closed.is_some());
+                metric::increment(Counter::Drills, &[if ended { "ended" } else { "announced" }]);
+                tracing::warn!(drill = %id, scope = %drill.order.scope, %approver, ended, "a drill touches this station");
+                self.tell(Change::Drill(drill));
+            }
+            Report::Command(state) => self.command(state),
             Report::NotKept(id, why) => {
                 tracing::error!(alarm_id = %id, why, "it is shown but could not be kept here; it is written again");
             }
@@ -195,6 +213,15 @@ impl StationShell {
         if !self.board.read().hidden.contains(&row.seq) {
             self.tell(Change::Case(row));
         }
+    }
+
+    fn command(&self, state: Box<CommandState>) {
+        let kind = state.sealed.command.instruction.kind();
+        if let Some(stage) = state.stage() {
+            metric::increment(Counter::CommandStages, &["station", kind.as_str(), stage.as_str()]);
+            tracing::info!(command = %state.id(), %kind, %stage, "the command stands so");
+        }
+        self.tell(Change::Command(state));
     }
 
     fn stage(&self, row: &InboxRow, receipt: Receipt) {
@@ -257,6 +284,19 @@ impl Shell<Station> for StationShell {
                 }
                 self.cased.give(ticket, answer);
             }
+            Output::Drilled(ticket, answer) => {
+                if let Err(error) = &answer {
+                    tracing::warn!(%error, "an order about a drill is not carried out");
+                }
+                self.drilled.give(ticket, answer);
+            }
+            Output::Commanded(ticket, answer) => {
+                if let Err(error) = &answer {
+                    tracing::warn!(%error, "a command is not taken");
+                }
+                self.commanded.give(ticket, answer);
+            }
+            Output::Schools(ticket, answer) => self.schools.give(ticket, answer),
             Output::History(ticket, answer) => self.histories.give(ticket, answer),
             Output::Report(report) => self.report(report),
         }

@@ -7,10 +7,11 @@ use huxiao_core::drill::{
     CloseDrill, Drill, DrillId, DrillImage, DrillMode, DrillOrder, DrillRefusal, OpenDrill, Scope,
 };
 use huxiao_core::plan::{AreaCode, Label};
-use huxiao_core::record::{Command, Tested};
+use huxiao_core::record::{Command, CommandEntry, Tested};
 use huxiao_core::{EventId, Name, NodeName, SchoolId, Span, WallTime, limits};
 use prost::Message as _;
 
+use crate::command::{self, CommandRows};
 use crate::error::WireError;
 use crate::field;
 use crate::proto;
@@ -201,9 +202,13 @@ fn micros(span: Span) -> u64 {
 /// Schools in one row.
 const TESTED_IN_ROW: usize = 512;
 
-/// What a snapshot holds of drills, and of when schools were tested, row by row.
+/// What a snapshot holds of drills, of when schools were tested, and of commands to schools, row by row.
 #[must_use]
-pub fn encode_record_rows(drills: &DrillImage, tests: &[(SchoolId, Tested)]) -> Vec<Vec<u8>> {
+pub fn encode_record_rows(
+    drills: &DrillImage,
+    tests: &[(SchoolId, Tested)],
+    commands: &[Arc<CommandEntry>],
+) -> Vec<Vec<u8>> {
     let row = |body| proto::RecordRow { body: Some(body) }.encode_to_vec();
     let mut rows: Vec<Vec<u8>> = drills.drills.iter().map(|drill| row(RowBody::Drill(raw_drill(drill)))).collect();
     rows.extend(drills.refused.iter().map(|(id, why)| {
@@ -217,6 +222,7 @@ pub fn encode_record_rows(drills: &DrillImage, tests: &[(SchoolId, Tested)]) -> 
         });
         rows.push(row(RowBody::Tested(proto::TestedList { schools: schools.collect() })));
     }
+    rows.extend(commands.iter().flat_map(|entry| command::rows(entry)));
     rows
 }
 
@@ -225,6 +231,7 @@ pub fn encode_record_rows(drills: &DrillImage, tests: &[(SchoolId, Tested)]) -> 
 pub struct RecordRows {
     drills: DrillImage,
     tests: Vec<(SchoolId, Tested)>,
+    commands: CommandRows,
 }
 
 impl RecordRows {
@@ -255,6 +262,8 @@ impl RecordRows {
                     self.tests.push((school, Tested { by_hand, by_itself }));
                 }
             }
+            Some(RowBody::Command(raw)) => self.commands.command(&raw)?,
+            Some(RowBody::Notice(raw)) => self.commands.notice(&raw)?,
             None => return Err(field::bad("record_row", "a newer version of huxiao wrote it; start that version")),
         }
         Ok(())
@@ -262,7 +271,7 @@ impl RecordRows {
 
     /// All of it.
     #[must_use]
-    pub fn finish(self) -> (DrillImage, Vec<(SchoolId, Tested)>) {
-        (self.drills, self.tests)
+    pub fn finish(self) -> (DrillImage, Vec<(SchoolId, Tested)>, Vec<Arc<CommandEntry>>) {
+        (self.drills, self.tests, self.commands.finish())
     }
 }

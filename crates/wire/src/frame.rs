@@ -50,6 +50,8 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         Message::Inquire(list) => split(list, limit, &|part| Message::Inquire(part.to_vec())),
         Message::Unknown(list) => split(list, limit, &|part| Message::Unknown(part.to_vec())),
         Message::Cases(list) => split(list, limit, &|part| Message::Cases(part.to_vec())),
+        Message::CommandReceipts(list) => split(list, limit, &|part| Message::CommandReceipts(part.to_vec())),
+        Message::CommandConfirmed(list) => split(list, limit, &|part| Message::CommandConfirmed(part.to_vec())),
         Message::Drills(list) => split(list, limit, &|part| Message::Drills(part.to_vec())),
         Message::Hello(_)
         | Message::Event(_)
@@ -65,6 +67,12 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         | Message::CaseTaken(..)
         | Message::CaseRefused(..)
         | Message::CaseAsk(..)
+        | Message::CommandOrder(_)
+        | Message::Command(..)
+        | Message::CommandState(_)
+        | Message::CommandRefused(..)
+        | Message::NoticeAsk(..)
+        | Message::NoticeSchools(..)
         | Message::SeatState { .. }
         | Message::CaseSteps(..)
         | Message::Body(_)

@@ -13,6 +13,7 @@
 
 mod case;
 pub mod cluster;
+mod command;
 mod drill;
 mod error;
 mod escalation;
@@ -27,6 +28,7 @@ mod row;
 mod trouble;
 mod video;
 
+pub use command::{decode_command_row, encode_command_row, seal_command, unseal_command};
 pub use drill::{RecordRows, encode_record_rows};
 pub use error::WireError;
 pub use event::{seal, unseal};

@@ -5,6 +5,7 @@ use huxiao_core::{
 };
 
 use crate::case;
+use crate::command;
 use crate::drill;
 use crate::error::WireError;
 use crate::escalation;
@@ -54,6 +55,16 @@ pub(crate) fn to_body(message: &Message) -> Body {
         Message::CaseAsk(event, after) => Body::CaseAsk(case::raw_ask(event, *after)),
         Message::SeatState { audible } => Body::SeatState(proto::SeatState { audible: *audible }),
         Message::CaseSteps(event, steps, total) => Body::CaseSteps(case::raw_page(event, steps, *total)),
+        Message::CommandOrder(sealed) => Body::CommandOrder(command::raw_sealed(sealed)),
+        Message::Command(sealed, left) => Body::Command(command::raw_copy(sealed, *left)),
+        Message::CommandReceipts(list) => Body::CommandReceipts(command::raw_receipts(list)),
+        Message::CommandConfirmed(list) => Body::CommandsConfirmed(command::raw_confirmed(list)),
+        Message::CommandState(state) => Body::CommandState(command::raw_state(state)),
+        Message::CommandRefused(id, why) => Body::CommandRefused(command::raw_refused(*id, *why)),
+        Message::NoticeAsk(id, after) => Body::NoticeAsk(command::raw_ask(*id, after.as_ref())),
+        Message::NoticeSchools(id, after, schools, total) => {
+            Body::NoticeSchools(command::raw_schools(*id, after.as_ref(), schools, *total))
+        }
         Message::CaseRefused(id, why, now) => Body::CaseRefused(case::raw_refused(*id, *why, now.as_deref())),
         Message::Body(body) => Body::BodyWord(video::raw_body(body)),
         Message::Pictures(said) => Body::Pictures(video::raw_said(said)),
@@ -103,6 +114,26 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
         Body::CaseTaken(raw) => {
             let (id, step, now) = case::taken(&raw)?;
             Message::CaseTaken(id, step, Box::new(now))
+        }
+        Body::CommandOrder(raw) => Message::CommandOrder(Box::new(command::sealed(Some(&raw))?)),
+        Body::Command(raw) => {
+            let (sealed, left) = command::copy(&raw)?;
+            Message::Command(Box::new(sealed), left)
+        }
+        Body::CommandReceipts(raw) => Message::CommandReceipts(command::receipts(&raw)?),
+        Body::CommandsConfirmed(raw) => Message::CommandConfirmed(command::confirmed(&raw)?),
+        Body::CommandState(raw) => Message::CommandState(Box::new(command::state(&raw)?)),
+        Body::CommandRefused(raw) => {
+            let (id, why) = command::refused(&raw)?;
+            Message::CommandRefused(id, why)
+        }
+        Body::NoticeAsk(raw) => {
+            let (id, after) = command::ask(&raw)?;
+            Message::NoticeAsk(id, after)
+        }
+        Body::NoticeSchools(raw) => {
+            let (id, after, schools, total) = command::schools(&raw)?;
+            Message::NoticeSchools(id, after, schools, total)
         }
         Body::CaseRefused(raw) => {
             let (id, why, now) = case::refused(&raw)?;

@@ -12,6 +12,7 @@ use huxiao_core::{Case, Rung, Stage, StationId, WallTime, limits};
 use prost::Message;
 
 use crate::case;
+use crate::command;
 use crate::drill;
 use crate::error::WireError;
 use crate::field;
@@ -135,6 +136,8 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         Command::StagePlan(part) => Body::StagePlan(plan::raw_stage(part)),
         Command::ApplyPlan(order) => Body::ApplyPlan(plan::raw_apply(order)),
         Command::Case { order, heard } => Body::Case(case::raw_act(order, *heard)),
+        Command::AdmitCommand { sealed, heard, by } => Body::AdmitCommand(command::raw_admit(sealed, *heard, by)),
+        Command::NoteCommand(receipts) => Body::NoteCommand(command::raw_receipts(receipts)),
         Command::Pictures { event, pictures } => {
             let pictures = pictures.iter().map(video::raw_picture).collect();
             Body::Pictures(proto::PictureList { event: event.as_bytes().to_vec(), pictures, live: false })
@@ -184,6 +187,11 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
             let (order, heard) = case::act(&raw)?;
             Command::Case { order: Box::new(order), heard }
         }
+        Some(Body::AdmitCommand(raw)) => {
+            let (sealed, heard, by) = command::admit(&raw)?;
+            Command::AdmitCommand { sealed: Box::new(sealed), heard, by }
+        }
+        Some(Body::NoteCommand(raw)) => Command::NoteCommand(command::receipts(&raw)?),
         Some(Body::TroubleBegan(raw)) => trouble::began(&raw)?,
         Some(Body::TroubleOver(raw)) => trouble::over(&raw)?,
         Some(Body::OpenDrill(raw)) => Command::OpenDrill(Box::new(drill::open(&raw)?)),
@@ -298,7 +306,7 @@ fn stations(field: &'static str, raw: &[String]) -> Result<Vec<StationId>, WireE
 }
 
 /// The version byte and the message.
-fn versioned(raw: &impl Message) -> Vec<u8> {
+pub(crate) fn versioned(raw: &impl Message) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1 + raw.encoded_len());
     bytes.push(ROW_VERSION);
     raw.encode_raw(&mut bytes);
@@ -306,7 +314,7 @@ fn versioned(raw: &impl Message) -> Vec<u8> {
 }
 
 /// The message behind the version byte.
-fn unversioned<M: Message + Default>(bytes: &[u8]) -> Result<M, WireError> {
+pub(crate) fn unversioned<M: Message + Default>(bytes: &[u8]) -> Result<M, WireError> {
     unversioned_within(bytes, limits::EXPRESS_FRAME_BYTES)
 }
 

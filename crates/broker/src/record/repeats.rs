@@ -35,6 +35,8 @@ fn claim(command: &Command) -> Option<Claim> {
         | Command::StagePlan(_)
         | Command::ApplyPlan(_)
         | Command::Case { .. }
+        | Command::AdmitCommand { .. }
+        | Command::NoteCommand(_)
         | Command::Pictures { .. }
         | Command::OpenDrill(_)
         | Command::CloseDrill(_)

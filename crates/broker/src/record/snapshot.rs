@@ -35,7 +35,7 @@ use super::types::{LogId, SnapshotMeta, StoredMembership, log_id};
 const MAGIC: [u8; 8] = *b"Huxiao\xF5\x01";
 /// The format of a record that has a plan.
 const WITH_PLAN: u8 = 2;
-/// The format of a record that has rows of other kinds: drills, and when schools were tested.
+/// The format of a record that has rows of other kinds: drills, when schools were tested, and commands to schools.
 const WITH_ROWS: u8 = 3;
 /// Bytes of the digest at the end.
 const DIGEST_BYTES: u64 = 32;
@@ -116,7 +116,7 @@ pub(crate) fn encode(out: &mut dyn Write, meta: &SnapshotMeta, state: &RecordSta
     let mut out = Hashing { inner: out, digest: Sha256::new(), bytes: 0 };
     let mut image = state.image();
     let plan = huxiao_wire::encode_plan_rows(std::mem::take(&mut image.plan));
-    let rows = huxiao_wire::encode_record_rows(&image.drills, &image.tests);
+    let rows = huxiao_wire::encode_record_rows(&image.drills, &image.tests, &image.commands);
     let mut magic = MAGIC;
     if !rows.is_empty() {
         magic[MAGIC.len() - 1] = WITH_ROWS;
@@ -247,7 +247,7 @@ fn decode(file: &mut impl Read) -> Result<(SnapshotMeta, Image), SnapshotError> 
             let row = read_part(file, "a row", limits::EXPRESS_FRAME_BYTES)?;
             rows.take(&row).map_err(|why| nonsense("a row", why))?;
         }
-        (image.drills, image.tests) = rows.finish();
+        (image.drills, image.tests, image.commands) = rows.finish();
     }
     if file.read(&mut [0])? > 0 {
         return Err(nonsense("what follows its last part", "nothing should"));

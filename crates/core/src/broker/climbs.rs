@@ -117,7 +117,8 @@ impl Broker {
         if self.climbs.open.contains_key(&id) {
             return self.look_when_due(now, id);
         }
-        let Some(admission) = self.admission(&id).filter(|admission| climbs(admission)) else { return };
+        let live = self.record.get(&id).is_some_and(|entry| entry.is_live());
+        let Some(admission) = self.admission(&id).filter(|admission| climbs(admission, live)) else { return };
         let entry = self.record.get(&id);
         if entry.is_some_and(|entry| entry.case.state >= State::Onscene) {
             return;
@@ -367,8 +368,9 @@ pub(super) fn age(now: Now, admission: &Admission) -> Span {
 
 /// Whether an alarm goes up if nobody takes it: tests ring nobody, what another region forwarded goes up there, and what no plan gives a station
 /// has nobody to begin with.
-fn climbs(admission: &Admission) -> bool {
+/// `live` says that an officer made it so.
+fn climbs(admission: &Admission, live: bool) -> bool {
     let event = &admission.sealed.event;
     let ours = !admission.stations.is_empty() && admission.forwarded_by().is_none();
-    event.class == Class::P0 && event.mode != Mode::Test && ours
+    event.class == Class::P0 && (event.mode != Mode::Test || live) && ours
 }

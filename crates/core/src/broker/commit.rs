@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use crate::broker::climbs::age;
+use crate::broker::commands::command_told;
 use crate::broker::machine::{Broker, seats_of};
 use crate::broker::port::{Output, Report};
 use crate::broker::recall;
 use crate::broker::waiting::Claim;
+use crate::case::{Action, CaseOrder};
 use crate::event::{Class, Text};
 use crate::id::{EventId, NodeName, StationId};
 use crate::message::Message;
 use crate::path::Form;
 use crate::plan::Plan;
 use crate::receipt::{Receipt, Stage, Standing};
-use crate::record::{Command, Effect, Entry, StageId};
+use crate::record::{Acted, Command, Effect, Entry, StageId};
 use crate::time::{Now, Span};
 
 /// How long after the engine could not take a route it is handed to it again.
@@ -31,9 +33,12 @@ impl Broker {
             Command::Case { order, .. } => Some(order.clone()),
             _ => None,
         };
+        let told = command_told(&command);
         let applied = self.record.apply(index, command);
         match applied.effect {
             Effect::Admitted(id) => {
+                self.drill_admitted(&id);
+                self.mind(now, id);
                 self.is_admitted(now, index, id, replayed);
                 self.count_number(now.mono, &id);
             }
@@ -63,13 +68,27 @@ impl Broker {
             Effect::Acted(order, acted) => {
                 if let Some(entry) = self.entry_after(&applied.archived, &order.event) {
                     self.case_acted(now, index, &order, &acted, &entry);
+                    self.made_live(now, &order, &acted);
                     if !replayed && (acted.changed || acted.outcome.is_err()) {
                         self.report(Report::Acted(order.event, order.action.verb(), acted.outcome));
                     }
                 }
             }
+            Effect::CommandAdmitted(id) => self.command_admitted(now, id, replayed),
+            Effect::CommandRefused(sealed, why) => self.command_refused(&sealed, why),
+            Effect::CommandNoted(receipts) => self.command_noted(now, &receipts, replayed),
             Effect::Founded(_) => {}
-            Effect::DrillOpened(_) | Effect::DrillClosed(_) | Effect::DrillRefused(..) | Effect::Ended(..) => {}
+            Effect::DrillOpened(drill) | Effect::DrillClosed(drill) => {
+                self.drill_changed(now, drill.clone(), replayed);
+                self.drill_decided(drill.id(), &Ok(drill));
+                self.mind_all(now);
+            }
+            Effect::DrillRefused(id, why) => self.drill_decided(id, &Err(why)),
+            Effect::Ended(id, receipt) => {
+                if let Some(entry) = self.entry_after(&applied.archived, &id) {
+                    self.ended(now, &entry, receipt.as_ref(), replayed);
+                }
+            }
             Effect::Nothing => ordered.iter().for_each(|order| self.case_of_nothing(order)),
         }
         for id in &applied.cases {
@@ -87,6 +106,7 @@ impl Broker {
         if let Some(receipt) = statement {
             self.confirm(&receipt);
         }
+        self.command_told(now, told);
         self.propose_next(now);
     }
 
@@ -116,6 +136,14 @@ impl Broker {
             // It came before its event did.
             noting.wait.proposed = None;
             self.waiting.landed(claim);
+        }
+    }
+
+    /// A rehearsal that an officer says is none goes up from now on, if nobody has it.
+    fn made_live(&mut self, now: Now, order: &CaseOrder, acted: &Acted) {
+        if order.action == Action::MakeLive && acted.changed {
+            self.endings_forget(&order.event);
+            self.follow(now, order.event, None);
         }
     }
 
@@ -187,6 +215,7 @@ impl Broker {
             self.report(Report::Noted(entry.admission.sealed.clone(), receipt.clone()));
         }
         self.tell_noted(now, &entry, receipt);
+        self.count_receipt(&entry, receipt);
     }
 
     /// Tells those whom it concerns of a statement that is on record. Of an acknowledgement that came second, both officers learn who owns
@@ -242,6 +271,8 @@ impl Broker {
     /// A plan comes into force. What has a station keeps it; what has none gets one, if the plan knows any.
     pub(super) fn plan_changed(&mut self, now: Now) {
         self.propose_routes();
+        self.drills_anew(now);
+        self.mind_all(now);
         let unrouted = self.pending.iter().filter(|(_, pending)| pending.admission.stations.is_empty());
         let found = unrouted.map(|(id, pending)| (*id, self.stations_for(&pending.admission)));
         let found: Vec<(EventId, Vec<StationId>)> = found.collect();

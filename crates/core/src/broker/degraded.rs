@@ -176,6 +176,8 @@ impl Broker {
                     self.waiting.insert_order(order, wait);
                 }
                 Command::Case { .. }
+                | Command::AdmitCommand { .. }
+                | Command::NoteCommand(_)
                 | Command::Found { .. }
                 | Command::Route { .. }
                 | Command::Overdue { .. }
@@ -362,6 +364,9 @@ impl Broker {
         }
         if let Command::Case { order, .. } = command {
             return self.case_not_committed(now, order, why);
+        }
+        if self.command_not_committed(now, command, why) {
+            return;
         }
         let Some(claim) = Claim::of(command) else { return };
         if let (Command::Admit(admission), NotCommitted::Shed) = (command, why)

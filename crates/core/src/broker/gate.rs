@@ -6,14 +6,16 @@
 //! Invariant: receipts of at most [`limits::RECEIPTS_CARRIED`] events are carried to one relay, and none without a session. What is not carried is
 //! said once; a relay asks about its open events by itself, at the beginning of each session and every few seconds.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::broker::older::CONFIRMS_SINCE;
+use crate::command::CommandId;
 use crate::courier::{Courier, Transmit};
 use crate::event::Class;
 use crate::id::{EventId, PathId};
 use crate::lane::Lane;
 use crate::limits;
+use crate::message::COMMANDS_SINCE;
 use crate::path::PathInfo;
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage};
 use crate::time::{Now, Span, Timestamp};
@@ -25,6 +27,21 @@ const CONFIRMED: usize = 64;
 /// Events of which it is remembered when the relay was told.
 const TOLD: usize = 64;
 
+/// What is on its way to a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Item {
+    /// All receipts of an event that it has not confirmed.
+    Receipts(EventId),
+    /// A command that it has said nothing of.
+    Command(CommandId),
+}
+
+/// What is to be sent to a relay now.
+pub(super) enum Load {
+    Receipts(Vec<Receipt>),
+    Command(CommandId),
+}
+
 /// The node's side of one relay.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -34,8 +51,9 @@ pub(super) struct Gate {
     /// When its courier wants to be woken, as the node's timer table has it.
     pub(super) wake: Option<Timestamp>,
     /// One item an event: all that it has not confirmed travels together.
-    courier: Courier<EventId>,
+    courier: Courier<Item>,
     carried: BTreeMap<EventId, Vec<Receipt>>,
+    commands: BTreeSet<CommandId>,
     /// What it has confirmed last, and whether that was final: a receipt is told when a seat says it and again when the record has it.
     confirmed: VecDeque<(EventId, Stage, bool)>,
     /// When it was last told that an event is stored: its copies come faster than it can hear that.
@@ -50,6 +68,7 @@ impl Gate {
             wake: None,
             courier: Courier::new(seed).of_statements(),
             carried: BTreeMap::new(),
+            commands: BTreeSet::new(),
             confirmed: VecDeque::new(),
             told: BTreeMap::new(),
         }
@@ -103,8 +122,8 @@ impl Gate {
         carried.push(receipt.clone());
         let bytes = RECEIPT_WIRE_BYTES + (carried.len() - 1) * RECEIPT_WIRE_BYTES / 2;
         // Offered anew, it goes at once, and what was not confirmed of the event goes along.
-        self.courier.withdraw(now.mono, &id);
-        self.courier.offer(now.mono, id, class.min(Class::P1), false, bytes);
+        self.courier.withdraw(now.mono, &Item::Receipts(id));
+        self.courier.offer(now.mono, Item::Receipts(id), class.min(Class::P1), false, bytes);
         true
     }
 
@@ -119,15 +138,37 @@ impl Gate {
         }
         if carried.is_empty() {
             self.carried.remove(&id);
-            self.courier.settle(now.mono, &id);
+            self.courier.settle(now.mono, &Item::Receipts(id));
         }
     }
 
     /// The peer does not know this event: nothing of it is carried any longer.
     pub(super) fn drop_event(&mut self, now: Now, id: &EventId) {
         if self.carried.remove(id).is_some() {
-            self.courier.withdraw(now.mono, id);
+            self.courier.withdraw(now.mono, &Item::Receipts(*id));
         }
+    }
+
+    /// Carries a command to the relay until it says something of it. False if it cannot be carried: the relay is of an older version, or has too
+    /// many to come.
+    pub(super) fn command(&mut self, now: Now, id: CommandId, class: Class, bytes: usize) -> bool {
+        let room = self.commands.len() < limits::COMMANDS_OF_SCHOOL + limits::COMMANDS_RESERVED;
+        if self.minor < COMMANDS_SINCE || !room || !self.courier.has_path() {
+            return false;
+        }
+        if self.commands.insert(id) {
+            self.courier.offer(now.mono, Item::Command(id), class.min(Class::P1), false, bytes);
+        }
+        true
+    }
+
+    /// The relay has said something of it.
+    pub(super) fn command_settled(&mut self, now: Now, id: &CommandId) -> bool {
+        let carried = self.commands.remove(id);
+        if carried {
+            self.courier.settle(now.mono, &Item::Command(*id));
+        }
+        carried
     }
 
     /// Whether the relay is to be told now that an event is stored. It sends copies until it hears that, and they come faster than it can.
@@ -153,12 +194,17 @@ impl Gate {
         self.courier.poll_timeout()
     }
 
-    /// The next receipts to send, and how.
-    pub(super) fn poll_output(&mut self) -> Option<(Transmit<EventId>, Vec<Receipt>)> {
+    /// What is to be sent next, and how.
+    pub(super) fn poll_output(&mut self) -> Option<(Transmit<Item>, Load)> {
         loop {
             let transmit = self.courier.poll_output()?;
-            if let Some(receipts) = self.carried.get(&transmit.key) {
-                return Some((transmit, receipts.clone()));
+            match transmit.key {
+                Item::Command(id) => return Some((transmit, Load::Command(id))),
+                Item::Receipts(id) => {
+                    if let Some(receipts) = self.carried.get(&id) {
+                        return Some((transmit, Load::Receipts(receipts.clone())));
+                    }
+                }
             }
         }
     }
@@ -171,7 +217,7 @@ impl Gate {
         if self.courier.poll_timeout() != self.wake {
             return Err("its timer is not that of its courier".to_owned());
         }
-        if self.courier.pending().iter().sum::<usize>() != self.carried.len()
+        if self.courier.pending().iter().sum::<usize>() != self.carried.len() + self.commands.len()
             || self.carried.len() > limits::RECEIPTS_CARRIED
         {
             return Err("receipts are carried that are not held, or too many".to_owned());

@@ -1,8 +1,10 @@
 //! The relays' side: events come in, go out on the express lane and to the record; questions are answered.
 
+use crate::broker::gate::Load;
 use crate::broker::machine::{Broker, Pending, seats_of};
 use crate::broker::port::{Output, Report};
 use crate::broker::waiting::{Claim, Wait};
+use crate::command::CommandId;
 use crate::courier::Transmit;
 use crate::event::Class;
 use crate::id::{EventId, NodeName, PathId, RelayId};
@@ -191,15 +193,35 @@ impl Broker {
             let send = |path| Output::Send(path, Class::P1, form, Message::Receipts(vec![receipt.clone()]));
             self.out.extend(gate.express().map(send));
         }
-        self.drain_gate(relay);
+        self.drain_gate(now, relay);
     }
 
     /// Sends what a relay's courier has decided to send.
-    pub(super) fn drain_gate(&mut self, relay: &RelayId) {
-        let Some(gate) = self.relays.get_mut(relay) else { return };
-        while let Some((Transmit { path, class, form, .. }, receipts)) = gate.poll_output() {
-            self.out.push_back(Output::Send(path, class, form, Message::Receipts(receipts)));
+    pub(super) fn drain_gate(&mut self, now: Now, relay: &RelayId) {
+        loop {
+            let Some(gate) = self.relays.get_mut(relay) else { return };
+            let mut commands = Vec::new();
+            while let Some((Transmit { path, class, form, .. }, load)) = gate.poll_output() {
+                match load {
+                    Load::Receipts(receipts) => {
+                        self.out.push_back(Output::Send(path, class, form, Message::Receipts(receipts)));
+                    }
+                    Load::Command(id) => commands.push((path, class, form, id)),
+                }
+            }
+            let mut gone: Vec<CommandId> = Vec::new();
+            for (path, class, form, id) in commands {
+                if !self.send_command(now, (path, class, form), &id) {
+                    gone.push(id);
+                }
+            }
+            gone.iter().for_each(|id| self.commands.not_carried(*id, relay));
+            let Some(gate) = self.relays.get_mut(relay).filter(|_| !gone.is_empty()) else { break };
+            for id in &gone {
+                gate.command_settled(now, id);
+            }
         }
+        let Some(gate) = self.relays.get_mut(relay) else { return };
         let wake = gate.poll_timeout();
         let old = std::mem::replace(&mut gate.wake, wake);
         self.timers.set(NodeName::Relay(relay.clone()), old, wake);

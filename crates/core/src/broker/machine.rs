@@ -7,7 +7,11 @@ use std::sync::Arc;
 use crate::Machine;
 use crate::broker::cases::CaseOrders;
 use crate::broker::climbs::Climbs;
+use crate::broker::commands::Commands;
 use crate::broker::desk::{Desk, DeskView};
+use crate::broker::drill_orders::DrillOrders;
+use crate::broker::drills::Drills;
+use crate::broker::endings::Endings;
 use crate::broker::gate::Gate;
 use crate::broker::pictures::Watching;
 use crate::broker::port::{BrokerConfig, Input, JournalId, Output, Report};
@@ -24,6 +28,7 @@ use crate::plan::Plan;
 use crate::receipt::Stage;
 use crate::record::{Admission, Command, RecordState};
 use crate::rng::Rng;
+use crate::signature::Verifier;
 use crate::supervision::{Presence, PresenceAsk, PresencePart};
 use crate::time::{Now, Timestamp};
 use crate::trouble::Numbers;
@@ -60,6 +65,9 @@ pub struct Broker {
     pub(super) waiting: Waiting,
     pub(super) recalls: Recalls,
     pub(super) cases: CaseOrders,
+    pub(super) commands: Commands,
+    /// By which signatures of commands are checked; without it that is left to the schools.
+    pub(super) verifier: Option<Arc<dyn Verifier>>,
     pub(super) watching: Watching,
     /// That it is without a quorum.
     pub(super) condition: Option<Degraded>,
@@ -73,6 +81,11 @@ pub struct Broker {
     pub(super) route_again_at: Option<Timestamp>,
     /// Alarms that nobody has taken.
     pub(super) climbs: Climbs,
+    /// Drills, and whom this node tells of them.
+    pub(super) drills: Drills,
+    pub(super) drill_orders: DrillOrders,
+    /// Tests and drills whose cases close by themselves.
+    pub(super) endings: Endings,
     /// The numbers of relays' events, as the record took them in.
     pub(super) numbers: Numbers,
     /// The way to the province, if this region has one.
@@ -100,6 +113,8 @@ impl Broker {
             waiting: Waiting::default(),
             recalls: Recalls::default(),
             cases: CaseOrders::default(),
+            commands: Commands::default(),
+            verifier: None,
             watching: Watching::default(),
             condition: None,
             leads: false,
@@ -110,6 +125,9 @@ impl Broker {
             timers: Timers::default(),
             route_again_at: None,
             climbs: Climbs::default(),
+            drills: Drills::default(),
+            drill_orders: DrillOrders::default(),
+            endings: Endings::default(),
             numbers: Numbers::new(Timestamp::default()),
             upward: None,
             accepted: BTreeSet::new(),
@@ -122,6 +140,7 @@ impl Broker {
         broker.upward = province.map(|region| Upward::new(region, seed));
         // Without a session yet, the time is of no account.
         broker.track_all(Now::default());
+        broker.drills_anew(Now::default());
         broker.recall_numbers(Timestamp::default());
         broker.propose_routes();
         broker.take_journal(journal);
@@ -132,6 +151,13 @@ impl Broker {
     #[must_use]
     pub fn accepting(mut self, regions: BTreeSet<Name>) -> Self {
         self.accepted = regions;
+        self
+    }
+
+    /// The same, checking the signatures of commands by `verifier` as they come.
+    #[must_use]
+    pub fn verifying(mut self, verifier: Arc<dyn Verifier>) -> Self {
+        self.verifier = Some(verifier);
         self
     }
 
@@ -207,7 +233,7 @@ impl Broker {
                 let seed = self.rng.next_u64();
                 let gate = self.relays.entry(relay.clone()).or_insert_with(|| Gate::new(seed));
                 gate.path_up(now, path, info);
-                self.drain_gate(relay);
+                self.drain_gate(now, relay);
             }
             NodeName::Station(seat) => {
                 if !self.desks.contains_key(seat) {
@@ -249,10 +275,11 @@ impl Broker {
                 if gate.paths.is_empty() {
                     let wake = gate.wake;
                     self.relays.remove(&relay);
+                    self.commands.relay_gone(&relay);
                     self.presence.note(NodeName::Relay(relay.clone()), false);
                     self.timers.set(NodeName::Relay(relay), wake, None);
                 } else {
-                    self.drain_gate(&relay);
+                    self.drain_gate(now, &relay);
                 }
             }
             NodeName::Station(seat) => {
@@ -297,7 +324,9 @@ impl Broker {
                 if let Some(gate) = self.relays.get_mut(&relay) {
                     gate.minor = hello.wire_minor;
                 }
+                self.offer_commands(now, &relay);
                 self.tell_if_degraded(path);
+                self.relay_greeted(now, &relay);
             }
             (NodeName::Station(seat), Message::Hello(hello)) => {
                 if let Some(desk) = self.desks.get_mut(&seat) {
@@ -305,16 +334,24 @@ impl Broker {
                 }
                 self.tell_if_degraded(path);
                 self.greeted(now, path, &seat, hello.resume);
+                self.tell_commands(path, &seat);
             }
             (NodeName::Station(seat), Message::SeatState { audible }) => self.seat_state(seat, audible),
             (NodeName::Station(seat), Message::Inquire(ids)) => self.asked(path, &seat, &ids),
             (NodeName::Station(seat), Message::Receipts(receipts)) => {
                 receipts.into_iter().for_each(|receipt| self.said(now, path, &seat, receipt));
             }
+            (NodeName::Relay(relay), Message::CommandReceipts(receipts)) => {
+                self.command_receipts(now, path, &relay, receipts);
+            }
+            (NodeName::Station(seat), Message::CommandOrder(sealed)) => self.command_ordered(now, path, &seat, *sealed),
+            (NodeName::Station(seat), Message::NoticeAsk(id, after)) => self.notice_asked(path, &seat, id, after),
             (NodeName::Relay(relay), Message::Pictures(said)) => self.pictured(now, path, &relay, said),
             (NodeName::Station(seat), Message::Look(look)) => self.looked(now, &seat, look),
             (NodeName::Station(seat), Message::CaseAsk(event, after)) => self.case_asked(path, &seat, event, after),
             (NodeName::Station(seat), Message::Case(order)) => self.case_ordered(now, path, &seat, *order),
+            (NodeName::Relay(relay), Message::DrillHeard(id)) => self.drill_heard(&relay, &id),
+            (NodeName::Station(seat), Message::DrillOrder(order)) => self.drill_ordered(now, path, &seat, *order),
             (NodeName::Station(seat), Message::Escalate(order)) => {
                 self.escalate(now, path, &NodeName::Station(seat), order);
             }
@@ -337,7 +374,7 @@ impl Broker {
             NodeName::Relay(relay) => {
                 if let Some(gate) = self.relays.get_mut(relay) {
                     gate.heard(now, path);
-                    self.drain_gate(relay);
+                    self.drain_gate(now, relay);
                 }
             }
             NodeName::Station(seat) => {
@@ -360,7 +397,7 @@ impl Broker {
     fn reached_relay(&mut self, now: Now, relay: &RelayId, heard: Vec<(EventId, Stage)>) {
         if let Some(gate) = self.relays.get_mut(relay) {
             heard.into_iter().for_each(|key| gate.confirmed(now, key));
-            self.drain_gate(relay);
+            self.drain_gate(now, relay);
         }
     }
 
@@ -434,17 +471,23 @@ impl Machine for Broker {
                 self.quorum(now, degraded);
                 self.choose_forwarder(now);
                 self.follow_all(now);
+                self.follow_commands(now);
             }
             Input::Leads(leads) => {
                 self.leads = leads;
                 self.choose_forwarder(now);
                 self.follow_all(now);
+                self.mind_all(now);
+                self.drills_led(now);
+                self.follow_commands(now);
             }
             Input::Restored(record) => {
                 self.restored(now, *record);
                 self.recall_numbers(now.mono);
                 self.track_all(now);
                 self.follow_all(now);
+                self.mind_all(now);
+                self.follow_commands(now);
             }
             Input::Snapshot(ticket) => self.out.push_back(Output::Snapshot(ticket, Box::new(self.record.clone()))),
             Input::Journalled(id) => self.journalled(now, id),
@@ -468,7 +511,7 @@ impl Machine for Broker {
                     if let Some(gate) = self.relays.get_mut(&relay) {
                         gate.handle_timeout(now);
                     }
-                    self.drain_gate(&relay);
+                    self.drain_gate(now, &relay);
                 }
                 NodeName::Broker { .. } => {}
             }
@@ -482,12 +525,23 @@ impl Machine for Broker {
         self.look_at_waiting(now);
         self.climbs_due(now);
         self.look_at_cases(now);
+        self.drills_due(now);
+        self.look_at_drill_orders(now);
+        self.endings_due(now);
+        self.look_at_commands(now);
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
         let levels = [self.upward.as_ref().and_then(Upward::poll_timeout), self.regions_timeout()];
-        let own = [self.route_again_at, self.waiting.again_at, self.climbs.poll_timeout(), self.cases.poll_timeout()];
-        self.timers.next().into_iter().chain(own.into_iter().chain(levels).flatten()).min()
+        let drills = [self.drills.poll_timeout(), self.drill_orders.poll_timeout(), self.endings.poll_timeout()];
+        let own = [
+            self.route_again_at,
+            self.waiting.again_at,
+            self.climbs.poll_timeout(),
+            self.cases.poll_timeout(),
+            self.commands.poll_timeout(),
+        ];
+        self.timers.next().into_iter().chain(own.into_iter().chain(levels).chain(drills).flatten()).min()
     }
 
     fn poll_output(&mut self) -> Option<Output> {
@@ -514,6 +568,10 @@ impl Machine for Broker {
         self.check_levels()?;
         self.check_climbs()?;
         self.cases.check()?;
+        self.drills.check()?;
+        self.drill_orders.check()?;
+        self.endings.check()?;
+        self.check_commands()?;
         self.watching.check()?;
         if let Some(id) = self.pending.keys().find(|id| self.is_settled(&Claim::Admit(**id))) {
             return Err(format!("{id} is pending and in the record"));

@@ -13,9 +13,13 @@
 
 mod cases;
 mod climbs;
+mod commands;
 mod commit;
 mod degraded;
 mod desk;
+mod drill_orders;
+mod drills;
+mod endings;
 mod gate;
 mod intake;
 #[cfg(test)]
@@ -38,6 +42,8 @@ mod upward;
 mod waiting;
 
 pub use desk::DeskView;
+pub use drill_orders::command as drill_command;
+pub use drills::DrillView;
 pub use machine::Broker;
 pub use port::{
     BrokerConfig, Input, JournalId, NotCommitted, Output, ProvinceConfig, RecallTicket, Report, SnapshotTicket,

@@ -4,7 +4,7 @@
 //! takes one that is provisional for the end of its alarm, and whoever assists for the owner. So these are left out towards it. Its school and its
 //! seats go on asking until the record has named an officer, as they did then.
 //!
-//! Before minor 4 there were no cases: nothing of them is said.
+//! Before minor 4 there were no cases, before minor 5 no commands to schools: nothing of them is said.
 //!
 //! Before minor 5 there were no drills, and nothing was closed by itself: neither is said. Such a relay goes on asking for an officer, and such a seat
 //! goes on showing the alarm, until an officer takes it.
@@ -15,7 +15,7 @@ use crate::broker::machine::Broker;
 use crate::broker::port::Output;
 use crate::case::Verb;
 use crate::id::{NodeName, PathId};
-use crate::message::{CASES_SINCE, DRILLS_SINCE, Message, STANDING_SINCE};
+use crate::message::{CASES_SINCE, COMMANDS_SINCE, DRILLS_SINCE, Message, STANDING_SINCE};
 use crate::receipt::{Receipt, Stage, Standing};
 
 /// Since when a relay says which receipts have come.
@@ -29,6 +29,9 @@ impl Broker {
                 Output::Send(path, class, form, message) => (path, class, form, message),
                 output => return Some(output),
             };
+            if says_command(&message) && self.minor(path).is_none_or(|minor| minor < COMMANDS_SINCE) {
+                continue;
+            }
             if says_case(&message) && self.minor(path).is_none_or(|minor| minor < CASES_SINCE) {
                 continue;
             }
@@ -69,6 +72,21 @@ impl Broker {
             NodeName::Broker { .. } => None,
         }
     }
+}
+
+/// Whether a message began with the commands to schools.
+fn says_command(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::CommandOrder(_)
+            | Message::Command(..)
+            | Message::CommandReceipts(_)
+            | Message::CommandConfirmed(_)
+            | Message::CommandState(_)
+            | Message::CommandRefused(..)
+            | Message::NoticeAsk(..)
+            | Message::NoticeSchools(..)
+    )
 }
 
 /// Whether a message began with the cases.

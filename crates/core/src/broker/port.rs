@@ -1,6 +1,10 @@
 //! What a broker node is told, what it wants done, and what it reports.
 
+use std::sync::Arc;
+
 use crate::case::{CaseRefusal, Verb};
+use crate::command::{CommandKind, CommandReceipt, CommandRefusal, SealedCommand};
+use crate::drill::Drill;
 use crate::event::{Class, Sealed};
 use crate::id::{EventId, Name, NodeName, PathId, StationId};
 use crate::message::{Degraded, Message, Refusal};
@@ -158,6 +162,10 @@ pub enum Report {
     Overdue(EventId, Rung, Vec<StationId>),
     /// An officer's order about a case came into the record: the number of its step, or why there is none.
     Acted(EventId, Verb, Result<u64, CaseRefusal>),
+    /// A drill is announced, or was ended.
+    Drill(Arc<Drill>),
+    /// The case of a test or of a drill was closed by itself.
+    Ended(Sealed),
     /// A copy of an event that is known already.
     Duplicate(EventId),
     /// An event was not taken.
@@ -181,4 +189,10 @@ pub enum Report {
     PlanInForce(u64),
     /// A change of the record's plan was not taken over.
     PlanRefused(PlanRefusal),
+    /// A command to schools came from a seat for the first time.
+    Commanded(SealedCommand),
+    /// One is not taken.
+    CommandRefused(SealedCommand, CommandRefusal),
+    /// One reached a stage, at a school if it is a notice.
+    CommandStage(CommandKind, CommandReceipt),
 }

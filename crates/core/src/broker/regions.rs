@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::broker::gate::Gate;
+use crate::broker::gate::{Gate, Load};
 use crate::broker::machine::Broker;
 use crate::broker::port::{Output, Report};
 use crate::broker::province::{orders_of, those_of};
@@ -337,8 +337,11 @@ impl Broker {
 
     fn drain_region(&mut self, region: &Name) {
         let Some(gate) = self.regions.get_mut(region) else { return };
-        while let Some((Transmit { path, class, form, .. }, receipts)) = gate.poll_output() {
-            self.out.push_back(Output::Send(path, class, form, Message::Receipts(receipts)));
+        while let Some((Transmit { path, class, form, .. }, load)) = gate.poll_output() {
+            // No command goes to a region: its schools are its own.
+            if let Load::Receipts(receipts) = load {
+                self.out.push_back(Output::Send(path, class, form, Message::Receipts(receipts)));
+            }
         }
         gate.wake = gate.poll_timeout();
     }

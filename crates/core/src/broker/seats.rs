@@ -46,6 +46,7 @@ impl Broker {
         self.tell_all_pictures(path, seat);
         self.tell_mark(seat);
         self.tell_seat_ownership(now, seat, None);
+        self.tell_seat_drills(now, path, seat);
     }
 
     /// A seat asks what became of alarms that nobody has taken, as far as it knows.

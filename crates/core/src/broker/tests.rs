@@ -2,7 +2,9 @@
 
 mod cases;
 mod climbs;
+mod commands;
 mod degraded;
+mod drills;
 mod plan;
 mod troubles;
 
@@ -26,6 +28,8 @@ const RECORD: RecordId = RecordId([1; 16]);
 struct Bench {
     broker: Broker,
     now: u64,
+    /// What the clock on the wall showed at the start, if it runs.
+    wall: Option<i64>,
     proposals: Vec<Command>,
     index: u64,
     sent: Vec<(PathId, Class, Message)>,
@@ -44,6 +48,7 @@ impl Bench {
         let mut bench = Self {
             broker,
             now: 0,
+            wall: None,
             proposals: vec![],
             index,
             sent: vec![],
@@ -82,7 +87,8 @@ impl Bench {
     }
 
     fn clock(&self) -> Now {
-        Now { mono: Timestamp(self.now), wall: WallTime(9) }
+        let wall = self.wall.map_or(9, |start| start + i64::try_from(self.now).unwrap());
+        Now { mono: Timestamp(self.now), wall: WallTime(wall) }
     }
 
     fn drain(&mut self) {

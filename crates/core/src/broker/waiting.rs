@@ -53,6 +53,8 @@ impl Claim {
             | Command::TroubleOver { .. }
             | Command::StagePlan(_)
             | Command::ApplyPlan(_)
+            | Command::AdmitCommand { .. }
+            | Command::NoteCommand(_)
             // Whoever opens or ends a drill says it again until it is answered; whoever leads says again what the plan registers, and what is over.
             | Command::OpenDrill(_)
             | Command::CloseDrill(_)

@@ -27,6 +27,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use action::named;
 pub use action::{Action, ActionId, CaseNumber, CaseNumberError, CaseOrder, Reason, Verb};
 pub use digest::{Digest, digest_of, genesis};
 pub use history::{ChainError, History, verify};

@@ -275,6 +275,13 @@ impl fmt::Display for Hours {
     }
 }
 
+/// The instant at which clocks on Chinese walls show that minute of that day.
+#[must_use]
+pub fn at_minute(day: Day, minute: Minute) -> WallTime {
+    let seconds = i64::from(day.0) * DAY_SECS + i64::from(minute.0) * 60 - CHINA_SECS;
+    WallTime(seconds * 1_000_000)
+}
+
 /// What a clock on a Chinese wall and the calendar beside it show.
 #[must_use]
 pub fn on_the_wall(at: WallTime) -> (i64, Weekday, Minute) {
@@ -317,6 +324,7 @@ mod tests {
         let (day, weekday, minute) = on_the_wall(at);
         assert_eq!((day, weekday, minute.to_string().as_str()), (20_787, Weekday::Mon, "07:30"));
         assert_eq!(on_the_wall(WallTime(-1)).1, Weekday::Thu);
+        assert_eq!(at_minute(Day(20_787), Minute(450)), at);
     }
 
     #[test]

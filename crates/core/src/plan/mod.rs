@@ -12,6 +12,7 @@
 mod area;
 mod change;
 mod check;
+mod command;
 mod error;
 mod explain;
 mod generate;
@@ -35,7 +36,7 @@ pub use change::{Change, Counts, Tally};
 pub use error::{PlanError, Subject};
 pub use explain::{Explanation, Part, Reach};
 pub use generate::{Province, province};
-pub use hours::{Day, Hours, HoursError, Minute, Weekday, Weekdays, on_the_wall};
+pub use hours::{Day, Hours, HoursError, Minute, Weekday, Weekdays, at_minute, on_the_wall};
 pub use school::{
     Contact, Device, DeviceKind, Drill, Duty, GbCode, Line, Picture, PictureError, Position, PositionError, RtspAddr,
     School, WordError, Zone,

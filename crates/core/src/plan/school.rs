@@ -8,9 +8,10 @@ use std::str::FromStr;
 
 use crate::id::{Name, SchoolId, StationId};
 use crate::plan::area::AreaCode;
-use crate::plan::hours::{Day, Hours, Weekdays};
+use crate::plan::hours::{Day, Hours, Weekdays, at_minute};
 use crate::plan::times::Times;
 use crate::plan::words::{Label, Phone};
+use crate::time::WallTime;
 
 /// A place on the earth, in millionths of a degree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,6 +266,14 @@ pub struct Drill {
     pub day: Day,
     /// From when to when.
     pub hours: Hours,
+}
+
+impl Drill {
+    /// When it begins and when it ends.
+    #[must_use]
+    pub fn window(&self) -> (WallTime, WallTime) {
+        (at_minute(self.day, self.hours.from), at_minute(self.day, self.hours.to))
+    }
 }
 
 /// A school and its plan.

@@ -54,6 +54,11 @@ impl RecordState {
         }
     }
 
+    /// The alarms of a school whose case is open.
+    pub fn open_cases_of(&self, school: &crate::id::SchoolId) -> impl Iterator<Item = &Entry> {
+        self.cases_of.get(school).into_iter().flatten().filter_map(|id| self.get(id))
+    }
+
     /// Lists an event as one of its school's open cases, or no longer.
     pub(super) fn list_case(&mut self, entry: &Entry) {
         if entry.has_case() && !entry.is_closed() {

@@ -1,6 +1,7 @@
 //! What is put into the record's log.
 
 use crate::case::CaseOrder;
+use crate::command::{CommandReceipt, SealedCommand};
 use crate::drill::{CloseDrill, OpenDrill};
 use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
@@ -79,6 +80,17 @@ pub enum Command {
         /// When the order came to the node that proposes it, by its clock.
         heard: WallTime,
     },
+    /// A station's command to schools came to a node of the region.
+    AdmitCommand {
+        /// The command.
+        sealed: Box<SealedCommand>,
+        /// When it came to the node that proposes it, by its clock.
+        heard: WallTime,
+        /// That node.
+        by: NodeName,
+    },
+    /// Commands reached stages.
+    NoteCommand(Vec<CommandReceipt>),
     /// The relay says what cameras showed at an alarm.
     Pictures {
         /// The event.
@@ -128,6 +140,8 @@ impl Command {
             Command::Found { .. }
             | Command::StagePlan(_)
             | Command::ApplyPlan(_)
+            | Command::AdmitCommand { .. }
+            | Command::NoteCommand(_)
             | Command::OpenDrill(_)
             | Command::CloseDrill(_) => None,
             Command::Admit(admission) => Some(admission.sealed.event.id),

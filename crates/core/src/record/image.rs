@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::command::CommandId;
 use crate::drill::{DrillBook, DrillImage};
 use crate::id::{EventId, RecordId, SchoolId, StationId};
 use crate::record::archived::ArchivedIds;
+use crate::record::commands::CommandEntry;
 use crate::record::drills::{Tested, Tests};
 use crate::record::entry::Entry;
 use crate::record::plan::{PlanImage, PlanState};
@@ -25,6 +27,8 @@ pub struct Image {
     pub entries: Vec<Arc<Entry>>,
     /// The plan.
     pub plan: PlanImage,
+    /// The commands to schools, in ascending order of their ids.
+    pub commands: Vec<Arc<CommandEntry>>,
     /// The drills.
     pub drills: DrillImage,
     /// When each school was tested last, in the order of their codes.
@@ -58,6 +62,9 @@ pub enum ImageError {
         /// How many left.
         archived: u64,
     },
+    /// A command that is there twice, or from behind the end of the log.
+    #[error("command {0} is there more than once, or from behind the end of the log")]
+    Command(CommandId),
     /// What stands there for the plan makes none.
     #[error("the plan in it is none: {0}")]
     Plan(String),
@@ -80,6 +87,7 @@ impl RecordState {
             archived_ids: self.archived_ids.iter().collect(),
             entries: self.entries.values().cloned().collect(),
             plan: self.plan.image(),
+            commands: self.commands.entries().cloned().collect(),
             drills: self.drills.image(),
             tests: self.tests.rows(),
         }
@@ -93,6 +101,13 @@ impl RecordState {
         let mut state = RecordState::new(limits);
         (state.record, state.last_index, state.archived) = (image.record, image.last_index, image.archived);
         state.plan = PlanState::from_image(image.plan).map_err(ImageError::Plan)?;
+        for entry in image.commands {
+            let (id, index) = (entry.sealed.id(), entry.index);
+            if index > state.last_index || state.commands.get(&id).is_some() {
+                return Err(ImageError::Command(id));
+            }
+            state.commands.insert(entry);
+        }
         state.drills = DrillBook::from_image(image.drills).map_err(ImageError::Drills)?;
         state.tests = Tests::from_rows(image.tests).map_err(ImageError::Drills)?;
         let (ids, archived) = (image.archived_ids.len(), image.archived);

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::case::CaseOrder;
+use crate::command::{CommandId, CommandReceipt, CommandRefusal, SealedCommand};
 use crate::drill::{Drill, DrillBook, DrillId, DrillRefusal};
 use crate::event::Kind;
 use crate::id::{EventId, RecordId, RelayId, SchoolId, StationId};
@@ -14,6 +15,7 @@ use crate::receipt::Receipt;
 use crate::record::archived::ArchivedIds;
 use crate::record::cases::Acted;
 use crate::record::command::{Admission, Command};
+use crate::record::commands::CommandBook;
 use crate::record::drills::Tests;
 use crate::record::entry::{Entry, Escalation};
 use crate::record::plan::{PlanState, StageId};
@@ -77,6 +79,12 @@ pub enum Effect {
     PlanRefused(StageId),
     /// An officer's order about a case was carried out or refused, now or before.
     Acted(Box<CaseOrder>, Acted),
+    /// A command to schools is in the record now.
+    CommandAdmitted(CommandId),
+    /// A command to schools does not come into the record.
+    CommandRefused(Box<SealedCommand>, CommandRefusal),
+    /// These statements about commands to schools are in the record now.
+    CommandNoted(Vec<CommandReceipt>),
     /// The region raised this event.
     TroubleBegan(EventId),
     /// A trouble is over: what is noted at its events, and the event that says so.
@@ -125,6 +133,7 @@ pub struct RecordState {
     pub(super) unfinished: BTreeMap<u64, EventId>,
     pub(super) unfinished_of: BTreeMap<RelayId, usize>,
     pub(super) plan: PlanState,
+    pub(super) commands: CommandBook,
     /// The troubles that are not over. Made of the entries, so in no snapshot.
     pub(super) troubles: Arc<Troubles>,
     pub(super) drills: DrillBook,
@@ -182,6 +191,11 @@ impl RecordState {
             }
             Command::StagePlan(part) => self.plan.stage(part),
             Command::ApplyPlan(order) => self.plan.apply(index, order),
+            Command::AdmitCommand { sealed, heard, by } => self.admit_command(index, *sealed, heard, by),
+            Command::NoteCommand(receipts) => {
+                let news = self.commands.note(receipts);
+                if news.is_empty() { Effect::Nothing } else { Effect::CommandNoted(news) }
+            }
             Command::OpenDrill(order) => self.open_drill(*order),
             Command::CloseDrill(order) => self.close_drill(*order),
             Command::EndCase { event, by, at } => self.end_case(index, event, (by, at), &mut cases),
@@ -199,6 +213,12 @@ impl RecordState {
     #[must_use]
     pub fn plan(&self) -> &PlanState {
         &self.plan
+    }
+
+    /// The commands to schools.
+    #[must_use]
+    pub fn commands(&self) -> &CommandBook {
+        &self.commands
     }
 
     /// The troubles that are not over.
@@ -306,6 +326,7 @@ impl RecordState {
     /// The first that does not hold.
     pub fn check(&self) -> Result<(), String> {
         self.plan.check()?;
+        self.commands.check()?;
         self.check_troubles()?;
         self.drills.check()?;
         for (station, events) in &self.by_station {

@@ -2,6 +2,7 @@
 
 mod drills;
 mod pages;
+mod untested;
 
 use std::collections::{BTreeMap, BTreeSet};
 

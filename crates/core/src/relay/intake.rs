@@ -2,7 +2,7 @@
 //!
 //! Invariant: whoever is told of an event, is told after its row is on disk, or that it could not be kept.
 
-use crate::event::{Class, Event};
+use crate::event::{Class, Event, Mode};
 use crate::id::{EventId, Name};
 use crate::limits;
 use crate::relay::machine::Relay;
@@ -13,7 +13,7 @@ use crate::relay::view::EventView;
 use crate::time::Now;
 
 impl Relay {
-    pub(super) fn raise(&mut self, now: Now, ticket: Ticket, press: Press, key: Option<String>) {
+    pub(super) fn raise(&mut self, now: Now, ticket: Ticket, press: Press, key: Option<String>, live: bool) {
         let Some(class) = press.kind.class().filter(|_| !press.kind.is_of_region()) else {
             return self.answer(ticket, Err(RaiseError::UnknownKind(press.kind)));
         };
@@ -23,17 +23,27 @@ impl Relay {
         if let Some(id) = key.as_ref().and_then(|key| self.by_key.get(key)).copied() {
             return self.raise_again(ticket, id, &press);
         }
-        let joins = if key.is_none() { self.buttons.pressed(now.mono, &press) } else { None };
+        // What is meant whatever else is on joins nothing.
+        let joins = if key.is_none() && !live { self.buttons.pressed(now.mono, &press) } else { None };
         if let Some(id) = joins {
             return self.join(ticket, id);
         }
         if !self.has_room(class) {
             return self.answer(ticket, Err(RaiseError::Full { open: self.open }));
         }
-        let apart = key.is_none().then(|| press.clone());
+        let apart = (key.is_none() && !live).then(|| press.clone());
+        let press = Press { mode: self.mode_of(now, &press, live), ..press };
         let id = self.new_event(now, press, class, key, 1, Some(ticket));
         if let Some(press) = apart {
             self.buttons.raised(now.mono, press, id);
+        }
+    }
+
+    /// Raises what no presser waits for.
+    pub(super) fn raise_by_itself(&mut self, now: Now, press: Press, key: String) {
+        let Some(class) = press.kind.class().filter(|class| self.has_room(*class)) else { return };
+        if !self.by_key.contains_key(&key) {
+            self.new_event(now, press, class, Some(key), 1, None);
         }
     }
 
@@ -106,8 +116,9 @@ impl Relay {
         let Some(view) = self.events.get_mut(&id) else { return };
         let event = view.row.sealed.event.clone();
         let event_class = event.class;
+        // What it was when it came is what it is: a drill may be over by now.
         let same = event.kind == press.kind
-            && event.mode == press.mode
+            && (press.mode != Mode::Test || event.mode == Mode::Test)
             && event.device == press.device
             && event.zone == press.zone
             && event.note == press.note;
@@ -144,7 +155,9 @@ impl Relay {
         for (press, count) in self.buttons.due(now.mono) {
             match press.kind.class().filter(|class| self.has_room(*class)) {
                 Some(class) => {
-                    let id = self.new_event(now, press.clone(), class, None, count, None);
+                    // What is told now is what it is now: a drill may be over.
+                    let told = Press { mode: self.mode_of(now, &press, false), ..press.clone() };
+                    let id = self.new_event(now, told, class, None, count, None);
                     self.buttons.counted(&press, id);
                 }
                 // They are told when there is room.

@@ -1,11 +1,12 @@
 //! The machine itself: the outbox, the disk, the presser's side, and the lamps.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use crate::Machine;
 use crate::condition::Conditions;
 use crate::courier::Courier;
-use crate::event::{Class, Text};
+use crate::event::{Class, Kind, Text};
 use crate::id::{EventId, NodeName, PathId, PersistSeq};
 use crate::inquiry::Inquiry;
 use crate::keeping::Unkept;
@@ -15,11 +16,15 @@ use crate::path::Form;
 use crate::probe::{PathHealth, Prober};
 use crate::receipt::{Receipt, Stage, Standing};
 use crate::relay::buttons::Buttons;
+use crate::relay::commands::{CommandRow, Commands};
+use crate::relay::modes::Modes;
 use crate::relay::port::{Input, Output, RelayConfig, Report, Write};
 use crate::relay::raise::{RaiseError, Raised, Ticket};
 use crate::relay::row::RelayRow;
+use crate::relay::self_test::SelfTests;
 use crate::relay::view::EventView;
 use crate::rng::Rng;
+use crate::signature::{Nobody, Verifier};
 use crate::time::{Now, Span, Timestamp};
 
 /// How often the driver is told to hurry while an alarm waits without a path.
@@ -39,6 +44,9 @@ pub struct Relay {
     next_finished: u64,
     pub(super) by_key: BTreeMap<String, EventId>,
     pub(super) buttons: Buttons,
+    /// Drills that it was told of, and whether tests are on.
+    pub(super) modes: Modes,
+    pub(super) self_tests: SelfTests,
     pub(super) courier: Courier<EventId>,
     pub(super) express: BTreeSet<PathId>,
     pub(super) prober: Prober,
@@ -52,7 +60,9 @@ pub struct Relay {
     pub(super) inquiry: Inquiry,
     /// When the driver is told again to hurry.
     hurry_at: Option<Timestamp>,
-    out: VecDeque<Output>,
+    pub(super) commands: Commands,
+    pub(super) verifier: Arc<dyn Verifier>,
+    pub(super) out: VecDeque<Output>,
 }
 
 impl Relay {
@@ -61,6 +71,8 @@ impl Relay {
     pub fn new(now: Now, config: RelayConfig, rows: Vec<RelayRow>) -> Self {
         let me = NodeName::Relay(config.relay.clone());
         let mut rng = Rng::new(config.seed);
+        // Another one than the events', which stays what it was.
+        let command_seed = Rng::new(config.seed.rotate_left(17)).next_u64();
         let mut relay = Self {
             me,
             courier: Courier::new(rng.next_u64()).with_rate(config.copy_rate).with_others(config.spare_nodes),
@@ -73,6 +85,8 @@ impl Relay {
             next_finished: 1,
             by_key: BTreeMap::new(),
             buttons: Buttons::default(),
+            modes: Modes::default(),
+            self_tests: SelfTests::new(now, config.self_test),
             express: BTreeSet::new(),
             prober: Prober::default(),
             conditions: Conditions::default(),
@@ -83,6 +97,8 @@ impl Relay {
             unstored: BTreeMap::new(),
             inquiry: Inquiry::default(),
             hurry_at: None,
+            commands: Commands::new(command_seed),
+            verifier: Arc::new(Nobody),
             out: VecDeque::new(),
             config,
         };
@@ -90,6 +106,15 @@ impl Relay {
         relay.forget_old();
         relay.hurry(now);
         relay
+    }
+
+    /// The same, with the commands that its disk held, and with what signatures of commands are checked by. Without it every command is
+    /// refused.
+    #[must_use]
+    pub fn commanded(mut self, now: Now, verifier: Arc<dyn Verifier>, rows: Vec<CommandRow>) -> Self {
+        self.verifier = verifier;
+        self.restore_commands(now, rows);
+        self
     }
 
     /// One event.
@@ -159,6 +184,9 @@ impl Relay {
     fn restore(&mut self, now: Now, row: RelayRow) {
         self.config.next_slot = self.config.next_slot.max(row.slot.saturating_add(1));
         let id = row.sealed.event.id;
+        if row.sealed.event.kind == Kind::SelfTest {
+            self.self_tests.found(row.sealed.event.raised_at);
+        }
         if let Some(view) = self.events.get_mut(&id) {
             // A store mended from the black box may hold an event twice. One row is enough.
             for receipt in row.receipts {
@@ -223,6 +251,9 @@ impl Relay {
     }
 
     fn persisted(&mut self, now: Now, seq: PersistSeq) {
+        if self.command_kept(now, seq, None) {
+            return;
+        }
         let Some(id) = self.writing.remove(&seq) else { return };
         self.unkept.works(now.mono);
         let Some(view) = self.events.get_mut(&id).filter(|view| !view.kept) else { return };
@@ -236,6 +267,9 @@ impl Relay {
     }
 
     fn persist_failed(&mut self, now: Now, seq: PersistSeq, why: String) {
+        if self.command_kept(now, seq, Some(&why)) {
+            return;
+        }
         let Some(id) = self.writing.remove(&seq) else { return };
         let Some(view) = self.events.get_mut(&id) else { return };
         let waiting = std::mem::take(&mut view.waiting);
@@ -278,6 +312,11 @@ impl Relay {
         let seq = PersistSeq(self.next_persist);
         self.next_persist += 1;
         self.out.push_back(Output::Persist(seq, Write::Forget(class, slot)));
+    }
+
+    pub(super) fn next_persist(&mut self) -> PersistSeq {
+        self.next_persist += 1;
+        PersistSeq(self.next_persist - 1)
     }
 
     fn tick_lamps(&mut self, now: Now) {
@@ -338,12 +377,16 @@ impl Machine for Relay {
 
     fn handle(&mut self, now: Now, input: Input) {
         match input {
-            Input::Raise { ticket, press, idempotency_key } => self.raise(now, ticket, press, idempotency_key),
+            Input::Raise { ticket, press, idempotency_key, live } => {
+                self.raise(now, ticket, press, idempotency_key, live);
+            }
+            Input::TestMode(span) => self.test_mode(now, span),
             Input::Persisted(seq) => self.persisted(now, seq),
             Input::PersistFailed(seq, why) => self.persist_failed(now, seq, why),
             Input::PathUp(path, node, info) => self.path_up(now, path, node, info),
             Input::PathDown(path) => self.path_down(now, path),
             Input::Message(path, message) => self.message(now, path, message),
+            Input::Ended(id, ended) => self.command_ended(now, id, ended),
         }
         self.dispatch(now);
         self.hurry(now);
@@ -351,11 +394,14 @@ impl Machine for Relay {
 
     fn handle_timeout(&mut self, now: Now) {
         self.tick_lamps(now);
+        self.modes_due(now);
+        self.self_test(now);
         for id in self.unkept.due(now.mono) {
             self.keep(id);
         }
         self.offer_refused(now);
         self.count_joined(now);
+        self.look_at_commands(now);
         self.inquire(now);
         self.probe(now);
         self.courier.handle_timeout(now.mono);
@@ -371,10 +417,13 @@ impl Machine for Relay {
             refused,
             self.hurry_at,
             self.buttons.poll_timeout(),
+            self.modes.poll_timeout(),
+            self.self_tests.poll_timeout(),
             self.unkept.poll_timeout(),
             self.inquiry.poll_timeout(),
             self.courier.poll_timeout(),
             self.prober.poll_timeout(),
+            self.commands.poll_timeout(),
         ];
         timers.into_iter().flatten().min()
     }
@@ -387,6 +436,8 @@ impl Machine for Relay {
         self.courier.check()?;
         self.prober.check()?;
         self.buttons.check()?;
+        self.modes.check()?;
+        self.commands.check()?;
         let open = self.events.values().filter(|view| !view.is_finished()).count();
         if open != self.open || self.events.len() - open != self.finished.len() {
             return Err(format!("{open} events are open, {} counted", self.open));

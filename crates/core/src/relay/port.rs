@@ -1,15 +1,22 @@
 //! What a relay is told, what it wants done, and what it reports.
 
+use crate::command::{CommandId, CommandReceipt};
 use crate::event::{Class, Event, Sealed};
-use crate::id::{NodeName, PathId, PersistSeq, RelayId};
+use crate::id::{Name, NodeName, PathId, PersistSeq, RelayId};
 use crate::lamp::Lamp;
 #[cfg(doc)]
 use crate::limits;
 use crate::message::{Degraded, Message, Refusal};
 use crate::path::{Form, PathInfo};
+use crate::plan::Hours;
 use crate::receipt::Receipt;
+use crate::relay::commands::CommandRow;
+use crate::relay::modes::ModeView;
+use crate::relay::playing::{Ended, Play};
 use crate::relay::raise::{Press, RaiseError, Raised, Ticket};
 use crate::relay::row::RelayRow;
+use crate::signature::Flaw;
+use crate::time::Span;
 
 /// What a relay is told once.
 pub struct RelayConfig {
@@ -23,6 +30,8 @@ pub struct RelayConfig {
     pub copy_rate: u32,
     /// Whether the region has nodes that are not dialled as a rule.
     pub spare_nodes: bool,
+    /// In which part of each day it tests itself, on Chinese walls; `None` for never.
+    pub self_test: Option<Hours>,
     /// Seed of all that is random.
     pub seed: u64,
     /// Encodes an event, the same bytes for the same event.
@@ -42,7 +51,11 @@ pub enum Input {
         press: Press,
         /// The presser's key, at most [`limits::IDEMPOTENCY_KEY_BYTES`] bytes.
         idempotency_key: Option<String>,
+        /// Whether it is meant whatever drill or test is on.
+        live: bool,
     },
+    /// Presses are tests for so long, [`limits::TEST_MODE_MINUTES`] at the most; zero ends that.
+    TestMode(Span),
     /// What was asked to be persisted under this number is on stable storage.
     Persisted(PersistSeq),
     /// It is not, and will not be.
@@ -53,6 +66,8 @@ pub enum Input {
     PathDown(PathId),
     /// A broker node said something.
     Message(PathId, Message),
+    /// What was to be heard, or looked at, has come to its end.
+    Ended(CommandId, Ended),
 }
 
 /// A change of what is on disk.
@@ -62,6 +77,10 @@ pub enum Write {
     Put(RelayRow),
     /// Forget the row of this class and slot.
     Forget(Class, u64),
+    /// Put this row of a command in place of what was in its slot.
+    PutCommand(Box<CommandRow>),
+    /// Forget the command of this slot.
+    ForgetCommand(u64),
 }
 
 /// What a relay wants done.
@@ -78,6 +97,12 @@ pub enum Output {
     /// Alarms are under way and nothing comes back from any node that is dialled: dial whoever else there is. Only where
     /// [`RelayConfig::spare_nodes`] says that there is somebody.
     DialOthers,
+    /// Have this be heard, and say [`Input::Ended`] when it was. One at a time.
+    Play(Box<Play>),
+    /// End it now, and say [`Input::Ended`].
+    Silence(CommandId),
+    /// Get what this camera, or one of the school's, sees now; say [`Input::Ended`].
+    View(CommandId, Option<Name>),
     /// Answer the presser.
     Answer(Ticket, Result<Raised, RaiseError>),
     /// Something that people and metrics want to know.
@@ -97,6 +122,12 @@ pub enum Report {
     Refused(Sealed, Refusal),
     /// The disk does not take it.
     NotKept(Sealed, String),
+    /// Presses are another thing from now on.
+    Mode(ModeView),
     /// A broker node lost its quorum, or has it again (`None`).
     Condition(NodeName, Option<Degraded>),
+    /// A command reached a stage.
+    Command(CommandId, CommandReceipt),
+    /// A command came whose signature does not hold; it is not carried out.
+    Forged(CommandId, Flaw),
 }

@@ -21,6 +21,7 @@ impl Relay {
     pub(super) fn path_up(&mut self, now: Now, path: PathId, node: NodeName, info: PathInfo) {
         if info.lane == Lane::Express {
             self.express.insert(path);
+            self.commands.path_up(path, info);
             self.conditions.path_up(path, node.clone());
             self.prober.path_up(now.mono, path, node, info);
             let hello = Hello { software: self.config.software.clone(), wire_minor: WIRE_MINOR, resume: None };
@@ -39,6 +40,7 @@ impl Relay {
         self.prober.path_down(path);
         self.conditions.path_down(path);
         self.courier.path_down(now.mono, path);
+        self.commands.path_down(now, path);
     }
 
     /// Asks the region about events that it has but no officer, in case the answer was missed.
@@ -63,6 +65,7 @@ impl Relay {
     pub(super) fn message(&mut self, now: Now, path: PathId, message: Message) {
         self.courier.heard(now.mono, path);
         self.prober.heard(now.mono, path);
+        self.commands.heard(now, path);
         match message {
             Message::Receipts(receipts) => {
                 self.confirm(path, &receipts);
@@ -75,6 +78,7 @@ impl Relay {
                 ids.into_iter().for_each(|id| self.offer_again(now, id));
             }
             Message::Refused(id, refusal) => self.refused(now, id, refusal),
+            Message::DrillMode(told) => self.drill_told(now, path, *told),
             Message::Echo(echo) => self.prober.echo(now, path, echo),
             Message::Condition(degraded) => {
                 if let Some(node) = self.conditions.told(path, degraded.as_ref()) {
@@ -86,9 +90,11 @@ impl Relay {
                     self.report(Report::Condition(node, degraded));
                 }
             }
+            Message::Hello(hello) => self.commands_on(now, path, hello.wire_minor),
+            Message::Command(sealed, left) => self.command(now, path, *sealed, left),
+            Message::CommandConfirmed(confirmed) => self.command_confirmed(now, confirmed),
             // A region has nothing else to say to a relay; a newer one's words are not held against it.
-            Message::Hello(_)
-            | Message::Event(_)
+            Message::Event(_)
             | Message::Confirmed(_)
             | Message::Inquire(_)
             | Message::Probe(_)
@@ -102,13 +108,18 @@ impl Relay {
             | Message::CaseRefused(..)
             | Message::CaseAsk(..)
             | Message::CaseSteps(..)
+            | Message::CommandOrder(_)
+            | Message::CommandReceipts(_)
+            | Message::CommandState(_)
+            | Message::CommandRefused(..)
+            | Message::NoticeAsk(..)
+            | Message::NoticeSchools(..)
             | Message::Body(_)
             | Message::Pictures(_)
             | Message::PicturesKept(..)
             | Message::Look(_)
             | Message::SeatState { .. }
             | Message::Drills(_)
-            | Message::DrillMode(_)
             | Message::DrillHeard(_)
             | Message::DrillOrder(_)
             | Message::DrillAnswer(..) => {}
@@ -181,6 +192,7 @@ impl Relay {
             let receipt = self.own_receipt(id, Stage::Sent, now.wall);
             self.reached(now, id, receipt);
         }
+        self.say_receipts();
         if self.courier.poll_race() {
             self.race();
         }

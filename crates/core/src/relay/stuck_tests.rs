@@ -43,6 +43,7 @@ fn relay(now: u64, life: u64, rows: Vec<RelayRow>) -> Relay {
         next_slot: 1,
         copy_rate: limits::COPY_BYTES_PER_SECOND,
         spare_nodes: false,
+        self_test: None,
         seed: life,
         seal,
         software: "test".to_owned(),
@@ -103,7 +104,7 @@ impl Gatehouse {
     fn press(&mut self, press: Press, key: Option<&str>) -> u64 {
         self.presses += 1;
         let (ticket, idempotency_key) = (Ticket(self.presses), key.map(str::to_owned));
-        self.tell(Input::Raise { ticket, press, idempotency_key });
+        self.tell(Input::Raise { ticket, press, idempotency_key, live: false });
         self.presses
     }
 
@@ -113,6 +114,7 @@ impl Gatehouse {
             match write {
                 Write::Put(row) => self.disk.insert(row.slot, row),
                 Write::Forget(_, slot) => self.disk.remove(&slot),
+                Write::PutCommand(_) | Write::ForgetCommand(_) => None,
             };
             self.tell(Input::Persisted(seq));
         }

@@ -30,6 +30,7 @@ impl Bench {
             next_slot: 1,
             copy_rate: limits::COPY_BYTES_PER_SECOND,
             spare_nodes: false,
+            self_test: None,
             seed: 1,
             seal,
             software: "test".to_owned(),
@@ -62,7 +63,7 @@ impl Bench {
 
     fn raise(&mut self, kind: Kind, key: Option<&str>) -> Vec<Output> {
         let press = Press { kind, mode: Mode::Live, device: None, zone: None, note: Text::default() };
-        self.step(Input::Raise { ticket: Ticket(7), press, idempotency_key: key.map(str::to_owned) })
+        self.step(Input::Raise { ticket: Ticket(7), press, idempotency_key: key.map(str::to_owned), live: false })
     }
 
     fn only_id(&self) -> EventId {
@@ -329,6 +330,7 @@ fn finished_events_and_their_keys_are_forgotten_and_open_ones_are_not() {
                 ticket: Ticket(1),
                 press: Press { kind: Kind::Panic, mode: Mode::Live, device: None, zone: None, note: Text::default() },
                 idempotency_key: Some(format!("k{number}")),
+                live: false,
             },
         );
         std::iter::from_fn(|| bench.relay.poll_output()).for_each(drop);

@@ -35,3 +35,50 @@ pub(crate) fn event(kind: Kind) -> Event {
 pub(crate) fn seal(event: &Event) -> Sealed {
     Sealed { event: Arc::new(event.clone()), bytes: Arc::from(event.id.as_bytes().as_slice()) }
 }
+
+/// A command that this seat signs with a lead that only [`Lead`] takes.
+pub(crate) fn command(
+    number: u8,
+    by: (&str, &str),
+    target: crate::command::Target,
+    instruction: crate::command::Instruction,
+    ttl_secs: u64,
+) -> crate::command::SealedCommand {
+    use crate::command::{CommandId, SchoolCommand, SealedCommand};
+    use crate::id::{SeatId, StationId};
+    use crate::signature::{Algorithm, Signature};
+    let name = |text: &str| Name::new(text).unwrap();
+    let command = SchoolCommand {
+        id: CommandId::from_bytes([number; 16]),
+        target,
+        instruction,
+        by: SeatId { station: StationId(name(by.0)), seat: name(by.1) },
+        officer: name("014"),
+        reason: Text::default(),
+        issued_at: WallTime(i64::from(number)),
+        ttl: crate::time::Span::from_secs(ttl_secs),
+        case: None,
+        zones: Vec::new(),
+        device: None,
+    };
+    let (certificate, bytes) = (Arc::from(&b"certificate"[..]), Arc::from([number].as_slice()));
+    let signature = Signature { algorithm: Algorithm::ED25519, certificate, bytes };
+    SealedCommand { command: Arc::new(command), bytes: Arc::from([number; 8].as_slice()), signature }
+}
+
+/// Takes for a signature what [`command`] makes: the first byte of the message.
+#[derive(Debug)]
+pub(crate) struct Lead;
+
+impl crate::signature::Verifier for Lead {
+    fn verify(
+        &self,
+        _: crate::signature::Purpose,
+        message: &[u8],
+        signature: &crate::signature::Signature,
+        _: &crate::id::NodeName,
+    ) -> Result<(), crate::signature::Flaw> {
+        let fits = message.first() == signature.bytes.first();
+        if fits { Ok(()) } else { Err(crate::signature::Flaw::Bytes) }
+    }
+}

@@ -120,7 +120,9 @@ impl Station {
             if let Some(held) = self.rows.get_mut(&seq) {
                 held.show_at = None;
                 let row = held.row.clone();
+                let id = row.sealed.event.id;
                 self.out.push_back(Output::Show { row, durable: false });
+                self.shown_by_itself(now, id);
             }
         }
     }

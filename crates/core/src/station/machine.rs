@@ -16,6 +16,8 @@ use crate::path::{Form, PathInfo};
 use crate::probe::{PathHealth, Prober};
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage, Standing};
 use crate::station::case::CaseOrders;
+use crate::station::commands::Commands;
+use crate::station::drills::Drills;
 use crate::station::escalate::Escalations;
 use crate::station::hearing::Hearing;
 use crate::station::history::Questions;
@@ -53,7 +55,9 @@ pub struct Station {
     conditions: Conditions,
     pub(super) escalations: Escalations,
     pub(super) cases: CaseOrders,
+    pub(super) drills: Drills,
     pub(super) questions: Questions,
+    pub(super) commands: Commands,
     pub(super) hearing: Hearing,
     pub(super) unkept: Unkept<u64>,
     pub(super) answers: BTreeMap<PersistSeq, Vec<(AckTicket, Acknowledged)>>,
@@ -81,7 +85,9 @@ impl Station {
             conditions: Conditions::default(),
             escalations: Escalations::default(),
             cases: CaseOrders::default(),
+            drills: Drills::default(),
             questions: Questions::default(),
+            commands: Commands::default(),
             hearing: Hearing::default(),
             unkept: Unkept::new(),
             next_persist: 1,
@@ -242,12 +248,19 @@ impl Station {
                     self.out.push_back(Output::Report(Report::Condition(node, degraded)));
                 }
             }
+            Message::Drills(drills) => self.drills_heard(now, drills),
+            Message::DrillAnswer(id, answer) => self.drill_answered(now, path, id, answer),
             Message::Cases(cases) => cases.iter().for_each(|case| self.case_heard(now, case)),
             Message::CaseSteps(event, steps, total) => self.history_heard(event, &steps, total),
             Message::CaseTaken(id, step, case) => self.case_taken(now, id, step, &case),
             Message::CaseRefused(id, why, case) => self.case_refused(now, path, (id, why), case.as_deref()),
+            Message::CommandState(state) => self.command_heard(*state),
+            Message::CommandRefused(id, why) => self.command_refused(path, id, why),
+            Message::NoticeSchools(id, after, schools, total) => self.schools_heard(id, after.as_ref(), schools, total),
             Message::Hello(hello) => {
                 self.cases_on(path, hello.wire_minor);
+                self.drills_on(path, hello.wire_minor);
+                self.commands_on(path, hello.wire_minor);
                 self.hearing_on(path, hello.wire_minor);
                 if hello.wire_minor < STANDING_SINCE {
                     self.older.insert(path);
@@ -261,15 +274,18 @@ impl Station {
             | Message::Escalate(_)
             | Message::Case(_)
             | Message::CaseAsk(..)
+            | Message::CommandOrder(_)
+            | Message::Command(..)
+            | Message::CommandReceipts(_)
+            | Message::CommandConfirmed(_)
+            | Message::NoticeAsk(..)
             | Message::Body(_)
             | Message::Pictures(_)
             | Message::PicturesKept(..)
             | Message::Look(_)
-            | Message::Drills(_)
             | Message::DrillMode(_)
             | Message::DrillHeard(_)
-            | Message::DrillOrder(_)
-            | Message::DrillAnswer(..) => {}
+            | Message::DrillOrder(_) => {}
         }
     }
 
@@ -333,6 +349,7 @@ impl Station {
         self.file(now, seq);
         let delivered = row.said(Stage::Delivered, &self.me).cloned();
         self.out.extend(delivered.map(|receipt| Output::Report(Report::Stage(row, receipt))));
+        self.shown_by_itself(now, event.id);
     }
 
     /// Sends what the courier has decided to send.
@@ -388,6 +405,8 @@ impl Machine for Station {
                 self.prober.path_down(path);
                 self.conditions.path_down(path);
                 self.cases.path_down(path);
+                self.drills.path_down(path);
+                self.commands.path_down(path);
                 self.hearing.path_down(path);
                 self.courier.path_down(now.mono, path);
             }
@@ -400,6 +419,9 @@ impl Machine for Station {
                 self.escalate(now, ticket, event, stations, (officer, note));
             }
             Input::Case(ticket, order) => self.case_order(now, ticket, *order),
+            Input::Drill(ticket, order) => self.drill_order(now, ticket, *order),
+            Input::Command(ticket, sealed) => self.command(now, ticket, *sealed),
+            Input::Schools(ticket, id, after) => self.ask_schools(now, ticket, id, after),
             Input::Audible { on, lasts } => self.audible(now, on, lasts),
             Input::History(ticket, event, after) => self.ask_history(now, ticket, event, after),
         }
@@ -414,7 +436,9 @@ impl Machine for Station {
         self.inquire(now);
         self.escalate_again(now);
         self.cases_again(now);
+        self.drills_again(now);
         self.ask_again(now);
+        self.commands_again(now);
         self.hearing_due(now);
         self.probe(now);
         self.courier.handle_timeout(now.mono);
@@ -432,7 +456,9 @@ impl Machine for Station {
             self.escalations.poll_timeout(),
             self.hearing.poll_timeout(),
             self.cases.poll_timeout(),
+            self.drills.poll_timeout(),
             self.questions.poll_timeout(),
+            self.commands.poll_timeout(),
         ];
         timers.into_iter().flatten().min()
     }

@@ -5,9 +5,14 @@
 //! * `DELIVERED` is said only after the event's row is on disk. A screen does not wait for a slow disk for longer than
 //!   [`crate::limits::SHOW_WITHOUT_DISK_AFTER`].
 //! * What officers did is carried to the region until its record confirms it, and said again should the region have forgotten it.
+//! * A self-test is shown as far as machines go, and rings nobody: it counts as displayed by itself.
 //! * An alarm that nobody has taken is asked about, so that an answer given elsewhere is not missed.
 
 mod case;
+mod commands;
+mod drills;
+#[cfg(test)]
+mod drills_tests;
 mod escalate;
 mod hearing;
 mod history;
@@ -21,7 +26,7 @@ mod tests;
 
 pub use machine::Station;
 pub use port::{
-    AckError, AckTicket, Acknowledged, CaseDone, CaseError, EscalateError, HistoryError, Input, Output, Report,
-    StationConfig, Write,
+    AckError, AckTicket, Acknowledged, CaseDone, CaseError, CommandFailure, DrillError, EscalateError, HistoryError,
+    Input, Output, Report, StationConfig, Write,
 };
 pub use row::InboxRow;

@@ -1,11 +1,14 @@
 //! What a station is told, what it wants done, and what it reports.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::case::{ActionId, CaseOrder, CaseRefusal, Step, Summary};
+use crate::command::{CommandId, CommandRefusal, CommandState, SchoolStage, SealedCommand};
+use crate::drill::{Drill, DrillId, DrillOrder, DrillRefusal};
 use crate::escalate::Escalate;
 use crate::event::{Class, Text};
-use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SeatId, StationId};
+use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SchoolId, SeatId, StationId};
 use crate::limits;
 use crate::message::{Degraded, Message, Refusal, Resume};
 use crate::overdue::Ownership;
@@ -73,6 +76,8 @@ pub enum Input {
     },
     /// An officer does something about an alarm. Seat and time of the order are this station's to say.
     Case(AckTicket, Box<CaseOrder>),
+    /// Somebody wants a drill announced or ended. Seat and time of the order are this station's to say.
+    Drill(AckTicket, Box<DrillOrder>),
     /// Whether anybody would hear this seat ring.
     Audible {
         /// Whether.
@@ -82,6 +87,10 @@ pub enum Input {
     },
     /// The steps of an event's case after this number are wanted.
     History(AckTicket, EventId, u64),
+    /// An officer commands a school, or all of an area. Made and signed by whoever drives this machine, in this seat's name.
+    Command(AckTicket, Box<SealedCommand>),
+    /// The schools of a notice behind this one are wanted.
+    Schools(AckTicket, CommandId, Option<SchoolId>),
 }
 
 /// A change of what is on disk.
@@ -119,8 +128,14 @@ pub enum Output {
     Escalated(AckTicket, Result<Escalate, EscalateError>),
     /// Answer the officer who did something about an alarm.
     Cased(AckTicket, Result<CaseDone, CaseError>),
+    /// Answer whoever ordered something about a drill: how it stands.
+    Drilled(AckTicket, Result<Arc<Drill>, DrillError>),
     /// Answer whoever wanted steps of a case: a page of them, and how many there are in all.
     History(AckTicket, Result<(Vec<Step>, u64), HistoryError>),
+    /// Answer the officer who commanded schools: how the command stands. If that is provisional, no record has it yet.
+    Commanded(AckTicket, Result<Box<CommandState>, CommandFailure>),
+    /// Answer whoever wanted the schools of a notice: a page of them, and how many there are in all.
+    Schools(AckTicket, Result<(Vec<SchoolStage>, u32), CommandFailure>),
     /// Something that people and metrics want to know.
     Report(Report),
 }
@@ -196,6 +211,47 @@ pub enum CaseError {
     Busy,
 }
 
+/// Why an order about a drill is not in the record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DrillError {
+    /// The region does not carry it out.
+    #[error("drill {id}: {why}")]
+    Refused {
+        /// The drill.
+        id: DrillId,
+        /// Why.
+        why: DrillRefusal,
+    },
+    /// No broker node has answered in time. It may still come into the record; saying it again with the same id is harmless.
+    #[error("no broker node has confirmed within {seconds} s what was ordered about drill {id}; look whether it is announced, and say it again with this id", seconds = limits::DRILL_ORDER_TIMEOUT.as_secs())]
+    NotConfirmed {
+        /// The drill.
+        id: DrillId,
+    },
+    /// Too many are under way at once.
+    #[error("{limit} orders about drills are under way; try again in some seconds", limit = limits::DRILL_ORDERS_OPEN)]
+    Busy,
+}
+
+/// Why a command is not in the record, or cannot be read there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandFailure {
+    /// The region does not take it.
+    #[error("command {id}: {}", why.words().1)]
+    Refused {
+        /// The command.
+        id: CommandId,
+        /// Why.
+        why: CommandRefusal,
+    },
+    /// No broker node has answered in time. It may still come into the record; saying it again with the same id is harmless.
+    #[error("no broker node has confirmed command {0} within {seconds} s; look at it, and say it again with the same id", seconds = limits::COMMAND_TIMEOUT.as_secs())]
+    NotConfirmed(CommandId),
+    /// Too many are under way at once.
+    #[error("{limit} commands of this station are under way; try again in some seconds", limit = limits::COMMANDS_OPEN)]
+    Busy,
+}
+
 /// Why the history of a case cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HistoryError {
@@ -249,6 +305,8 @@ pub enum Report {
     Ownership(InboxRow, Ownership),
     /// The case of an event stands otherwise.
     Case(InboxRow),
+    /// A drill that touches this station is announced, or was ended.
+    Drill(Arc<Drill>),
     /// The disk does not take it.
     NotKept(EventId, String),
     /// The region has confirmed what this station said.
@@ -259,4 +317,6 @@ pub enum Report {
     Condition(NodeName, Option<Degraded>),
     /// The region does not know an event that this station told it about again and again; it is told no longer.
     Orphan(EventId),
+    /// A command to schools stands so now.
+    Command(Box<CommandState>),
 }

@@ -31,6 +31,7 @@ pub fn preflight(role: Role, config: &Config) -> Result<Node, Vec<String>> {
         Role::Relay => {
             dialled(role, config, &mut errors);
             let uplinks = huxiao_relay::uplink_mistakes(config);
+            errors.extend(huxiao_relay::self_test_mistake(config).map(|why| at(config, "relay.self_test", &why)));
             let uplinks = uplinks.into_iter().chain(huxiao_relay::camera_mistakes(config));
             errors.extend(uplinks.map(|(key, why)| at(config, &key, &why)));
         }

@@ -27,7 +27,11 @@ pub(super) fn alarm(event: &Value) -> Result<Alarm, String> {
     let wrong = |name: &str, why: String| format!("event {:?} of the node's answer: {name}: {why}", text("id"));
     let class = Class::ALL.into_iter().find(|class| class.as_str() == text("class"));
     let flag = |name: &str| event[name].as_bool().unwrap_or_default();
-    let mode = if flag("test") {
+    // What an officer made of a rehearsal is meant.
+    let made_live = event["case"]["live"].as_bool().unwrap_or_default();
+    let mode = if made_live {
+        Mode::Live
+    } else if flag("test") {
         Mode::Test
     } else if flag("drill") {
         Mode::Drill

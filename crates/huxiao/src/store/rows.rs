@@ -3,13 +3,15 @@
 //! Invariant: a row that cannot be decoded is shown all the same, as hexadecimal digits with the reason.
 
 use huxiao_broker::archive::ArchiveRow;
+use huxiao_core::relay::CommandRow;
 use huxiao_core::{Command, InboxRow, RelayRow};
 use huxiao_runtime::case_json::CaseJson;
+use huxiao_runtime::command_json::{CommandFields, CommandReceiptJson};
 use huxiao_runtime::event_json::{EventFields, OwnershipJson, ReceiptJson, StepJson};
 use huxiao_runtime::time_format::rfc3339;
 use huxiao_runtime::video_json::PictureJson;
 use huxiao_store::{Found, Space};
-use huxiao_wire::{WireError, decode_command, decode_entry, decode_inbox_row, decode_relay_row};
+use huxiao_wire::{WireError, decode_command, decode_command_row, decode_entry, decode_inbox_row, decode_relay_row};
 use serde_json::{Value, json};
 
 /// The row with its name and where it was found.
@@ -22,7 +24,11 @@ pub(super) fn row(found: &Found) -> Value {
     let words = |error: WireError| error.to_string();
     let decoded: Result<Value, String> = match key.space {
         Space::Outbox => decode_relay_row(&found.value).map(|row| outbox(&row)).map_err(words),
-        Space::Inbox => decode_inbox_row(&found.value).map(|row| inbox(&row)).map_err(words),
+        // A relay's holds commands.
+        Space::Inbox => match decode_inbox_row(&found.value) {
+            Ok(row) => Ok(inbox(&row)),
+            Err(error) => decode_command_row(&found.value).map(|row| command(&row)).map_err(|_| words(error)),
+        },
         Space::Record | Space::Journal => decode_command(&found.value).map(|command| record(&command)).map_err(words),
         Space::Archive => ArchiveRow::decode(key, &found.value)
             .map(|row| archive(&row))
@@ -56,6 +62,15 @@ fn outbox(row: &RelayRow) -> Value {
         "what": "outbox", "slot": row.slot, "event": EventFields::new(&row.sealed.event),
         "idempotency_key": row.idempotency_key,
         "receipts": row.receipts.iter().map(ReceiptJson::new).collect::<Vec<_>>(),
+    })
+}
+
+fn command(row: &CommandRow) -> Value {
+    json!({
+        "what": "command", "slot": row.slot, "command": CommandFields::new(&row.sealed),
+        "came_at": rfc3339(row.came_at), "deadline": rfc3339(row.deadline),
+        "receipts": row.receipts.iter().map(CommandReceiptJson::new).collect::<Vec<_>>(),
+        "unconfirmed": row.unconfirmed.iter().map(|stage| stage.as_str()).collect::<Vec<_>>(),
     })
 }
 
@@ -127,6 +142,13 @@ fn record(command: &Command) -> Value {
             "action": order.action.verb().as_str(), "detail": order.action.detail(), "by": order.by.to_string(),
             "officer": order.officer.to_string(), "at": rfc3339(order.at), "heard": rfc3339(*heard),
             "note": order.note.as_str(),
+        }),
+        Command::AdmitCommand { sealed, heard, by } => json!({
+            "what": "admit_command", "command": CommandFields::new(sealed), "heard": rfc3339(*heard), "by": by.to_string(),
+        }),
+        Command::NoteCommand(receipts) => json!({
+            "what": "note_command", "ids": receipts.iter().map(|said| said.command.to_string()).collect::<Vec<_>>(),
+            "receipts": receipts.iter().map(CommandReceiptJson::new).collect::<Vec<_>>(),
         }),
         Command::OpenDrill(order) => json!({
             "what": "open_drill", "drill": order.id.to_string(), "scope": order.scope.to_string(),

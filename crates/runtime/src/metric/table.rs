@@ -61,8 +61,12 @@ metrics! {
         AlarmsReceived "huxiao_alarms_received_total" ["kind", "mode"] "Events of class P0 and P1 taken in for the first time.";
         Duplicates "huxiao_duplicates_total" ["role"] "Copies of events that were here already.";
         Refused "huxiao_refused_total" ["reason"] "Events that were not taken; their relays keep them.";
+        CommandStages "huxiao_command_stages_total" ["role", "kind", "stage"] "Stages that commands to schools reached, as this node counts them: a broker node of every school, a relay of its own, a station each time that it heard how one stands.";
+        CommandsRefused "huxiao_commands_refused_total" ["role", "reason"] "Commands to schools that were not taken: at a broker node by the region's rules, at a relay for a signature that does not hold.";
         AlarmsOverdue "huxiao_alarms_overdue_total" ["rung"] "Alarms that nobody had taken, or to which nobody was sent or had come, when their ownership went up, by how far it went.";
         CaseOrders "huxiao_case_orders_total" ["verb", "outcome"] "Officers' orders about cases that came into the record, by what was to be done and what became of it: taken, or why not.";
+        CasesEnded "huxiao_cases_ended_total" ["mode"] "Cases of tests and drills that were closed by themselves. Every node counts all of the region.";
+        Drills "huxiao_drills_total" ["what"] "Drills that were announced, and those that were ended before their time. Every node counts all of the region.";
         BadFrames "huxiao_bad_frames_total" ["code"] "Frames that could not be understood; each closed its stream, over TCP perhaps its session.";
         Handshakes "huxiao_handshakes_total" ["outcome"] "Session handshakes that ended, by how.";
         PeerConnections "huxiao_peer_connections_total" ["outcome"] "Connections between the nodes of a region that came up or went down, and dials that came to nothing.";
@@ -91,6 +95,8 @@ metrics! {
         RelaysConnected "huxiao_relays_connected" [] "Relays with at least one session to this node.";
         StationsConnected "huxiao_stations_connected" [] "Stations with at least one session to this node.";
         RelaysSilent "huxiao_relays_silent" [] "Relays that no node of the region hears, and whose silence is told. Every node counts all of the region.";
+        SchoolsUntested "huxiao_schools_untested" [] "Schools of the plan whose last test by hand is longer ago than it says. Every node counts all of the region, once a minute.";
+        DrillsOpen "huxiao_drills_open" [] "Drills of the region that are announced or on.";
         StationsUnwatched "huxiao_stations_unwatched" [] "Stations of the plan for which nobody watches at any node of the region, and of which that is told.";
         TroublesOpen "huxiao_troubles_open" ["kind"] "What the region found out by itself and told to whom it concerns, and what is not over, by the kind of its event. Every node counts all of the region.";
         ProvincePending "huxiao_province_pending" ["class"] "Events of which the province lacks something. Every node of a region counts them; its leader forwards.";

@@ -90,6 +90,7 @@ impl Bench {
             now: clock.now(),
             seed: 1,
             software: String::new(),
+            signer: None,
         };
         let parts = seat::assemble(ingredients).await.unwrap();
         let (disk, shutdown) = (Arc::new(Mutex::new(Disk::Works)), Shutdown::new());
@@ -133,7 +134,10 @@ async fn next(reader: &mut Reader) -> (&'static str, u64, Option<u64>) {
             Item::Durable { seq, position } => ("durable", seq, position),
             Item::Pictures(_) => continue,
             Item::Live => ("live", 0, None),
-            Item::Stage { .. } | Item::Ownership { .. } | Item::Case(_) | Item::Condition(_) => continue,
+            Item::Stage { .. } | Item::Ownership { .. } | Item::Case(_) | Item::Command(_) | Item::Condition(_) => {
+                continue;
+            }
+            Item::Drill(_) => continue,
         };
     }
 }

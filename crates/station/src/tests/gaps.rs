@@ -46,6 +46,7 @@ async fn start(world: &World, opened: &Opened, losses: &[Loss]) -> (usize, usize
         now: clock.now(),
         seed: 1,
         software: String::new(),
+        signer: None,
     })
     .await
     .unwrap();

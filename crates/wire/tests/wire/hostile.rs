@@ -58,6 +58,14 @@ fn check(message: &Message) {
         }
         Message::Escalated(_, stations) => assert!(stations.len() <= limits::STATIONS_PER_SCHOOL),
         Message::Ownership(ownership) => assert!(ownership.owners.len() <= limits::OVERDUE_STATIONS),
+        Message::CommandOrder(sealed) | Message::Command(sealed, _) => {
+            assert!(sealed.bytes.len() <= limits::COMMAND_BYTES)
+        }
+        Message::CommandReceipts(list) => assert!(list.len() <= limits::LIST_ITEMS),
+        Message::CommandConfirmed(list) => assert!(list.len() <= limits::LIST_ITEMS),
+        Message::CommandState(state) => assert!(state.receipts.len() <= limits::COMMAND_RECEIPTS + 1),
+        Message::NoticeSchools(_, _, schools, _) => assert!(schools.len() <= limits::NOTICE_PAGE),
+        Message::CommandRefused(..) | Message::NoticeAsk(..) => {}
         Message::CaseAsk(..) | Message::DrillHeard(_) | Message::DrillAnswer(..) => {}
         Message::Drills(list) => assert!(list.len() <= limits::LIST_ITEMS),
         Message::DrillMode(mode) => assert!(mode.devices.len() <= limits::PLAN_DEVICES),

@@ -16,3 +16,4 @@ mod plan;
 mod recorded;
 mod roundtrip;
 mod samples;
+mod samples_command;

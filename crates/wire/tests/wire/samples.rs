@@ -280,6 +280,7 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("seat_state_deaf", Message::SeatState { audible: false }),
     ];
     all.extend(video::messages());
+    all.extend(crate::samples_command::messages());
     all
 }
 
@@ -486,4 +487,7 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command_close_drill", Command::CloseDrill(Box::new(close_drill()))),
         ("command_end_case", Command::EndCase { event: alarm().id, by: node("broker/nanning/n1"), at: after(300_000) }),
     ]
+    .into_iter()
+    .chain(crate::samples_command::commands())
+    .collect()
 }

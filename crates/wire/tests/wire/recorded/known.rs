@@ -271,7 +271,8 @@ fn what_began_later_is_found_out() {
         "seat_state_deaf",
     ];
     let video = samples::video::messages().into_iter().map(|(name, _)| name);
-    let minor_5: Vec<&str> = minor_5.into_iter().chain(video).collect();
+    let commands = crate::samples_command::messages().into_iter().map(|(name, _)| name);
+    let minor_5: Vec<&str> = minor_5.into_iter().chain(video).chain(commands).collect();
     // A list of cases began with minor 4, whatever is in it.
     assert_eq!(later(MINOR_2), [&minor_3[..], &minor_4[..], &minor_5[..]].concat());
     assert_eq!(later(MINOR_3), [&minor_4[..], &minor_5[..]].concat());

@@ -64,6 +64,7 @@ pub(crate) fn relay_config() -> RelayConfig {
         next_slot: 1,
         copy_rate: limits::COPY_BYTES_PER_SECOND,
         spare_nodes: false,
+        self_test: None,
         seed: 7,
         seal: huxiao_wire::seal,
         software: "huxiao 0.1.0".to_owned(),
@@ -167,7 +168,7 @@ impl Room {
     fn press(&mut self, now: Now) {
         let (mode, note) = (Mode::Live, Text::new("门卫按下").unwrap());
         let press = Press { kind: Kind::Panic, mode, device: Some(name("button-1")), zone: None, note };
-        self.relay.handle(now, relay::Input::Raise { ticket: Ticket(1), press, idempotency_key: None });
+        self.relay.handle(now, relay::Input::Raise { ticket: Ticket(1), press, idempotency_key: None, live: false });
     }
 
     fn take(&mut self, now: Now, peer: usize) {

@@ -430,7 +430,7 @@ mod signing {
         let refused = Credentials::load(&world.file("ca.pem"), &world.file("sign.pem"), &world.file("sign.key"), None);
         assert!(refused.is_err());
         let other = world.authority.issue_signing(&seat(), Period::days(now(), YEAR)).unwrap();
-        std::fs::write(world.file("sign.key"), other.key_pem).unwrap();
+        fs::write(world.file("sign.key"), other.key_pem).unwrap();
         let refused = SigningKey::load(&world.file("sign.pem"), &world.file("sign.key"), &credentials);
         assert!(matches!(refused, Err(SigningError::Key { .. })), "{refused:?}");
     }

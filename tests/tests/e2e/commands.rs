@@ -91,8 +91,7 @@ fn words_reach_the_spool_and_their_end_the_officer() {
 fn what_is_heard_can_be_stopped_and_goes_on_after_the_power_was_cut() {
     let mut lab = Lab::init(1, 1);
     let (program, begun) = endless(&lab);
-    let program = format!("[\"{}\"]", program.display());
-    lab.node("relay-001").set("relay.broadcast.program", &program);
+    lab.node("relay-001").set("relay.broadcast.program", program.to_str().unwrap());
     lab.start_all();
     let id = said(&lab, &["broadcast", "--text", "保持冷静", "--priority", "prompt"], &["--ttl", "600"]);
     wait_stage(&lab, "station-001", &id, "playing");

@@ -24,6 +24,7 @@ mod province;
 mod region;
 mod report;
 mod rogue;
+mod school;
 mod supervision;
 mod whole_way;
 

@@ -27,6 +27,7 @@ mod province;
 mod region;
 mod report;
 mod rogue;
+mod school;
 mod supervision;
 mod troubles;
 mod whole_way;

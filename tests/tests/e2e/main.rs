@@ -26,6 +26,7 @@ mod region;
 mod report;
 mod rogue;
 mod supervision;
+mod troubles;
 mod whole_way;
 
 use std::time::Duration;

@@ -6,6 +6,7 @@ mod commands;
 mod degraded;
 mod drills;
 mod plan;
+mod troubles;
 
 use super::*;
 use crate::event::{Class, Kind, Text};

@@ -13,8 +13,8 @@ use futures_util::future::join_all;
 use huxiao_core::broker::{Broker, Input};
 use huxiao_core::plan::Plan;
 use huxiao_core::supervision::{Changes, Finding, OutageId, PresencePart, Roll, Supervisor};
-use huxiao_core::trouble::{Raiser, Seen};
-use huxiao_core::{Name, NodeName, Now, RelayId, Span, StationId, WallTime};
+use huxiao_core::trouble::{About, Open, Raiser, Seen};
+use huxiao_core::{Kind, Name, NodeName, Now, RelayId, Span, StationId, WallTime};
 use huxiao_runtime::clock::Clock;
 use huxiao_runtime::drive::{Handle, WeakHandle};
 use huxiao_runtime::health::{Check, Relevance};
@@ -51,6 +51,8 @@ struct SupervisionJson {
     relays: RelaysJson,
     stations: StationsJson,
     outages: Vec<OutageJson>,
+    /// What the record has told to whom it concerns, and what is not over.
+    troubles: Vec<TroubleJson>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -83,6 +85,29 @@ struct UnwatchedJson {
     since: String,
     seconds: f64,
     returning: bool,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct TroubleJson {
+    about: String,
+    class: &'static str,
+    /// When its first event was raised.
+    since: String,
+    /// Its events, oldest first: a second one where it became more urgent.
+    events: Vec<String>,
+    stations: Vec<String>,
+}
+
+impl TroubleJson {
+    fn new(about: &About, open: &Open) -> Self {
+        Self {
+            about: about.to_string(),
+            class: open.class.as_str(),
+            since: rfc3339(open.since),
+            events: open.events.iter().map(ToString::to_string).collect(),
+            stations: open.stations.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -142,7 +167,7 @@ struct Around {
 /// Watches until the node stops.
 async fn run(around: Around, shutdown: Shutdown) {
     let began = around.clock.wall();
-    let raiser = Raiser::new(around.clock.timestamp(), around.name.clone(), around.seed);
+    let raiser = Raiser::new(around.clock.now(), around.name.clone(), around.seed);
     let (roll, supervisor, plan) = (Roll::default(), Supervisor::new(), Arc::default());
     let mut watch = Watch { roll, supervisor, began, turns: 0, plan, raiser, around };
     let mut tick = tokio::time::interval(EVERY);
@@ -191,7 +216,7 @@ impl Watch {
         if leads && blind.is_empty() {
             self.raise(now, &seen).await?;
         }
-        self.show(now.wall, blind);
+        self.show(now.wall, blind, &seen);
         Some(())
     }
 
@@ -280,7 +305,7 @@ impl Watch {
         changes.lost.iter().for_each(|who| self.supervisor.lose(now, who));
     }
 
-    fn show(&self, now: WallTime, blind: Vec<String>) {
+    fn show(&self, now: WallTime, blind: Vec<String>, seen: &Seen) {
         let silent: Vec<SilentJson> = self.supervisor.silent_relays().map(|row| SilentJson::new(now, row)).collect();
         let unwatched: Vec<UnwatchedJson> =
             self.supervisor.unwatched_stations().map(|row| UnwatchedJson::new(now, row)).collect();
@@ -307,7 +332,12 @@ impl Watch {
             relays: RelaysJson { known: self.supervisor.relays(), silent },
             stations: StationsJson { planned: self.supervisor.stations(), unwatched },
             outages: outages.collect(),
+            troubles: seen.open.iter().map(|(about, open)| TroubleJson::new(about, open)).collect(),
         };
+        for kind in Kind::ALL.iter().filter(|kind| About::begins_with(kind)) {
+            let open = seen.open.keys().filter(|about| about.kind() == *kind).count();
+            metric::set(Gauge::TroublesOpen, &[kind.as_str()], count(open));
+        }
         *self.around.shown.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(json);
     }
 }

@@ -97,16 +97,26 @@ fn table(json: &Value) -> String {
         rows.push((
             "OUTAGE",
             format!(
-                "区域断联 {}: {silent}/{}  outage {}, noticed {}: {silent} of {} relays are still silent",
+                "区域断联 {} {}: {silent}/{}  outage {} in {}, noticed {}: {silent} of {} relays are still silent",
                 outage["outage"],
+                text(&outage["scope"]),
                 outage["relays"],
                 outage["outage"],
+                text(&outage["scope"]),
                 text(&outage["noticed"]),
                 outage["relays"],
             ),
         ));
     }
     let mut out = output::pairs(&rows);
+    if count(&json["troubles"]) > 0 {
+        let mut lines = output::table(&["已通报 told", "class", "since", "to"]);
+        for row in json["troubles"].as_array().into_iter().flatten() {
+            let to: Vec<&str> = row["stations"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            lines.add_row([text(&row["about"]), text(&row["class"]), text(&row["since"]), to.join(", ")]);
+        }
+        out.push_str(&format!("\n{}", output::render(&lines)));
+    }
     let lists = [("silent", "relay", relays), ("unwatched", "station", stations)];
     for (list, name, of) in lists.into_iter().filter(|(list, _, of)| count(&of[*list]) > 0) {
         let mut lines = output::table(&[name, "since", "for", "outage", ""]);
@@ -154,7 +164,8 @@ mod tests {
                 { "relay": "relay/s2/gate", "since": "2026-11-21T09:00:00Z", "seconds": 260_000.0, "outage": null, "returning": false },
             ] },
             "stations": { "planned": 3, "unwatched": [{ "station": "p9", "since": "2026-11-24T07:00:00Z", "seconds": 7_200.0 }] },
-            "outages": [{ "outage": 1, "noticed": "2026-11-24T09:00:30Z", "relays": 12, "silent": ["relay/s1/gate"] }],
+            "troubles": [{ "about": "silent/s2/gate", "class": "P1", "since": "2026", "stations": ["p1", "p2"] }],
+            "outages": [{ "outage": 1, "scope": "361102", "noticed": "2026-11-24T09:00:30Z", "relays": 12, "silent": ["relay/s1/gate"] }],
         });
         let shown = table(&json);
         let line = |begin: &str| {
@@ -168,6 +179,7 @@ mod tests {
         assert!(line("stations").contains("1 个无人值守"), "{shown}");
         assert!(line("BLIND").contains("b3") && line("OUTAGE").contains("1 of 12 relays"), "{shown}");
         assert!(line("relay/s1/gate").contains("65 s") && line("relay/s1/gate").contains("恢复中"), "{shown}");
+        assert!(line("silent/s2/gate").contains("p1, p2") && line("OUTAGE").contains("361102"), "{shown}");
         assert!(line("relay/s2/gate").contains("3.0 d") && line("p9").contains("2.0 h"), "{shown}");
     }
 

@@ -13,6 +13,7 @@ mod command_api;
 mod commands;
 mod dials;
 mod keeper;
+mod losses;
 mod outbox;
 mod output;
 mod paths;
@@ -170,6 +171,9 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
     let player = output::Player::new(&base.config, handle.downgrade(), bodies.clone());
     let (shell, changes, answers) =
         shell::RelayShell::new(link.clone(), dials.clone(), base.store.clone(), school, &handle, player);
+    if !opened.losses.is_empty() {
+        tokio::spawn(losses::tell(handle.clone(), answers.clone(), opened.losses.clone()));
+    }
     let upstream = base.health.check("upstream", Relevance::Told);
     let context = status::Context {
         me: NodeName::Relay(me).to_string(),

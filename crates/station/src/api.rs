@@ -12,8 +12,8 @@ use axum::routing::{get, post};
 use futures_util::stream;
 use huxiao_core::case::{Action, ActionId, CaseRefusal, Verb};
 use huxiao_core::drill::DrillOrder;
-use huxiao_core::station::{AckError, CaseError, DrillError, EscalateError, HistoryError};
-use huxiao_core::{EventId, Name, StationId, Text, limits};
+use huxiao_core::station::{AckError, CaseError, DrillError, EscalateError, HistoryError, Input, Station};
+use huxiao_core::{EventId, Name, Span, StationId, Text, limits};
 use huxiao_runtime::case_json::{CaseJson, StepJson, hex};
 use huxiao_runtime::clock::Clock;
 use huxiao_runtime::command_json::CommandJson;
@@ -50,6 +50,7 @@ pub(crate) fn router(seat: Seat, gate: SseGate, context: Arc<Context>) -> Router
         .route("/v1/events/{id}/ack", post(acknowledge))
         .route("/v1/events/{id}/escalate", post(escalate))
         .route("/v1/events/{id}/case", get(case).post(act))
+        .route("/v1/audible", get(audible).post(set_audible))
         .route("/v1/drills", get(drills).post(open_drill))
         .route("/v1/drills/{id}/close", post(close_drill))
         .route("/v1/status", get(status))
@@ -332,6 +333,30 @@ fn not_acted(id: EventId, error: &CaseError) -> Response {
         _ => {}
     }
     (status, axum::Json(body)).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AudibleBody {
+    on: bool,
+    /// For how long, if not until further notice.
+    seconds: Option<u64>,
+}
+
+async fn audible(State(api): State<Api>) -> Result<Response, ApiError> {
+    let audible = api.seat.handle.inspect(Station::is_audible).await?;
+    Ok(Json(serde_json::json!({ "audible": audible })).into_response())
+}
+
+/// A console says whether anybody would hear this seat.
+async fn set_audible(State(api): State<Api>, Json(body): Json<AudibleBody>) -> Result<Response, ApiError> {
+    let lasts = body.seconds.filter(|_| body.on);
+    if let Some(wrong) = body.seconds.filter(|seconds| !body.on || !(5..=3_600).contains(seconds)) {
+        let why = format!("{wrong}: from 5 to 3600, and only where a seat is audible");
+        return Err(bad_field("seconds", &why));
+    }
+    api.seat.handle.input(Input::Audible { on: body.on, lasts: lasts.map(Span::from_secs) }).await?;
+    Ok(Json(serde_json::json!({ "audible": body.on })).into_response())
 }
 
 async fn drills(State(api): State<Api>) -> Result<Response, ApiError> {

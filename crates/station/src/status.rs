@@ -45,6 +45,8 @@ pub(crate) struct StatusJson {
     degraded_nodes: BTreeMap<String, DegradedJson>,
     paths: Vec<PathJson>,
     path_health: Vec<NodeHealthJson>,
+    /// Whether anybody would hear this seat ring, by its own word.
+    audible: bool,
     unacknowledged: usize,
     unconfirmed: usize,
     next_seq: u64,
@@ -59,9 +61,14 @@ impl StatusJson {
         let now = context.clock.timestamp();
         let look = move |station: &Station| {
             let health = station.path_health(now).map(|path| NodeHealthJson::new(&path)).collect();
-            (health, station.degraded().map(DegradedJson::new), degraded_nodes(&station.degraded_nodes()))
+            (
+                station.is_audible(),
+                health,
+                station.degraded().map(DegradedJson::new),
+                degraded_nodes(&station.degraded_nodes()),
+            )
         };
-        let (path_health, degraded, degraded_nodes) = seat.handle.inspect(look).await?;
+        let (audible, path_health, degraded, degraded_nodes) = seat.handle.inspect(look).await?;
         let (unacknowledged, next_seq) = {
             let board = seat.board.read();
             (board.open.len(), board.next_seq)
@@ -74,6 +81,7 @@ impl StatusJson {
             degraded_nodes,
             paths: paths(&context.link),
             path_health,
+            audible,
             unacknowledged,
             unconfirmed,
             next_seq,

@@ -26,6 +26,7 @@ mod report;
 mod rogue;
 mod school;
 mod supervision;
+mod troubles;
 mod whole_way;
 
 use std::time::Duration;

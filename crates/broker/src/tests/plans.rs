@@ -54,7 +54,7 @@ fn tables_and_keys_that_are_none() {
         ),
         (
             "[[area]]\ncode = \"360000\"\nparent = \"0\"\n",
-            "3:1: unknown key \"parent\"; an area has code, name, desk, escalation",
+            "3:1: unknown key \"parent\"; an area has code, name, desk, escalation, school_hours, holiday",
         ),
         ("[[station]]\nid = \"a\"\ntel = \"1\"\n", "3:1: unknown key \"tel\"; a station has id, name, area, phone"),
         (
@@ -68,11 +68,11 @@ fn tables_and_keys_that_are_none() {
         ),
         (
             "[[school]]\nid = \"s1\"\nstations = [\"a\"]\nescalation = 30\n",
-            "4:14: write each escalation as a table with louder, county, city, province",
+            "4:14: write each escalation as a table with louder, county, city, province, dispatch_nudge, dispatch_county, dispatch_city, arrival",
         ),
         (
             "[[school]]\nid = \"s1\"\nstations = [\"a\"]\nescalation = { town = \"30s\" }\n",
-            "4:16: unknown key \"town\"; an escalation has louder, county, city, province",
+            "4:16: unknown key \"town\"; an escalation has louder, county, city, province, dispatch_nudge, dispatch_county, dispatch_city, arrival",
         ),
     ]);
 }
@@ -271,6 +271,37 @@ fn devices_people_hours_and_areas_that_are_no_plan_together() {
         (
             "[[station]]\nid = \"a\"\n[[station]]\nid = \"a\"\n".to_owned(),
             "3:1: station a stands in the plan twice; first in 1",
+        ),
+    ];
+    let cases: Vec<(&str, &str)> = cases.iter().map(|(text, wanted)| (text.as_str(), *wanted)).collect();
+    hold(&cases);
+}
+
+#[test]
+fn school_hours_holidays_and_limits_of_dispatch_that_are_none() {
+    let area = |more: &str| format!("[[area]]\ncode = \"360000\"\n{more}\n");
+    let cases = [
+        (
+            area("[[area.holiday]]\nfrom = 2026-10-07\nto = 2026-10-01"),
+            "1:1: area 360000 has a holiday from 2026-10-07 to 2026-10-01: it must not end before it begins",
+        ),
+        (area("[[area.holiday]]\nfrom = 2026-10-07"), "3:1: the holiday has no to"),
+        (
+            area("[[area.school_hours]]\nfrom = \"07:00\"\nto = \"18:00\""),
+            "1:1: area 360000 has school hours on no day of the week",
+        ),
+        (
+            area("[[area.school_hours]]\nweekdays = [\"mon\"]\nfrom = \"18:00\"\nto = \"07:00\""),
+            "1:1: area 360000 has school at 18:00–07:00: it must end after it begins, on the same day",
+        ),
+        (
+            area("escalation = { arrival = \"60s\" }"),
+            "1:1: area 360000 escalates to arrival after 60 s; it is from 180 to 1800 s\n1:1: area 360000 escalates to dispatch_city \
+             after 180 s and to arrival after 60 s; the second must be later",
+        ),
+        (
+            area("escalation = { dispatch_nudge = \"200s\" }"),
+            "1:1: area 360000 escalates to dispatch_nudge after 200 s and to dispatch_county after 120 s; the second must be later",
         ),
     ];
     let cases: Vec<(&str, &str)> = cases.iter().map(|(text, wanted)| (text.as_str(), *wanted)).collect();

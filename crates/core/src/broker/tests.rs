@@ -7,6 +7,7 @@ mod degraded;
 mod drills;
 mod plan;
 mod school_plans;
+mod troubles;
 
 use super::*;
 use crate::event::{Class, Kind, Text};

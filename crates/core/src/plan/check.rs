@@ -98,7 +98,7 @@ fn hours(school: &School, found: &mut Found) {
             found.push(PlanError::NoHours { of: of(), what: "duty", hours: duty.hours });
         }
         if duty.days.is_empty() {
-            found.push(PlanError::NoDays { of: of() });
+            found.push(PlanError::NoDays { of: of(), what: "duty" });
         }
         let (least, most) = limits::PLAN_ABSENT_SECS;
         if !(least..=most).contains(&duty.absent_secs) {
@@ -125,7 +125,7 @@ pub(super) fn area(area: &Area, found: &mut Found) {
             found.push(PlanError::NoHours { of: of(), what: "school", hours: taught.hours });
         }
         if taught.days.is_empty() {
-            found.push(PlanError::NoDays { of: of() });
+            found.push(PlanError::NoDays { of: of(), what: "school" });
         }
     }
     for holiday in area.holidays.iter().filter(|holiday| holiday.from > holiday.to) {

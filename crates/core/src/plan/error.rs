@@ -194,10 +194,12 @@ pub enum PlanError {
         to: Day,
     },
     /// A post that is manned on no day, or a school that is taught on none, needs no hours.
-    #[error("{of} has hours on no day of the week")]
+    #[error("{of} has {what} hours on no day of the week")]
     NoDays {
-        /// The school.
+        /// The school or the area.
         of: Subject,
+        /// Of what.
+        what: &'static str,
     },
     /// Shorter would cry wolf, longer would not tell.
     #[error("{of} tells of an empty post after {secs} s; it is from {} to {} s", limits::PLAN_ABSENT_SECS.0, limits::PLAN_ABSENT_SECS.1)]
@@ -290,7 +292,7 @@ impl PlanError {
             | PlanError::NoHours { of, .. }
             | PlanError::LongDrill { of, .. }
             | PlanError::Backwards { of, .. }
-            | PlanError::NoDays { of }
+            | PlanError::NoDays { of, .. }
             | PlanError::Absence { of, .. }
             | PlanError::TestPeriod { of, .. }
             | PlanError::Threshold { of, .. }

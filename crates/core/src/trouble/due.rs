@@ -73,14 +73,14 @@ pub struct Seen {
 pub struct Raiser {
     region: Name,
     rng: Rng,
-    began: Timestamp,
+    began: Now,
     asked: BTreeMap<About, Timestamp>,
 }
 
 impl Raiser {
     /// That of a node of `region`, with random numbers for the events' ids.
     #[must_use]
-    pub fn new(now: Timestamp, region: Name, seed: u64) -> Self {
+    pub fn new(now: Now, region: Name, seed: u64) -> Self {
         Self { region, rng: Rng::new(seed), began: now, asked: BTreeMap::new() }
     }
 
@@ -106,13 +106,16 @@ impl Raiser {
     }
 
     fn over(&mut self, now: Now, supervisor: &Supervisor, seen: &Seen, changes: &mut Vec<Change>) {
-        let fresh = now.mono.since(self.began) < limits::OUTAGE_RECALLED;
+        let fresh = now.mono.since(self.began.mono) < limits::OUTAGE_RECALLED;
         for (about, open) in seen.open.iter() {
             let over = match about {
                 About::Silent(relay) => supervisor.is_silent(relay) == Some(false),
                 About::Unwatched(station) => supervisor.is_unwatched(station) != Some(true),
-                // A node that has just started does not know who was part of it.
-                About::Outage(scope) => !fresh && !supervisor.outages().any(|outage| outage.scope == *scope),
+                // A node that has just started does not know who was part of one from before.
+                About::Outage(scope) => {
+                    !(fresh && open.since < self.began.wall)
+                        && !supervisor.outages().any(|outage| outage.scope == *scope)
+                }
                 About::Gap(relay) => seen.filled.contains(relay),
                 About::StoreLoss(_) => told_long_since(now.wall, open),
             };

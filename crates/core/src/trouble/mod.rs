@@ -80,6 +80,12 @@ impl About {
         }
     }
 
+    /// Whether a trouble begins with an event of this kind.
+    #[must_use]
+    pub fn begins_with(kind: &Kind) -> bool {
+        matches!(kind, Kind::Silent | Kind::Unwatched | Kind::Outage | Kind::Gap | Kind::StoreLoss)
+    }
+
     /// The kind of the event that says that it is over; `None` where no event does, only the receipt of the first one.
     #[must_use]
     pub fn over_kind(&self) -> Option<Kind> {
@@ -231,3 +237,6 @@ pub struct Open {
 
 /// The troubles that are not over.
 pub type Troubles = BTreeMap<About, Open>;
+
+#[cfg(test)]
+mod tests;

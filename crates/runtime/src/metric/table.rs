@@ -100,6 +100,7 @@ metrics! {
         SchoolsUntested "huxiao_schools_untested" [] "Schools of the plan whose last test by hand is longer ago than it says. Every node counts all of the region, once a minute.";
         DrillsOpen "huxiao_drills_open" [] "Drills of the region that are announced or on.";
         StationsUnwatched "huxiao_stations_unwatched" [] "Stations of the plan for which nobody watches at any node of the region, and of which that is told.";
+        TroublesOpen "huxiao_troubles_open" ["kind"] "What the region found out by itself and told to whom it concerns, and what is not over, by the kind of its event. Every node counts all of the region.";
         ProvincePending "huxiao_province_pending" ["class"] "Events of which the province lacks something. Every node of a region counts them; its leader forwards.";
         ProvinceOldestAge "huxiao_province_oldest_age_seconds" [] "Age of the oldest event of which the province lacks something; 0 if it lacks nothing.";
         ProvinceConnected "huxiao_province_connected" [] "Nodes of the province that hold a session with this node.";

@@ -13,9 +13,11 @@ mod case;
 mod check;
 mod cli;
 mod cluster;
+mod command;
 mod completion;
 mod config;
 mod dev;
+mod drill;
 mod duty;
 mod exit;
 mod http;
@@ -32,5 +34,6 @@ mod role;
 mod store;
 mod supervision;
 mod version;
+mod view;
 
 pub use cli::main;

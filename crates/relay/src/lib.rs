@@ -168,7 +168,8 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
     let around = (base.host.clock.clone(), base.host.shutdown.clone());
     let opened_bodies = Bodies::open(&base.config, Accepts::Wanted, link.clone(), around).await;
     let (bodies, moving) = opened_bodies.map_err(|error| StartError::Role(error.to_string()))?;
-    let player = output::Player::new(&base.config, handle.downgrade(), bodies.clone());
+    let viewer = cameras::Viewer::new(&base.config, bodies.clone());
+    let player = output::Player::new(&base.config, handle.downgrade(), bodies.clone(), viewer);
     let (shell, changes, answers) =
         shell::RelayShell::new(link.clone(), dials.clone(), base.store.clone(), school, &handle, player);
     if !opened.losses.is_empty() {

@@ -13,8 +13,14 @@ use crate::shell::Answers;
 
 /// Raises it.
 pub(crate) async fn tell(handle: Handle<Relay>, answers: Answers, losses: Vec<Loss>) {
-    let (kind, mode, details) = (Kind::StoreLoss, Mode::Live, Details::default());
-    let press = Press { kind, mode, device: None, zone: None, note: note(&losses), details };
+    let press = Press {
+        kind: Kind::StoreLoss,
+        mode: Mode::Live,
+        device: None,
+        zone: None,
+        note: note(&losses),
+        details: Details::default(),
+    };
     let (ticket, answer) = answers.ask();
     // Whoever waits here must keep neither the loop nor its answers alive.
     drop(answers);

@@ -13,12 +13,15 @@
 mod blocked_udp;
 mod case;
 mod clock;
+mod commands;
 mod damage;
+mod drill;
 mod hostile;
 mod kill_nine;
 mod lab_and_config;
 mod lifecycle;
 mod overdue;
+mod pictures;
 mod plan;
 mod province;
 mod region;

@@ -47,6 +47,9 @@ pub struct SendArgs {
     /// A rehearsal announced beforehand
     #[arg(long)]
     drill: bool,
+    /// It is meant, whatever drill or test is on at the school
+    #[arg(long, conflicts_with_all = ["drill", "test"])]
+    live: bool,
     /// The same key raises the same event, however often; one is made up if none is given
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
@@ -256,6 +259,9 @@ impl<'a> Press<'a> {
     fn body(&self) -> Value {
         let args = self.args;
         let mut body = json!({ "kind": args.kind, "test": args.test, "drill": args.drill });
+        if args.live {
+            body["live"] = true.into();
+        }
         for (name, value) in [("device", &args.device), ("zone", &args.zone), ("note", &args.note)] {
             if let Some(value) = value {
                 body[name] = value.as_str().into();

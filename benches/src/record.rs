@@ -174,10 +174,19 @@ impl Record {
             note: Text::default(),
             raised_at: AT,
             count: 1,
+            details: huxiao_core::Details::default(),
         };
         let (by, stations, sealed) = (self.by.clone(), vec![station.clone()], huxiao_wire::seal(&event));
         self.events.push(event.id);
-        self.commit(Command::Admit(Admission { sealed, trail: Trail::default(), at: AT, by, stations, owed: false }));
+        self.commit(Command::Admit(Admission {
+            sealed,
+            trail: Trail::default(),
+            at: AT,
+            by,
+            stations,
+            owed: false,
+            joins: false,
+        }));
         self.commit(Command::Note(Receipt {
             event: event.id,
             stage: Stage::Acknowledged,

@@ -155,6 +155,7 @@ impl Member {
             epoch: 1,
             next_slot: 1,
             copy_rate: limits::COPY_BYTES_PER_SECOND,
+            plan: None,
             spare_nodes: lab.brokers().len() > HOMES,
             self_test: None,
             seed: u64::from(number) + 1,
@@ -214,7 +215,14 @@ impl Member {
         let ticket = Ticket(self.presses);
         self.asked.insert(ticket, tell);
         let device = Name::new("button").ok();
-        let press = Press { kind: Kind::Panic, mode: Mode::Drill, device, zone: None, note: Text::default() };
+        let press = Press {
+            kind: Kind::Panic,
+            mode: Mode::Drill,
+            device,
+            zone: None,
+            note: Text::default(),
+            details: huxiao_core::Details::default(),
+        };
         self.step(Input::Raise { ticket, press, idempotency_key: None, live: false });
     }
 
@@ -238,6 +246,7 @@ impl Member {
     fn settle(&mut self) {
         while let Some(output) = self.machine.poll_output() {
             match output {
+                Output::KeepPlan(part) => self.machine.handle(now(self.origin), Input::PlanKept(part.mark)),
                 Output::Persist(seq, _) => self.machine.handle(now(self.origin), Input::Persisted(seq)),
                 Output::Send(path, class, form, message) => {
                     // What is not taken is the courier's to send again.

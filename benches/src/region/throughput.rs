@@ -109,7 +109,15 @@ async fn engine(count: usize, span: Duration, dir: &Path) -> Result<(u32, Durati
     let sealed = huxiao_wire::seal(&alarm(&relay, 1, &mut Rng::new(1)));
     let by: NodeName = "broker/bare/b1".parse().map_err(failed)?;
     let stations = vec!["station-001".parse().map_err(failed)?];
-    let command = Command::Admit(Admission { sealed, trail: Trail::default(), at: now(), by, stations, owed: false });
+    let command = Command::Admit(Admission {
+        sealed,
+        trail: Trail::default(),
+        at: now(),
+        by,
+        stations,
+        owed: false,
+        joins: false,
+    });
     let writers = RELAYS * WINDOW;
     bare::write(&nodes, leader, writers, &command, span / 5).await.map_err(of_engine)?;
     let rate = bare::write(&nodes, leader, writers, &command, span).await.map_err(of_engine)?;
@@ -140,6 +148,7 @@ fn alarm(relay: &RelayId, seq: u64, rng: &mut Rng) -> Event {
         note: Text::default(),
         raised_at: now(),
         count: 1,
+        details: huxiao_core::Details::default(),
     }
 }
 

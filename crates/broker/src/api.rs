@@ -132,11 +132,11 @@ impl EntryJson {
             owners: entry.owners().iter().map(ToString::to_string).collect(),
             overdue: entry.overdue.iter().map(OverdueJson::new).collect(),
             forwarded: entry.forwarded.iter().map(|stage| stage.as_str()).collect(),
+            case: entry.summary().as_ref().map(CaseJson::new),
             trouble: entry
                 .trouble
                 .as_ref()
                 .map(|trouble| TroubleJson { about: trouble.about.to_string(), over: trouble.over.map(rfc3339) }),
-            case: entry.has_case().then(|| CaseJson::new(&entry.case.summary(event.id))),
         }
     }
 }

@@ -88,7 +88,7 @@ async fn one(
         id: id.to_string(),
         event: hex(&entry.admission.sealed.bytes),
         admitted_at: rfc3339(entry.admission.at),
-        case: entry.has_case().then(|| CaseJson::new(&entry.case.summary(id))),
+        case: entry.summary().as_ref().map(CaseJson::new),
         next: (seen < entry.case.steps()).then_some(seen),
         steps,
     }))

@@ -6,6 +6,7 @@
 //! Invariant: an order is looked at before it is proposed, so what is no plan, or not the plan whose digest was given, does not come into the
 //! log; what the log orders otherwise in the meantime is refused by the record itself, on all nodes alike.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use huxiao_core::broker::Broker;
-use huxiao_core::plan::{Label, Plan, PlanError};
+use huxiao_core::plan::{AreaCode, AreaLevel, Label, Plan, PlanError};
 use huxiao_core::record::{ApplyPlan, Command, PlanDigest, PlanOutcome, PlanRefusal, PlanState, StageId, Staged};
 use huxiao_core::{Class, NodeName, SchoolId, Text};
 use huxiao_runtime::clock::Clock;
@@ -57,6 +58,7 @@ pub(crate) fn router(plans: Plans) -> Router {
     Router::new()
         .route("/v1/plan", get(show))
         .route("/v1/plan/history", get(history))
+        .route("/v1/plan/cities", get(cities))
         .route("/v1/plan/parts", get(parts))
         .route("/v1/plan/schools/{code}", get(school))
         .route("/v1/plan/stage", post(stage))
@@ -162,6 +164,24 @@ async fn show(State(plans): State<Plans>) -> Result<Json<Value>, ApiError> {
 async fn history(State(plans): State<Plans>) -> Result<Json<Value>, ApiError> {
     let history = plans.handle.inspect(|broker| broker.record().plan().history().cloned().collect::<Vec<_>>()).await?;
     Ok(Json(json!({ "history": history.iter().rev().map(|one| plan_json::version(one)).collect::<Vec<_>>() })))
+}
+
+/// Which schools are in which city, by the plan in force.
+async fn cities(State(plans): State<Plans>) -> Result<Json<Value>, ApiError> {
+    let (plan, _) = plans.in_force().await?;
+    let listed = aside(move || {
+        let mut cities: BTreeMap<AreaCode, Vec<String>> = BTreeMap::new();
+        for school in plan.school_ids().filter_map(|id| plan.school(id)) {
+            let area = plan.area_of(school).into_iter().flat_map(AreaCode::upwards);
+            if let Some(city) = { area }.find(|code| code.level() == AreaLevel::City) {
+                cities.entry(city).or_default().push(school.id.to_string());
+            }
+        }
+        let name = |code| plan.area(code).map(|area| area.name.to_string()).unwrap_or_default();
+        let city = |(code, schools): (AreaCode, Vec<String>)| json!({ "code": code.to_string(), "name": name(code), "schools": schools });
+        cities.into_iter().map(city).collect::<Vec<_>>()
+    });
+    Ok(Json(json!({ "cities": listed.await? })))
 }
 
 #[derive(Debug, Deserialize)]

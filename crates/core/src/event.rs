@@ -3,6 +3,9 @@
 //! Invariant: an [`Event`] that exists is within the limits; its bytes ([`Sealed`]) were made once, by its raiser, and every node
 //! passes them on unchanged, so that an older broker forwards what it does not understand.
 
+mod details;
+pub mod taxonomy;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,6 +13,8 @@ use std::sync::Arc;
 use crate::id::{EventId, Name, RelayId, SchoolId};
 use crate::limits;
 use crate::time::WallTime;
+
+pub use details::{Details, DetailsError};
 
 /// The lane of an event. A lower class never delays a higher one. Ordered: `P0 < P1` means P0 goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -279,6 +284,8 @@ pub struct Event {
     pub raised_at: WallTime,
     /// How many presses it stands for: more than one where a button sticks ([`limits::PRESSES_APART`]). Never 0.
     pub count: u32,
+    /// What it says beyond that.
+    pub details: Details,
 }
 
 impl Event {

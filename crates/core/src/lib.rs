@@ -18,8 +18,9 @@
 //! [`plan`], put into the [`record`], shown by the [`station`], and answered by [`Receipt`]s that end at a [`lamp`].
 
 mod condition;
+pub mod duty;
 mod escalate;
-mod event;
+pub mod event;
 mod id;
 mod inquiry;
 mod keeping;
@@ -57,7 +58,7 @@ pub use command::{
     CommandId, CommandReceipt, CommandRefusal, CommandStage, CommandState, SchoolCommand, SealedCommand,
 };
 pub use escalate::Escalate;
-pub use event::{Class, Event, EventError, Kind, Mode, Sealed, Text};
+pub use event::{Class, Details, DetailsError, Event, EventError, Kind, Mode, Sealed, Text};
 pub use id::{
     EventId, Identity, IdentityError, KEY_WINDOW_MILLIS, Name, NameError, NodeName, PathId, PersistSeq, RecordId,
     RelayId, Role, SchoolId, SeatId, StationId,

@@ -6,6 +6,10 @@ use crate::time::Span;
 pub const NAME_BYTES: usize = 64;
 /// Bytes of a free text in an event or a receipt (a note; 341 Chinese characters).
 pub const NOTE_BYTES: usize = 1_024;
+/// Details of one event.
+pub const DETAILS: usize = 16;
+/// Bytes of an event's details, names and texts together.
+pub const DETAILS_BYTES: usize = 448;
 /// Bytes of an officer's number or name.
 pub const OFFICER_BYTES: usize = 64;
 /// Bytes of an `Idempotency-Key`.
@@ -112,6 +116,24 @@ pub const STUCK_COUNT_RARELY: Span = Span::from_secs(60);
 /// Buttons of which a relay remembers when they were pressed.
 pub const BUTTONS_WATCHED: usize = 256;
 
+/// Guard posts of a school that are watched.
+pub const DUTY_POSTS: usize = 16;
+/// A person of whom a warning was raised is the news of the next one only after this long.
+pub const PERSON_APART: Span = Span::from_secs(10);
+/// Person warnings that are raised one after the other, before there is one each [`PERSON_EVERY`].
+pub const PERSON_BURST: u32 = 10;
+/// See [`PERSON_BURST`].
+pub const PERSON_EVERY: Span = Span::from_secs(1);
+/// People of whom a relay remembers when it warned of them.
+pub const PERSONS_WATCHED: usize = 256;
+
+/// Wrong PINs that a relay judges without a pause.
+pub const PIN_TRIES: u32 = 5;
+/// The first pause after that; it doubles with each wrong one.
+pub const PIN_PAUSE: Span = Span::from_secs(60);
+/// The longest of these pauses.
+pub const PIN_PAUSE_LONGEST: Span = Span::from_secs(900);
+
 /// Escalations that one seat has under way at once.
 pub const ESCALATIONS_OPEN: usize = 64;
 /// How long a seat says an escalation again before it tells its officer that nobody has confirmed it.
@@ -136,6 +158,12 @@ pub const CASE_LEVEL: u8 = 4;
 pub const CASE_REOPEN: Span = Span::from_secs(600);
 /// Bytes of the number that the 110 centre gives a case.
 pub const CASE_NUMBER_BYTES: usize = 64;
+/// Cases of a school that are looked at for what a new alarm has to do with them, the newest.
+pub const JOIN_LOOKS: usize = 256;
+/// Warnings of one person at one school are one case as long as no more than this passes between two.
+pub const JOIN_PERSON_WITHIN: Span = Span::from_secs(300);
+/// How long after its closing a case has followers.
+pub const JOIN_LINK_WITHIN: Span = Span::from_secs(24 * 3_600);
 /// Orders about cases that one seat has under way at once.
 pub const CASE_ORDERS_OPEN: usize = 64;
 /// How long a seat says an order about a case again before it tells its officer that nobody has confirmed it.
@@ -293,6 +321,10 @@ pub const PLAN_DUTY_HOURS: usize = 16;
 pub const PLAN_DRILLS: usize = 32;
 /// Minutes of one drill.
 pub const PLAN_DRILL_MINUTES: u16 = 30;
+/// Thresholds for person warnings of one school.
+pub const PLAN_PERSON_LISTS: usize = 16;
+/// People of whom one school does not tell.
+pub const PLAN_PERSON_MUTES: usize = 32;
 /// The least and the most seconds after which an empty guard post is told.
 pub const PLAN_ABSENT_SECS: (u16, u16) = (10, 900);
 /// The most days between two tests of a school.
@@ -306,6 +338,8 @@ pub const PLAN_PARTS: u32 = 2_048;
 pub const PLAN_HISTORY: usize = 256;
 /// Ends of changes that the record remembers, for whoever asks what became of one.
 pub const PLAN_OUTCOMES: usize = 32;
+/// Relays that one broker node tells of the plan at once.
+pub const PLANS_UNDER_WAY: usize = 64;
 /// Mistakes that the record tells of a change that is no plan. A change that was checked before has none.
 pub const PLAN_MISTAKES: usize = 16;
 /// Bytes of one answer to whoever reads the plan, about.

@@ -7,7 +7,11 @@ const _: () = assert!(
     "a P0 event with its trail must fit one black-box block"
 );
 const _: () = assert!(BLACK_BOX_BLOCK_BYTES <= STORE_VALUE_BYTES, "what fits the black box must fit the store");
-const _: () = assert!(EVENT_BYTES > NOTE_BYTES + 6 * NAME_BYTES, "an event at its limits must be encodable");
+const _: () = assert!(
+    // Names with their headers, numbers, the note, and each detail with three headers.
+    5 * (NAME_BYTES + 2) + 64 + NOTE_BYTES + 3 + DETAILS_BYTES + DETAILS * 8 < EVENT_BYTES,
+    "an event at its limits must be encodable"
+);
 const _: () = assert!(
     EVENT_BYTES + TRAIL_STEPS * (2 * NAME_BYTES + 40) + STATIONS_PER_SCHOOL * (NAME_BYTES + 4) < STORE_VALUE_BYTES,
     "an admission with its trail and stations must fit one value"
@@ -61,6 +65,8 @@ const _: () = assert!(
         + PLAN_CONTACTS * (2 * PLAN_LABEL_BYTES + PLAN_PHONE_BYTES + 16)
         + (STATIONS_PER_SCHOOL + PLAN_NEIGHBOURS) * (NAME_BYTES + 4)
         + (PLAN_DUTY_HOURS + PLAN_DRILLS) * 24
+        + PLAN_PERSON_LISTS * (NAME_BYTES + 8)
+        + PLAN_PERSON_MUTES * (NAME_BYTES + 16)
         + 2 * PLAN_LABEL_BYTES
         + 256
         < PLAN_PART_BYTES,

@@ -14,6 +14,7 @@ use crate::escalate::Escalate;
 use crate::event::{Sealed, Text};
 use crate::id::{EventId, RecordId, SchoolId, StationId};
 use crate::overdue::Ownership;
+use crate::plan::{PlanMark, SchoolPart};
 use crate::receipt::{Receipt, Stage, Trail};
 use crate::time::{Span, WallTime};
 use crate::video::{Look, PictureKey, Pictures};
@@ -24,6 +25,8 @@ pub const WIRE_MINOR: u32 = 5;
 pub(crate) const STANDING_SINCE: u32 = 3;
 /// The first one in which seats are told who owns an alarm that nobody takes.
 pub(crate) const OWNERSHIP_SINCE: u32 = 4;
+/// The first one in which relays are told their school's part of the plan.
+pub(crate) const PLANS_SINCE: u32 = 5;
 /// The first one in which there are cases.
 pub(crate) const CASES_SINCE: u32 = 4;
 /// The first one in which there are commands to schools.
@@ -89,6 +92,10 @@ pub enum Message {
     CaseAsk(EventId, u64),
     /// The answer to `CaseAsk`: the next of them, and how many the case has in all.
     CaseSteps(EventId, Vec<Step>, u64),
+    /// Broker to relay: what the plan says of its school. Said when it greets and at each change, until it is answered by `PlanKept`.
+    SchoolPlan(Box<SchoolPart>),
+    /// Relay to broker: of this plan, or a newer one, it has its school's part on its disk.
+    PlanKept(PlanMark),
     /// Station to broker: an officer's command to schools. Said again until it is answered, by `CommandState` or `CommandRefused`.
     CommandOrder(Box<SealedCommand>),
     /// Broker to relay: carry this out, within so long from now on. Carried until the relay says that it has it, or what else it makes of it.

@@ -31,6 +31,7 @@ mod commands;
 mod drills;
 mod entry;
 mod image;
+mod joining;
 mod pages;
 mod plan;
 mod shelf;
@@ -44,6 +45,8 @@ pub use commands::{CommandBook, CommandEntry};
 pub use drills::{Tested, Tests};
 pub use entry::{Entry, Escalation, Part};
 pub use image::{Image, ImageError};
+pub(crate) use joining::joins;
+pub use joining::{Bond, rise};
 pub use pages::{Cursor, CursorError, EventFilter, Page, Slice};
 pub use plan::{
     ApplyPlan, PlanDigest, PlanImage, PlanOutcome, PlanRefusal, PlanState, PlanVersion, StageId, StagePlan, Staged,

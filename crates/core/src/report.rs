@@ -297,6 +297,18 @@ fn schools(alarms: &[Alarm]) -> Vec<Place<SchoolId>> {
     tallies.into_iter().map(|(name, tally)| tally.place(name.clone())).collect()
 }
 
+/// The alarms by whatever their schools belong to; those of schools that belong to nothing are left out.
+#[must_use]
+pub fn by_group(alarms: &[Alarm], group: &BTreeMap<SchoolId, String>) -> Vec<Place<String>> {
+    let mut tallies = BTreeMap::<&String, Tally>::new();
+    for alarm in alarms {
+        if let Some(name) = group.get(&alarm.school) {
+            tallies.entry(name).or_default().add(alarm, alarm.reach(Measure::Displayed), false);
+        }
+    }
+    tallies.into_iter().map(|(name, tally)| tally.place(name.clone())).collect()
+}
+
 fn stations(alarms: &[Alarm]) -> Vec<Place<StationId>> {
     let mut tallies = BTreeMap::<&StationId, Tally>::new();
     for alarm in alarms {

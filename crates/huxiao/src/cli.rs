@@ -12,19 +12,25 @@ use crate::audit::{self, AuditCommand};
 use crate::case::{self, CaseCommand};
 use crate::check::{self, CheckCommand};
 use crate::cluster::{self, ClusterCommand};
+use crate::command::{self, AllClearArgs, BroadcastArgs, NoticeCommand, SchoolCommandCommand};
 use crate::completion::{self, CompletionArgs};
 use crate::config::{self, ConfigCommand};
 use crate::dev::{self, DevArgs};
+use crate::drill::{self, DrillCommand};
+use crate::duty::{self, DutyCommand};
 use crate::exit::{Code, Failure, Outcome};
+use crate::kinds::{self, KindsArgs};
 use crate::lab::{self, LabCommand};
 use crate::node::{self, NodeCommand};
 use crate::output;
+use crate::pin::{self, PinCommand};
 use crate::plan::{self, PlanCommand, RouteCommand};
 use crate::relay::{self, RelayCommand};
 use crate::report::{self, ReportArgs};
 use crate::store::{self, StoreCommand};
 use crate::supervision::{self, SupervisionCommand};
 use crate::version::{self, VersionArgs};
+use crate::view::{self, ViewArgs};
 
 /// Carries a school's one-key alarm to the police station that answers for it, and the answer back
 ///
@@ -57,6 +63,27 @@ enum Command {
     // `help` is what officers ask for there.
     #[command(subcommand, disable_help_subcommand = true)]
     Case(CaseCommand),
+    /// The guard posts of a school: check in, and look
+    #[command(subcommand)]
+    Duty(DutyCommand),
+    /// What can happen at a school, what each must say, how long it is kept, and who answers
+    Kinds(KindsArgs),
+    /// The PIN of a school, without which no request to cancel is taken
+    #[command(subcommand)]
+    Pin(PinCommand),
+    /// Have something be heard at a school, or end
+    Broadcast(BroadcastArgs),
+    /// Say to a school that the danger is over
+    AllClear(AllClearArgs),
+    /// Tell all schools of an area something, and see how many have it
+    #[command(subcommand)]
+    Notice(NoticeCommand),
+    /// Commands to schools: list them, see what became of one, try the way down
+    #[command(subcommand)]
+    Command(SchoolCommandCommand),
+    /// Drills: announce one, end it, see how far it has come, account for it
+    #[command(subcommand)]
+    Drill(DrillCommand),
     /// The history of all cases: export it, and verify an export
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -77,6 +104,8 @@ enum Command {
     /// The plan of a region: who answers for which school; check, compare, change, look
     #[command(subcommand)]
     Plan(PlanCommand),
+    /// What the cameras of a school show now
+    View(ViewArgs),
     /// Where an alarm would go
     #[command(subcommand)]
     Route(RouteCommand),
@@ -113,11 +142,20 @@ where
     let global = &cli.global;
     let outcome = match cli.command {
         Command::Relay(RelayCommand::Run(args)) => node::run(Role::Relay, NodeCommand::Run(args), global),
+        Command::Relay(RelayCommand::Mode(args)) => block_on(relay::mode(args)),
         Command::Relay(RelayCommand::Paths(args)) => block_on(relay::paths(args, global)),
         Command::Broker(command) => node::run(Role::Broker, command, global),
         Command::Station(command) => node::run(Role::Station, command, global),
         Command::Alarm(command) => block_on(alarm::run(command, global)),
         Command::Case(command) => block_on(case::run(command)),
+        Command::Duty(command) => block_on(duty::run(command)),
+        Command::Kinds(args) => kinds::run(&args),
+        Command::Pin(command) => pin::run(&command),
+        Command::Broadcast(args) => block_on(command::broadcast(args)),
+        Command::AllClear(args) => block_on(command::all_clear(args)),
+        Command::Notice(command) => block_on(command::notice(command)),
+        Command::Command(command) => block_on(command::run(command)),
+        Command::Drill(command) => block_on(drill::run(command)),
         Command::Audit(command) => block_on(audit::run(command, global)),
         Command::Dev(args) => return dev::run(&args),
         Command::Lab(command) => lab::run(command, global),
@@ -125,6 +163,7 @@ where
         Command::Store(command) => store::run(command, global),
         Command::Cluster(command) => block_on(cluster::run(command, global)),
         Command::Plan(command) => block_on(plan::run(command, global)),
+        Command::View(args) => block_on(view::run(args)),
         Command::Route(RouteCommand::Test(args)) => block_on(plan::route(&args)),
         Command::Report(args) => block_on(report::run(args, global)),
         Command::Supervision(command) => block_on(supervision::run(command)),

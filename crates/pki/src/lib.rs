@@ -14,6 +14,7 @@ mod credentials;
 mod files;
 mod leaf;
 mod period;
+pub mod pin;
 mod signing;
 mod tickets;
 mod verify;

@@ -364,3 +364,87 @@ fn peer_identity_refuses_what_is_no_certificate() {
     assert_eq!(peer_identity(&[], now()), Err(PeerError::NoCertificate));
     assert_eq!(peer_identity(&[CertificateDer::from(vec![0x30, 0x03, 1, 2, 3])], now()), Err(PeerError::NotX509));
 }
+
+/// Signatures from end to end.
+mod signing {
+    use huxiao_core::signature::{Flaw, Purpose, Signature, Signer, Verifier};
+
+    use super::*;
+
+    fn seat() -> Identity {
+        identity("spiffe://province/station/p1/a")
+    }
+
+    fn signer(world: &World, of: &Identity, credentials: &Credentials) -> Result<SigningKey, SigningError> {
+        let issued = world.authority.issue_signing(of, Period::days(now(), YEAR)).unwrap();
+        let (cert, key) = (world.file("sign.pem"), world.file("sign.key"));
+        issued.save(&cert, &key).unwrap();
+        SigningKey::load(&cert, &key, credentials)
+    }
+
+    #[test]
+    fn a_signature_holds_for_its_signer_its_bytes_and_its_purpose_only() {
+        let world = World::new();
+        let credentials = world.node(&seat(), Period::days(now(), YEAR));
+        let key = signer(&world, &seat(), &credentials).unwrap();
+        let verifier = world.node(&relay(), Period::days(now(), YEAR)).signatures();
+        let signature = key.sign(Purpose::Command, b"leave").unwrap();
+        let judge = |purpose, message: &[u8], signature: &Signature, by: &Identity| {
+            verifier.verify(purpose, message, signature, &by.node)
+        };
+        assert_eq!(judge(Purpose::Command, b"leave", &signature, &seat()), Ok(()));
+        assert_eq!(judge(Purpose::Command, b"stay", &signature, &seat()), Err(Flaw::Bytes));
+        assert_eq!(judge(Purpose::Event, b"leave", &signature, &seat()), Err(Flaw::Bytes));
+        let other = identity("spiffe://province/station/p1/b");
+        assert_eq!(judge(Purpose::Command, b"leave", &signature, &other), Err(Flaw::Signer));
+        for at in 0..signature.bytes.len() {
+            let mut bytes = signature.bytes.to_vec();
+            bytes[at] ^= 1;
+            let bent = Signature { bytes: bytes.into(), ..signature.clone() };
+            assert_eq!(judge(Purpose::Command, b"leave", &bent, &seat()), Err(Flaw::Bytes), "byte {at}");
+        }
+        let unknown = Signature { algorithm: huxiao_core::signature::Algorithm(2), ..signature.clone() };
+        assert_eq!(judge(Purpose::Command, b"leave", &unknown, &seat()), Err(Flaw::Algorithm));
+        let garbage = Signature { certificate: Arc::from(&b"no certificate"[..]), ..signature.clone() };
+        assert_eq!(judge(Purpose::Command, b"leave", &garbage, &seat()), Err(Flaw::Certificate));
+        // One of another province's authority, in the same names.
+        let stranger = World::new();
+        let strange = signer(&stranger, &seat(), &stranger.node(&seat(), Period::days(now(), YEAR))).unwrap();
+        let strange = strange.sign(Purpose::Command, b"leave").unwrap();
+        assert_eq!(judge(Purpose::Command, b"leave", &strange, &seat()), Err(Flaw::Certificate));
+    }
+
+    #[test]
+    fn a_certificate_is_for_sessions_or_for_signatures_and_belongs_to_its_node() {
+        let world = World::new();
+        let credentials = world.node(&seat(), Period::days(now(), YEAR));
+        let issued = world.authority.issue(&seat(), Period::days(now(), YEAR), &[]).unwrap();
+        let (cert, key) = (world.file("tls.pem"), world.file("tls.key"));
+        issued.save(&cert, &key).unwrap();
+        let refused = SigningKey::load(&cert, &key, &credentials);
+        assert!(matches!(refused, Err(SigningError::NotForSigning { .. })), "{refused:?}");
+        let refused = signer(&world, &broker(), &credentials);
+        assert!(matches!(refused, Err(SigningError::OtherNode { .. })), "{refused:?}");
+        signer(&world, &seat(), &credentials).unwrap();
+        // The other way round it opens no session.
+        let refused = Credentials::load(&world.file("ca.pem"), &world.file("sign.pem"), &world.file("sign.key"), None);
+        assert!(refused.is_err());
+        let other = world.authority.issue_signing(&seat(), Period::days(now(), YEAR)).unwrap();
+        fs::write(world.file("sign.key"), other.key_pem).unwrap();
+        let refused = SigningKey::load(&world.file("sign.pem"), &world.file("sign.key"), &credentials);
+        assert!(matches!(refused, Err(SigningError::Key { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn a_wrong_calendar_silences_nobody() {
+        let world = World::new();
+        let credentials = world.node(&seat(), Period::days(now(), YEAR));
+        let past = Period { not_before: WallTime(now().0 - days(700)), not_after: WallTime(now().0 - days(300)) };
+        let issued = world.authority.issue_signing(&seat(), past).unwrap();
+        let (cert, key) = (world.file("old.pem"), world.file("old.key"));
+        issued.save(&cert, &key).unwrap();
+        let key = SigningKey::load(&cert, &key, &credentials).unwrap();
+        let signature = key.sign(Purpose::Command, b"x").unwrap();
+        assert_eq!(credentials.signatures().verify(Purpose::Command, b"x", &signature, &seat().node), Ok(()));
+    }
+}

@@ -21,6 +21,8 @@ use tokio_stream::wrappers::BroadcastStream;
 use crate::body::{PressBody, idempotency_key};
 use crate::command_api;
 use crate::paths::Paths;
+use crate::pin::needs_pin;
+use crate::school_api;
 use crate::shell::Answers;
 use crate::status::{Context, StatusJson};
 use crate::view::{Change, EventJson, ModeJson};
@@ -29,12 +31,12 @@ use crate::view::{Change, EventJson, ModeJson};
 const LIST_LIMIT: usize = 1_000;
 
 #[derive(Clone)]
-struct Api {
-    handle: Handle<Relay>,
+pub(crate) struct Api {
+    pub(crate) handle: Handle<Relay>,
     changes: broadcast::Sender<Arc<Change>>,
     answers: Answers,
     gate: SseGate,
-    context: Arc<Context>,
+    pub(crate) context: Arc<Context>,
 }
 
 /// The relay's routes.
@@ -52,13 +54,17 @@ pub(crate) fn router(
         .route("/v1/events/{id}", get(one))
         .route("/v1/status", get(status))
         .route("/v1/paths", get(paths))
+        .route("/v1/plan", get(school_api::plan))
+        .route("/v1/duty", get(school_api::duty))
+        .route("/v1/duty/{post}/check-in", post(school_api::check_in))
         .route("/v1/mode", get(mode).post(switch))
         .with_state(Api { handle, changes, answers, gate, context: Arc::new(context) })
         .merge(commands)
 }
 
 async fn raise(State(api): State<Api>, headers: HeaderMap, Json(body): Json<PressBody>) -> Result<Response, ApiError> {
-    let (press, live) = body.checked()?;
+    let (press, live, pin) = body.checked()?;
+    let press = if needs_pin(&press.kind) { api.context.pins.admit(press, pin).await? } else { press };
     let idempotency_key = headers.get("idempotency-key").map(idempotency_key).transpose()?;
     let urgent = press.kind.class() == Some(Class::P0);
     let (ticket, answer) = api.answers.ask();
@@ -82,12 +88,19 @@ async fn raise(State(api): State<Api>, headers: HeaderMap, Json(body): Json<Pres
 }
 
 fn refusal(error: &RaiseError) -> Response {
+    if let RaiseError::Withheld(why) = error {
+        // Nothing is wrong: it is what the plan asks for.
+        let body = serde_json::json!({ "id": null, "withheld": why.as_str(), "message": why.to_string() });
+        return (StatusCode::OK, axum::Json(body)).into_response();
+    }
     let (status, code, id) = match error {
         RaiseError::NotKept { id, .. } => (StatusCode::INSUFFICIENT_STORAGE, "not_kept", Some(*id)),
         RaiseError::Full { .. } => (StatusCode::SERVICE_UNAVAILABLE, "outbox_full", None),
         RaiseError::KeyReused { id } => (StatusCode::CONFLICT, "key_reused", Some(*id)),
         RaiseError::UnknownKind(_) => (StatusCode::UNPROCESSABLE_ENTITY, "unknown_kind", None),
-        RaiseError::KeyTooLong { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bad_field", None),
+        RaiseError::KeyTooLong { .. } | RaiseError::Withheld(_) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "bad_field", None)
+        }
     };
     let mut body = serde_json::json!({ "error": { "code": code, "message": error.to_string() } });
     if let (Some(id), Some(members)) = (id, body.as_object_mut()) {

@@ -1,12 +1,17 @@
 //! What a press looks like in JSON, and how it becomes a [`Press`].
 
+use std::collections::BTreeMap;
+
+use huxiao_core::event::taxonomy;
 use huxiao_core::relay::Press;
-use huxiao_core::{Kind, Mode, Name, NameError, Text, limits};
+use huxiao_core::{Details, Kind, Mode, Name, NameError, Text, limits};
 use huxiao_runtime::http::ApiError;
 use serde::Deserialize;
 
+use crate::pin::needs_pin;
+
 /// The body of `POST /v1/events`.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PressBody {
     kind: String,
@@ -23,11 +28,15 @@ pub(crate) struct PressBody {
     live: bool,
     #[serde(default)]
     note: String,
+    #[serde(default)]
+    details: BTreeMap<String, String>,
+    #[serde(default)]
+    pin: Option<String>,
 }
 
 impl PressBody {
-    /// The press and whether it is meant whatever is on, or which field is wrong and why.
-    pub(crate) fn checked(self) -> Result<(Press, bool), ApiError> {
+    /// The press, whether it is meant whatever is on, and the PIN that came with it; or which field is wrong and why.
+    pub(crate) fn checked(self) -> Result<(Press, bool, Option<String>), ApiError> {
         let kind =
             Kind::known(&self.kind).filter(|kind| !kind.is_of_region()).ok_or_else(|| unknown_kind(&self.kind))?;
         let mode = match (self.test, self.drill) {
@@ -36,6 +45,12 @@ impl PressBody {
             (false, true) => Mode::Drill,
             (true, true) => return Err(bad_field("drill", "an event is a test or a drill, not both")),
         };
+        let given = self.details.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let details = Details::new(given).map_err(|why| bad_field("details", &why.to_string()))?;
+        taxonomy::check(&kind, &details).map_err(|why| bad_field("details", &why.to_string()))?;
+        if self.pin.is_some() && !needs_pin(&kind) {
+            return Err(bad_field("pin", "this kind needs none"));
+        }
         if self.live && mode != Mode::Live {
             return Err(bad_field("live", "what is meant is neither a test nor a drill"));
         }
@@ -45,8 +60,9 @@ impl PressBody {
             device: name("device", self.device)?,
             zone: name("zone", self.zone)?,
             note: Text::new(&self.note).map_err(|why| bad_field("note", &why.to_string()))?,
+            details,
         };
-        Ok((press, self.live))
+        Ok((press, self.live, self.pin))
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod rows;
 mod shell;
+mod viewer;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use tokio::sync::broadcast;
 
 use crate::view::Change;
 use rows::Rows;
+pub(crate) use viewer::Viewer;
 
 /// Under what the cameras stand in the configuration.
 const TABLES: &str = "relay.cameras";

@@ -17,6 +17,9 @@ mod losses;
 mod outbox;
 mod output;
 mod paths;
+mod pin;
+mod school;
+mod school_api;
 mod shell;
 mod status;
 mod traffic;
@@ -47,7 +50,7 @@ use crate::keeper::{Ingredients, Keeper};
 use crate::traffic::ledger::Ledger;
 use crate::uplink::interfaces::{self, Reader};
 
-const OWN_KEYS: [Key; 4 + output::KEYS.len() + uplink::KEYS.len() + cameras::KEYS.len()] = [
+const OWN_KEYS: [Key; 6 + output::KEYS.len() + uplink::KEYS.len() + cameras::KEYS.len()] = [
     Key {
         path: "relay.brokers",
         kind: Kind::List(&Kind::Address),
@@ -68,6 +71,20 @@ const OWN_KEYS: [Key; 4 + output::KEYS.len() + uplink::KEYS.len() + cameras::KEY
         default: Some("8000B"),
         reloadable: false,
         help: "Copies of alarms beyond the first that may go over each line, in bytes a second.",
+    },
+    Key {
+        path: "relay.pin_hash",
+        kind: Kind::Text,
+        default: Some(""),
+        reloadable: false,
+        help: "The hash of the school's PIN, as huxiao pin hash prints it; without one, no request to cancel is taken.",
+    },
+    Key {
+        path: "relay.duress_pin_hash",
+        kind: Kind::Text,
+        default: Some(""),
+        reloadable: false,
+        help: "The hash of the PIN that says I am made to: it looks like the school's PIN, and raises a silent duress alarm.",
     },
     Key {
         path: "relay.self_test",
@@ -107,7 +124,9 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
     let NodeName::Relay(me) = base.identity().node.clone() else {
         return Err(StartError::Role("the certificate is not a relay's".to_owned()));
     };
+    let pins = pin::Pins::read(&base.config, base.host.clock.clone()).map_err(StartError::Role)?;
     let rows = outbox::read(&base.store)?;
+    let school = school::SchoolFile::new(&base.config.path("data.dir"));
     let commands = commands::read(&base.store)?;
     let verifier = Arc::new(base.credentials.signatures());
     let (link, events) = base.link(LinkConfig::accepting(&[Role::Broker]))?;
@@ -134,6 +153,7 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
             epoch: opened.epoch,
             next_slot: opened.high + 1,
             copy_rate: u32::try_from(base.config.bytes("relay.copy_rate")).unwrap_or(limits::COPY_BYTES_PER_SECOND),
+            plan: school.read(),
             spare_nodes: base.config.addresses("relay.brokers").len() > HOMES,
             self_test: self_test(base.config.text("relay.self_test"))
                 .map_err(|why| StartError::Role(format!("relay.self_test: {why}")))?,
@@ -148,9 +168,10 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
     let around = (base.host.clock.clone(), base.host.shutdown.clone());
     let opened_bodies = Bodies::open(&base.config, Accepts::Wanted, link.clone(), around).await;
     let (bodies, moving) = opened_bodies.map_err(|error| StartError::Role(error.to_string()))?;
-    let player = output::Player::new(&base.config, handle.downgrade(), bodies.clone());
+    let viewer = cameras::Viewer::new(&base.config, bodies.clone());
+    let player = output::Player::new(&base.config, handle.downgrade(), bodies.clone(), viewer);
     let (shell, changes, answers) =
-        shell::RelayShell::new(link.clone(), dials.clone(), base.store.clone(), &handle, player);
+        shell::RelayShell::new(link.clone(), dials.clone(), base.store.clone(), school, &handle, player);
     if !opened.losses.is_empty() {
         tokio::spawn(losses::tell(handle.clone(), answers.clone(), opened.losses.clone()));
     }
@@ -162,6 +183,7 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
         health: base.health.clone(),
         link: link.clone(),
         store: base.store.clone(),
+        pins,
         paths: paths.clone(),
         clock: base.host.clock.clone(),
     };

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use huxiao_core::relay::{Input, Press, Relay};
-use huxiao_core::{Kind, Mode, Text, limits};
+use huxiao_core::{Details, Kind, Mode, Text, limits};
 use huxiao_runtime::drive::Handle;
 use huxiao_store::Loss;
 
@@ -13,7 +13,14 @@ use crate::shell::Answers;
 
 /// Raises it.
 pub(crate) async fn tell(handle: Handle<Relay>, answers: Answers, losses: Vec<Loss>) {
-    let press = Press { kind: Kind::StoreLoss, mode: Mode::Live, device: None, zone: None, note: note(&losses) };
+    let press = Press {
+        kind: Kind::StoreLoss,
+        mode: Mode::Live,
+        device: None,
+        zone: None,
+        note: note(&losses),
+        details: Details::default(),
+    };
     let (ticket, answer) = answers.ask();
     // Whoever waits here must keep neither the loop nor its answers alive.
     drop(answers);

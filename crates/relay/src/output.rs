@@ -42,6 +42,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
+use crate::cameras::Viewer;
+
 /// The configuration keys of what a school hears.
 pub(crate) const KEYS: [Key; 4] = [
     Key {
@@ -96,6 +98,7 @@ struct Inner {
     spool: PathBuf,
     bodies: Bodies,
     bodies_dir: PathBuf,
+    viewer: Viewer,
 }
 
 /// Why something is not heard.
@@ -121,7 +124,7 @@ enum PlayError {
 
 impl Player {
     /// A player by the configuration.
-    pub(crate) fn new(config: &Config, handle: WeakHandle<Relay>, bodies: Bodies) -> Self {
+    pub(crate) fn new(config: &Config, handle: WeakHandle<Relay>, bodies: Bodies, viewer: Viewer) -> Self {
         let data = config.path("data.dir");
         let bodies_dir = data.join("bodies");
         let inner = Inner {
@@ -131,6 +134,7 @@ impl Player {
             spool: config.path_if_set("relay.broadcast.spool").unwrap_or_else(|| data.join("spool")),
             bodies,
             bodies_dir,
+            viewer,
         };
         Self { inner: Arc::new(inner), handle, silenced: Arc::default() }
     }
@@ -161,13 +165,17 @@ impl Player {
         let _ = silence.map(|silence| silence.send(()));
     }
 
-    /// Nothing at this school can be looked at.
+    /// Takes a picture as a camera sees now, and tells the machine where it is and where the camera can be seen at work.
     pub(crate) fn view(&self, id: CommandId, camera: Option<Name>) {
-        let camera = camera.map(|camera| format!(" {camera}")).unwrap_or_default();
-        self.end(
-            id,
-            Ended::Failed(text(&format!("本校没有可查看的摄像机{camera} this relay knows no such camera{camera}"))),
-        );
+        let player = self.clone();
+        tokio::spawn(async move {
+            let begun = Instant::now();
+            let ended = match player.inner.viewer.view(camera.as_ref()).await {
+                Ok(told) => Ended::Done(begun.elapsed(), text(&told)),
+                Err(why) => Ended::Failed(text(&why)),
+            };
+            player.end(id, ended);
+        });
     }
 
     fn end(&self, id: CommandId, ended: Ended) {

@@ -17,6 +17,7 @@ use crate::command_api::CommandView;
 use crate::dials::Dials;
 use crate::outbox;
 use crate::output::Player;
+use crate::school::SchoolFile;
 use crate::view::{Change, EventJson};
 
 /// Changes that a slow reader of the stream may fall behind before it is cut.
@@ -60,6 +61,8 @@ pub(crate) struct RelayShell {
     changes: broadcast::Sender<Arc<Change>>,
     /// Changes of this step; their events are looked up once the machine is at rest.
     told: Vec<(&'static str, EventId, Option<Receipt>)>,
+    /// Where the plan's part is kept.
+    school: SchoolFile,
     /// Commands that reached a stage in this step.
     commands: Vec<CommandId>,
 }
@@ -69,6 +72,7 @@ impl RelayShell {
         link: Link,
         dials: Dials,
         store: Store,
+        school: SchoolFile,
         handle: &Handle<Relay>,
         player: Player,
     ) -> (Self, broadcast::Sender<Arc<Change>>, Answers) {
@@ -83,6 +87,7 @@ impl RelayShell {
             answers: answers.clone(),
             changes: changes.clone(),
             told: Vec::new(),
+            school,
             commands: Vec::new(),
         };
         (shell, changes, answers)
@@ -125,6 +130,14 @@ impl RelayShell {
                 );
             }
             Report::Condition(node, None) => tracing::info!(%node, "this broker node has its quorum again"),
+            Report::Plan(mark) => {
+                tracing::info!(version = mark.version, "the region told what its plan says of this school");
+            }
+            Report::CheckedIn(post) => tracing::debug!(%post, "a guard checked in"),
+            Report::Withheld(why) => {
+                metric::increment(Counter::PersonWithheld, &[why.as_str()]);
+                tracing::debug!(why = %why, "a person warning is held back");
+            }
             Report::Command(id, receipt) => {
                 tracing::info!(command = %id, stage = %receipt.stage, detail = receipt.detail.as_str(), "command");
                 self.commands.push(id);
@@ -165,6 +178,7 @@ impl Shell<Relay> for RelayShell {
                     tracing::debug!(?path, %class, "not sent");
                 }
             }
+            Output::KeepPlan(part) => self.school.keep(*part, self.handle.upgrade()),
             Output::Hurry => self.dials.hurry(),
             Output::Race => self.dials.race(),
             Output::DialOthers => self.dials.others(),

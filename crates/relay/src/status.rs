@@ -22,6 +22,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::paths::Paths;
+use crate::pin::Pins;
 use crate::view::ModeJson;
 
 /// How often gauges and health are brought up to date.
@@ -35,6 +36,7 @@ pub(crate) struct Context {
     pub(crate) health: Health,
     pub(crate) link: Link,
     pub(crate) store: Store,
+    pub(crate) pins: Pins,
     pub(crate) paths: watch::Receiver<Arc<Paths>>,
     pub(crate) clock: Clock,
 }

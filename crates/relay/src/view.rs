@@ -1,9 +1,12 @@
 //! An event as the API shows it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use huxiao_core::event::taxonomy::DURESS_PIN;
+use huxiao_core::lamp::{Lamp, LampState};
 use huxiao_core::relay::{EventView, ModeView};
-use huxiao_core::{EventId, Receipt, Trail};
+use huxiao_core::{Class, Details, Event, EventId, Kind, Receipt, Timestamp, Trail};
 use huxiao_runtime::event_json::{
     EventFields, LapJson, ReceiptJson, Words, acknowledged_by, assisting, stages, timeline,
 };
@@ -123,13 +126,18 @@ pub(crate) struct EventJson {
 
 impl EventJson {
     pub(crate) fn new(view: &EventView) -> Self {
+        let shown = disguised(&view.sealed().event);
+        let lamp = match &shown {
+            Cow::Borrowed(_) => view.lamp(),
+            Cow::Owned(shown) => lamp_of(shown, view.receipts()),
+        };
         Self {
-            event: EventFields::new(&view.sealed().event),
+            event: EventFields::new(&shown),
             kept: view.is_kept(),
             refused: view.is_refused(),
             finished: view.is_finished(),
-            lamp: view.lamp().as_str(),
-            lamp_text: view.lamp().words().into(),
+            lamp: lamp.as_str(),
+            lamp_text: lamp.words().into(),
             stages: stages(view.receipts()),
             acknowledged_by: acknowledged_by(view.receipts()),
             assisting: assisting(view.receipts()),
@@ -138,4 +146,22 @@ impl EventJson {
             timeline: timeline(&view.sealed().event, &Trail::default(), view.receipts()),
         }
     }
+}
+
+/// What the school's own screens show of an event: of a silent alarm by PIN, the request that it came with.
+fn disguised(event: &Event) -> Cow<'_, Event> {
+    if event.kind != Kind::Duress || event.details.get("source") != Some(DURESS_PIN) {
+        return Cow::Borrowed(event);
+    }
+    let (kind, class) = (Kind::Cancel, Class::P1);
+    Cow::Owned(Event { kind, class, details: Details::default(), ..event.clone() })
+}
+
+/// The lamp as it would be of `event`.
+fn lamp_of(event: &Event, receipts: &[Receipt]) -> Lamp {
+    let mut lamp = LampState::new(Timestamp(0), event);
+    for receipt in receipts {
+        lamp.reached(receipt.stage);
+    }
+    lamp.show()
 }

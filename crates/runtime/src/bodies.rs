@@ -58,15 +58,16 @@ impl Bodies {
         link: Link,
         (clock, shutdown): (Clock, Shutdown),
     ) -> Result<(Self, Moving), BodyError> {
-        let dir = config.path("data.dir").join("bodies");
+        let (dir, low_free) = (config.path("data.dir").join("bodies"), config.bytes("store.low_free"));
         let (max_bytes, max_age) = (config.bytes("bodies.max_bytes"), config.duration("bodies.max_age"));
-        let (folder, held) = tokio::task::spawn_blocking(move || open_folder(&dir)).await.unwrap_or_else(|error| {
-            Err(BodyError::Io {
-                what: "open",
-                path: config.path("data.dir"),
-                source: std::io::Error::other(error.to_string()),
-            })
-        })?;
+        let (folder, held) =
+            tokio::task::spawn_blocking(move || open_folder(&dir, low_free)).await.unwrap_or_else(|error| {
+                Err(BodyError::Io {
+                    what: "open",
+                    path: config.path("data.dir"),
+                    source: std::io::Error::other(error.to_string()),
+                })
+            })?;
         let folder = Arc::new(folder);
         let (handle, inbox) = drive::channel();
         let (reports, _) = broadcast::channel(REPORTS);
@@ -198,8 +199,8 @@ impl Bodies {
     }
 }
 
-fn open_folder(dir: &Path) -> Result<(Folder, Vec<(BodyId, usize, huxiao_core::WallTime)>), BodyError> {
-    let folder = Folder::open(dir)?;
+fn open_folder(dir: &Path, low_free: u64) -> Result<(Folder, Vec<(BodyId, usize, huxiao_core::WallTime)>), BodyError> {
+    let folder = Folder::open(dir)?.leaving(low_free);
     let held = folder.list()?;
     Ok((folder, held))
 }

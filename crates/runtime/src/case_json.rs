@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use huxiao_core::case::{Action, ActionId, Digest, Owner, State, Step, Summary, Verb};
+use huxiao_core::record::Bond;
 use huxiao_core::{Name, NodeName, Text};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,14 @@ pub struct CaseJson {
     close_reason: Option<&'static str>,
     steps: u64,
     last: Option<LastStepJson>,
+    /// How many presses have joined it as repeats; `level` has risen by them.
+    presses: u32,
+    /// Whether the alarm repeats its parent and has no case but that one's.
+    repeat: bool,
+    /// The alarm whose case was open when this one came, or whose repeat it is.
+    parent: Option<String>,
+    /// The alarm whose case was closed shortly before this one came.
+    linked: Option<String>,
     /// Whether an officer said of a drill or a test that it is meant.
     live: bool,
 }
@@ -72,6 +81,16 @@ impl CaseJson {
                 officer: last.officer.as_ref().map(ToString::to_string),
                 at: rfc3339(last.at),
             }),
+            presses: case.presses,
+            repeat: case.bond.root().is_some(),
+            parent: match case.bond {
+                Bond::Repeat(id) | Bond::Child(id) => Some(id.to_string()),
+                Bond::Alone | Bond::Follows(_) => None,
+            },
+            linked: match case.bond {
+                Bond::Follows(id) => Some(id.to_string()),
+                Bond::Alone | Bond::Repeat(_) | Bond::Child(_) => None,
+            },
             live: case.live,
         }
     }

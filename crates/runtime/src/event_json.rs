@@ -64,6 +64,8 @@ pub struct EventFields {
     drill: bool,
     raised_at: String,
     count: u32,
+    /// Name → text; `{}` where it says nothing more.
+    details: BTreeMap<String, String>,
 }
 
 impl EventFields {
@@ -86,8 +88,14 @@ impl EventFields {
             drill: event.mode == Mode::Drill,
             raised_at: rfc3339(event.raised_at),
             count: event.count,
+            details: details(event),
         }
     }
+}
+
+/// The details of `event` by name.
+fn details(event: &Event) -> BTreeMap<String, String> {
+    event.details.iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
 }
 
 /// One receipt.

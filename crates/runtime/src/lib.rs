@@ -28,6 +28,7 @@ pub mod http;
 pub mod link_hooks;
 pub mod log;
 pub mod metric;
+pub mod plan_json;
 pub mod shutdown;
 pub mod signal;
 pub mod store_hooks;

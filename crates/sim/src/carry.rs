@@ -93,6 +93,13 @@ impl World {
                 self.race(Node::Relay(at));
             }
             relay::Output::DialOthers => {}
+            // A school that comes back is told it again.
+            relay::Output::KeepPlan(part) => {
+                let clock = self.clock();
+                if let Some(relay) = &mut self.relays[at].machine {
+                    relay.handle(clock, relay::Input::PlanKept(part.mark));
+                }
+            }
             relay::Output::Persist(seq, write) => {
                 if self.relays[at].disk.write(seq, write) {
                     self.sync(Node::Relay(at));

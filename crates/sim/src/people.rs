@@ -2,7 +2,7 @@
 
 use huxiao_core::relay::{Press, Ticket};
 use huxiao_core::station::AckTicket;
-use huxiao_core::{Class, EventId, Kind, Mode, Text, relay, station};
+use huxiao_core::{Class, Details, EventId, Kind, Mode, Text, relay, station};
 
 use crate::check::Outcome;
 use crate::province::officer;
@@ -11,7 +11,7 @@ use crate::world::{Action, SECOND, World};
 /// A press of a kind.
 #[must_use]
 pub fn press_of(kind: Kind) -> Press {
-    Press { kind, mode: Mode::Live, device: None, zone: None, note: Text::default() }
+    Press { kind, mode: Mode::Live, device: None, zone: None, note: Text::default(), details: Details::default() }
 }
 
 impl World {

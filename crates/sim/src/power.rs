@@ -118,6 +118,7 @@ impl World {
                     epoch: number + 1,
                     next_slot: 1,
                     copy_rate: self.copy_rate,
+                    plan: None,
                     // Its two homes are all that there is to dial here.
                     spare_nodes: false,
                     self_test: None,

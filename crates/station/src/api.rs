@@ -50,9 +50,9 @@ pub(crate) fn router(seat: Seat, gate: SseGate, context: Arc<Context>) -> Router
         .route("/v1/events/{id}/ack", post(acknowledge))
         .route("/v1/events/{id}/escalate", post(escalate))
         .route("/v1/events/{id}/case", get(case).post(act))
-        .route("/v1/audible", get(audible).post(set_audible))
         .route("/v1/drills", get(drills).post(open_drill))
         .route("/v1/drills/{id}/close", post(close_drill))
+        .route("/v1/audible", get(audible).post(set_audible))
         .route("/v1/status", get(status))
         .with_state(Api { seat, gate, context })
 }
@@ -335,30 +335,6 @@ fn not_acted(id: EventId, error: &CaseError) -> Response {
     (status, axum::Json(body)).into_response()
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AudibleBody {
-    on: bool,
-    /// For how long, if not until further notice.
-    seconds: Option<u64>,
-}
-
-async fn audible(State(api): State<Api>) -> Result<Response, ApiError> {
-    let audible = api.seat.handle.inspect(Station::is_audible).await?;
-    Ok(Json(serde_json::json!({ "audible": audible })).into_response())
-}
-
-/// A console says whether anybody would hear this seat.
-async fn set_audible(State(api): State<Api>, Json(body): Json<AudibleBody>) -> Result<Response, ApiError> {
-    let lasts = body.seconds.filter(|_| body.on);
-    if let Some(wrong) = body.seconds.filter(|seconds| !body.on || !(5..=3_600).contains(seconds)) {
-        let why = format!("{wrong}: from 5 to 3600, and only where a seat is audible");
-        return Err(bad_field("seconds", &why));
-    }
-    api.seat.handle.input(Input::Audible { on: body.on, lasts: lasts.map(Span::from_secs) }).await?;
-    Ok(Json(serde_json::json!({ "audible": body.on })).into_response())
-}
-
 async fn drills(State(api): State<Api>) -> Result<Response, ApiError> {
     let (drills, at) = (api.seat.drills().await?, Clock::system().wall());
     let drills: Vec<DrillJson> = drills.iter().map(|drill| DrillJson::new(drill, at)).collect();
@@ -388,6 +364,30 @@ async fn drilled(api: &Api, order: DrillOrder) -> Result<Json<DrillJson>, ApiErr
         }
         Err(error @ DrillError::Busy) => Err(ApiError::unavailable("busy", error.to_string())),
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AudibleBody {
+    on: bool,
+    /// For how long, if not until further notice.
+    seconds: Option<u64>,
+}
+
+async fn audible(State(api): State<Api>) -> Result<Response, ApiError> {
+    let audible = api.seat.handle.inspect(Station::is_audible).await?;
+    Ok(Json(serde_json::json!({ "audible": audible })).into_response())
+}
+
+/// A console says whether anybody would hear this seat.
+async fn set_audible(State(api): State<Api>, Json(body): Json<AudibleBody>) -> Result<Response, ApiError> {
+    let lasts = body.seconds.filter(|_| body.on);
+    if let Some(wrong) = body.seconds.filter(|seconds| !body.on || !(5..=3_600).contains(seconds)) {
+        let why = format!("{wrong}: from 5 to 3600, and only where a seat is audible");
+        return Err(bad_field("seconds", &why));
+    }
+    api.seat.handle.input(Input::Audible { on: body.on, lasts: lasts.map(Span::from_secs) }).await?;
+    Ok(Json(serde_json::json!({ "audible": body.on })).into_response())
 }
 
 async fn status(State(api): State<Api>) -> Result<Json<StatusJson>, ApiError> {

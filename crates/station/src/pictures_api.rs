@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use huxiao_core::body::BodyId;
+use huxiao_core::body::{BodyId, Media};
 use huxiao_core::video::Look;
 use huxiao_core::{EventId, Name, limits};
 use huxiao_runtime::http::{ApiError, CONTENT_PATH, Json};
@@ -23,6 +23,7 @@ pub(crate) fn router(seat: Seat) -> Router {
         .route("/v1/events/{id}/look", post(look))
         .route("/v1/events/{id}/view", post(view))
         .route(CONTENT_PATH, post(put))
+        .route("/v1/bodies/{hash}", get(body))
         .with_state(seat)
 }
 
@@ -32,13 +33,23 @@ async fn picture(State(seat): State<Seat>, Path((id, hash)): Path<(String, Strin
     if !seat.gallery.shows(&id, &body) {
         return Err(ApiError::not_found("unknown_picture", format!("event {id} has no picture {body}")));
     }
+    served(&seat, body).await
+}
+
+/// A picture or audio by its name, which only those know who were told of it: what a school answered to a command to view, for one.
+async fn body(State(seat): State<Seat>, Path(hash): Path<String>) -> Result<Response, ApiError> {
+    let body = hash.parse::<BodyId>().map_err(|why| ApiError::bad_request("bad_hash", why.to_string()))?;
+    served(&seat, body).await
+}
+
+async fn served(seat: &Seat, body: BodyId) -> Result<Response, ApiError> {
     let content = seat.gallery.content(body).await?.ok_or_else(|| {
-        let message = "the picture is not here, and no broker node that can be reached has it (yet)";
+        let message = "it is not here, and no broker node that can be reached has it (yet)";
         ApiError::new(StatusCode::GATEWAY_TIMEOUT, "not_here", message.to_owned())
     })?;
+    let media = Media::of(&content).map_or("application/octet-stream", Media::as_str);
     // Its name is its content: it never changes.
-    let headers =
-        [(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "private, max-age=31536000, immutable")];
+    let headers = [(header::CONTENT_TYPE, media), (header::CACHE_CONTROL, "private, max-age=31536000, immutable")];
     Ok((headers, Bytes::from_owner(content)).into_response())
 }
 

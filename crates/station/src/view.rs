@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use huxiao_core::case::{LastStep, Owner, State, Summary, Verb};
+use huxiao_core::record::Bond;
 use huxiao_core::station::{Acknowledged, CaseDone, InboxRow};
 use huxiao_core::video::Pictures;
 use huxiao_core::{Class, Escalate, Ownership, Receipt, Stage};
@@ -116,6 +117,8 @@ pub(crate) fn case_of(row: &InboxRow) -> Option<Summary> {
             officer: receipt.officer.clone(),
             at: receipt.at,
         }),
+        bond: Bond::Alone,
+        presses: 0,
         live: false,
     })
 }

@@ -14,6 +14,7 @@ use huxiao_core::WallTime;
 use huxiao_core::body::BodyId;
 use huxiao_core::limits::BODY_BYTES;
 
+use crate::space::system_probe;
 use crate::witness::{make_dir, sync_dir};
 
 /// Why a body cannot be stored or read.
@@ -22,6 +23,9 @@ pub enum BodyError {
     /// Send less, or in parts.
     #[error("a body has at most {BODY_BYTES} bytes, this one has {0}")]
     TooLarge(usize),
+    /// The disk is nearly full. Make room, or lower `bodies.max_bytes`.
+    #[error("the disk is nearly full: what is left is for alarms")]
+    Full,
     /// There is none of that name.
     #[error("there is no body {0}")]
     Absent(BodyId),
@@ -45,6 +49,7 @@ pub enum BodyError {
 pub struct Bodies {
     dir: PathBuf,
     temporary: AtomicU64,
+    low_bytes: u64,
 }
 
 impl Bodies {
@@ -53,7 +58,7 @@ impl Bodies {
     /// # Errors
     /// [`BodyError::Io`].
     pub fn open(dir: &Path) -> Result<Self, BodyError> {
-        let bodies = Self { dir: dir.to_path_buf(), temporary: AtomicU64::new(0) };
+        let bodies = Self { dir: dir.to_path_buf(), temporary: AtomicU64::new(0), low_bytes: 0 };
         make_dir(dir).map_err(|error| bodies.io("make the folder of", error))?;
         for entry in fs::read_dir(dir).map_err(|error| bodies.io("list", error))?.flatten() {
             if entry.path().extension().is_some_and(|extension| extension == "new") {
@@ -64,10 +69,25 @@ impl Bodies {
         Ok(bodies)
     }
 
+    /// The same, taking nothing more while less than `low_bytes`, and less than a tenth, of the disk is free: what is left is for alarms.
+    #[must_use]
+    pub fn leaving(self, low_bytes: u64) -> Self {
+        Self { low_bytes, ..self }
+    }
+
+    /// Whether a body of so many bytes would take what is for alarms: an eighth before only they are written.
+    fn is_full(&self, bytes: usize) -> bool {
+        let usage = system_probe()(&self.dir);
+        usage.is_ok_and(|usage| {
+            let limit = (usage.total / 10).min(self.low_bytes);
+            usage.free < limit + limit / 8 + bytes as u64
+        })
+    }
+
     /// Stores `content` durably and gives its name. Waits for the disk: not for a task that alarms pass through.
     ///
     /// # Errors
-    /// [`BodyError::TooLarge`], [`BodyError::Io`].
+    /// [`BodyError::TooLarge`], [`BodyError::Full`], [`BodyError::Io`].
     pub fn put(&self, content: &[u8]) -> Result<BodyId, BodyError> {
         if content.len() > BODY_BYTES {
             return Err(BodyError::TooLarge(content.len()));
@@ -78,6 +98,9 @@ impl Bodies {
             // A damaged file is replaced by the content that it should have.
             Err(BodyError::Absent(_) | BodyError::Damaged(_)) => {}
             Err(error) => return Err(error),
+        }
+        if self.is_full(content.len()) {
+            return Err(BodyError::Full);
         }
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);
         let temporary = self.dir.join(format!("{}-{number}.new", std::process::id()));
@@ -197,6 +220,16 @@ mod tests {
         for bad in ["", "ab", "../../../etc/passwd", &"g".repeat(64), &"é".repeat(32), &name.to_uppercase()] {
             assert!(bad.parse::<BodyId>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_left_for_alarms_is_not_taken_by_bodies() {
+        let dir = tempfile::tempdir().unwrap();
+        let usage = system_probe()(dir.path()).unwrap();
+        assert!(usage.total > 0);
+        let full = |low: u64, bytes: usize| Bodies::open(dir.path()).unwrap().leaving(low).is_full(bytes);
+        assert!(!full(0, 0));
+        assert!(full(0, usize::MAX / 2), "more than there is on any disk");
     }
 
     #[test]

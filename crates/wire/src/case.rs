@@ -9,6 +9,7 @@ use huxiao_core::{EventId, WallTime, limits};
 
 use crate::error::WireError;
 use crate::field;
+use crate::joining;
 use crate::proto;
 
 pub(crate) fn raw_order(order: &CaseOrder) -> proto::CaseOrder {
@@ -112,6 +113,8 @@ pub(crate) fn raw_summary(case: &Summary) -> proto::CaseState {
             officer: last.officer.as_ref().map(ToString::to_string).unwrap_or_default(),
             at_us: last.at.0,
         }),
+        bond: joining::raw(case.bond),
+        presses: case.presses,
         live: case.live,
     }
 }
@@ -133,6 +136,8 @@ pub(crate) fn summary(raw: &proto::CaseState) -> Result<Summary, WireError> {
         reason: reason("case.reason", raw.reason)?,
         steps: raw.steps,
         last: last.transpose()?,
+        bond: joining::bond("case.bond", raw.bond.as_ref())?,
+        presses: raw.presses,
         live: raw.live,
     })
 }

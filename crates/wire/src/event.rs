@@ -1,6 +1,6 @@
 //! Events to bytes, once, and back with every limit checked.
 
-use huxiao_core::{Class, Event, Kind, Mode, RelayId, SchoolId, Sealed, WallTime, limits};
+use huxiao_core::{Class, Details, Event, Kind, Mode, RelayId, SchoolId, Sealed, WallTime, limits};
 use prost::Message as _;
 
 use crate::error::WireError;
@@ -25,6 +25,7 @@ pub fn seal(event: &Event) -> Sealed {
         raised_at_us: event.raised_at.0,
         // What nearly every event is, costs nothing.
         count: if event.count == 1 { 0 } else { event.count },
+        details: event.details.iter().map(raw_detail).collect(),
     };
     Sealed { event: event.clone().into(), bytes: raw.encode_to_vec().into() }
 }
@@ -55,9 +56,19 @@ pub fn unseal(bytes: &[u8]) -> Result<Sealed, WireError> {
         note: field::text("event.note", &raw.note)?,
         raised_at: WallTime(raw.raised_at_us),
         count: raw.count.max(1),
+        details: details(&raw.details)?,
     };
     let event = event.checked().map_err(|why| field::bad("event", why))?;
     Ok(Sealed { event: event.into(), bytes: bytes.into() })
+}
+
+fn raw_detail((name, text): (&str, &str)) -> proto::Detail {
+    proto::Detail { name: name.to_owned(), text: text.to_owned() }
+}
+
+fn details(raw: &[proto::Detail]) -> Result<Details, WireError> {
+    let named = raw.iter().map(|detail| (detail.name.as_str(), detail.text.as_str()));
+    Details::new(named).map_err(|why| field::bad("event.details", why))
 }
 
 /// A kind by its name; one that this version does not know is carried as it is.

@@ -67,14 +67,16 @@ pub fn encode_within(message: &Message, limit: usize) -> Vec<Vec<u8>> {
         | Message::CaseTaken(..)
         | Message::CaseRefused(..)
         | Message::CaseAsk(..)
+        | Message::CaseSteps(..)
+        | Message::SchoolPlan(_)
+        | Message::PlanKept(_)
+        | Message::SeatState { .. }
         | Message::CommandOrder(_)
         | Message::Command(..)
         | Message::CommandState(_)
         | Message::CommandRefused(..)
         | Message::NoticeAsk(..)
         | Message::NoticeSchools(..)
-        | Message::SeatState { .. }
-        | Message::CaseSteps(..)
         | Message::Body(_)
         | Message::Pictures(_)
         | Message::PicturesKept(..)

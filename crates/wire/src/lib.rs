@@ -20,6 +20,7 @@ mod escalation;
 mod event;
 mod field;
 mod frame;
+mod joining;
 mod message;
 mod overdue;
 mod plan;
@@ -34,8 +35,8 @@ pub use error::WireError;
 pub use event::{seal, unseal};
 pub use frame::{HEADER_BYTES, VERSION, decode_frame, encode, encode_within, frame_len};
 pub use plan::{
-    PlanPage, PlanRows, cut_plan_changes, decode_plan_page, decode_stage_plan, encode_plan_change, encode_plan_page,
-    encode_plan_rows, encode_stage_plan,
+    PlanPage, PlanRows, cut_plan_changes, decode_plan_page, decode_school_part, decode_stage_plan, encode_plan_change,
+    encode_plan_page, encode_plan_rows, encode_school_part, encode_stage_plan,
 };
 pub use row::{
     ROW_VERSION, decode_command, decode_entry, decode_inbox_row, decode_relay_row, encode_command, encode_entry,

@@ -12,6 +12,7 @@ use crate::escalation;
 use crate::event::unseal;
 use crate::field;
 use crate::overdue;
+use crate::plan::relay;
 use crate::proto;
 use crate::proto::frame::Body;
 use crate::video;
@@ -66,6 +67,8 @@ pub(crate) fn to_body(message: &Message) -> Body {
             Body::NoticeSchools(command::raw_schools(*id, after.as_ref(), schools, *total))
         }
         Message::CaseRefused(id, why, now) => Body::CaseRefused(case::raw_refused(*id, *why, now.as_deref())),
+        Message::SchoolPlan(part) => Body::SchoolPlan(relay::raw(part)),
+        Message::PlanKept(mark) => Body::PlanKept(relay::raw_mark(mark)),
         Message::Body(body) => Body::BodyWord(video::raw_body(body)),
         Message::Pictures(said) => Body::Pictures(video::raw_said(said)),
         Message::PicturesKept(event, keys) => Body::PicturesKept(video::raw_kept(event, keys)),
@@ -115,6 +118,8 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
             let (id, step, now) = case::taken(&raw)?;
             Message::CaseTaken(id, step, Box::new(now))
         }
+        Body::SchoolPlan(raw) => Message::SchoolPlan(Box::new(relay::school_plan(&raw)?)),
+        Body::PlanKept(raw) => Message::PlanKept(relay::mark(&raw)?),
         Body::CommandOrder(raw) => Message::CommandOrder(Box::new(command::sealed(Some(&raw))?)),
         Body::Command(raw) => {
             let (sealed, left) = command::copy(&raw)?;

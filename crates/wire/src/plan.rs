@@ -3,6 +3,8 @@
 //! Invariant: the encoding of a part is canonical, so the digest over a plan's parts says whether two plans are equal, on whichever node.
 
 mod part;
+mod person;
+pub(crate) mod relay;
 mod rows;
 
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use crate::error::WireError;
 use crate::field;
 use crate::proto;
 
+pub use relay::{decode_school_part, encode_school_part};
 pub use rows::{PlanRows, encode_plan_rows};
 
 /// A piece of a plan, for whoever reads it.

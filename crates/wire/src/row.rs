@@ -16,6 +16,7 @@ use crate::command;
 use crate::drill;
 use crate::error::WireError;
 use crate::field;
+use crate::joining;
 use crate::message;
 use crate::overdue;
 use crate::plan;
@@ -109,6 +110,8 @@ pub fn decode_inbox_row(bytes: &[u8]) -> Result<InboxRow, WireError> {
 pub fn encode_command(command: &Command) -> Vec<u8> {
     let body = match command {
         Command::Found { record } => Body::Found(proto::Found { record: record.0.to_vec() }),
+        // A node of an older version must not take it for one that joins nothing: its record would be another.
+        Command::Admit(admission) if admission.joins => Body::AdmitJoining(raw_admission(admission)),
         Command::Admit(admission) => Body::Admit(raw_admission(admission)),
         Command::Note(receipt) => Body::Note(message::raw_receipt(receipt)),
         Command::Route { event, stations } => {
@@ -161,7 +164,8 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
     let raw: proto::RecordCommand = unversioned(bytes)?;
     Ok(match raw.body {
         Some(Body::Found(raw)) => Command::Found { record: field::record_id("found.record", &raw.record)? },
-        Some(Body::Admit(raw)) => Command::Admit(admission(&raw)?),
+        Some(Body::Admit(raw)) => Command::Admit(Admission { joins: false, ..admission(&raw)? }),
+        Some(Body::AdmitJoining(raw)) => Command::Admit(Admission { joins: true, ..admission(&raw)? }),
         Some(Body::Note(raw)) => Command::Note(message::receipt(&raw)?),
         Some(Body::Route(raw)) => Command::Route {
             event: field::event_id("route.event", &raw.event)?,
@@ -214,6 +218,9 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
         escalations: entry.escalations.iter().map(raw_escalation).collect(),
         overdue: entry.overdue.iter().map(overdue::raw_reached).collect(),
         forwarded: raw_stages(&entry.forwarded),
+        bond: joining::raw(entry.bond),
+        presses: entry.presses,
+        pressed_us: entry.pressed_at.map(|at| at.0),
         case: case::raw_case(&entry.case, entry.part),
         pictures: entry.pictures.iter().map(video::raw_picture).collect(),
         trouble: entry.trouble.as_ref().map(trouble::raw_trouble),
@@ -237,6 +244,9 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, WireError> {
         escalations: raw.escalations.iter().map(escalation).collect::<Result<_, _>>()?,
         overdue: raw.overdue.iter().map(overdue::reached).collect::<Result<_, _>>()?,
         forwarded: stages("entry.forwarded", &raw.forwarded)?,
+        bond: joining::bond("entry.bond", raw.bond.as_ref())?,
+        presses: raw.presses,
+        pressed_at: raw.pressed_us.map(WallTime),
         case: kept,
         pictures: video::pictures(&raw.pictures)?,
         trouble: raw.trouble.as_ref().map(trouble::trouble).transpose()?,
@@ -255,6 +265,7 @@ pub(crate) fn raw_admission(admission: &Admission) -> proto::Admit {
         by: admission.by.to_string(),
         stations: overdue::raw_stations(&admission.stations),
         owed: admission.owed,
+        joins: admission.joins,
     }
 }
 
@@ -266,6 +277,7 @@ pub(crate) fn admission(raw: &proto::Admit) -> Result<Admission, WireError> {
         by: field::node("admit.by", &raw.by)?,
         stations: stations("admit.stations", &raw.stations)?,
         owed: raw.owed,
+        joins: raw.joins,
     })
 }
 

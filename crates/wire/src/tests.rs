@@ -21,6 +21,7 @@ fn event() -> proto::Event {
         note: String::new(),
         raised_at_us: 1_764_000_000_000_000,
         count: 0,
+        details: Vec::new(),
     }
 }
 

@@ -29,9 +29,11 @@ pub fn wait_until<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Opti
 }
 
 impl Lab {
-    /// Presses the button of a school and gives the event's id back.
+    /// Presses a button of a school, another one each time: none repeats another one. Gives the event's id back.
     pub fn press(&self, school: &str) -> String {
-        self.raise(school, &json!({ "kind": "panic", "device": "button-1" }))
+        static BUTTONS: AtomicU64 = AtomicU64::new(1);
+        let device = format!("button-{}", BUTTONS.fetch_add(1, Ordering::Relaxed));
+        self.raise(school, &json!({ "kind": "panic", "device": device }))
     }
 
     /// Raises any event that must be taken.

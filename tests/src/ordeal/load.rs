@@ -140,7 +140,8 @@ fn guard(
         if !pressing.load(Ordering::Relaxed) {
             return;
         }
-        let button = format!("button-{}", dice.below(BUTTONS));
+        // Each press is judged by itself, so none repeats another one.
+        let button = format!("button-{}-{number}", dice.below(BUTTONS));
         let zone = format!("zone-{}", dice.below(ZONES));
         let body = json!({ "kind": "panic", "device": button, "zone": zone, "note": format!("press {number}") });
         let key = format!("{school}-{number}");

@@ -222,7 +222,11 @@ impl Script {
                 let stations = vec![rows::station()];
                 let by = rows::broker(1);
                 self.items.push(Item::Case { event, class, indexes: vec![seq], notes: 0 });
-                record(seq, class, &Command::Admit(Admission { sealed, trail, at, by, stations, owed: false }))
+                record(
+                    seq,
+                    class,
+                    &Command::Admit(Admission { sealed, trail, at, by, stations, owed: false, joins: false }),
+                )
             }
         }
     }

@@ -209,9 +209,12 @@ fn officers_of_a_region_act_on_one_case_though_its_leader_dies() {
 
 #[test]
 fn a_request_of_the_school_closes_nothing_and_a_transfer_asks_another_station() {
-    let lab = Lab::running(1, 2);
+    let mut lab = Lab::init(1, 2);
+    let hash = huxiao_pki::pin::PinHash::of("2580").unwrap();
+    lab.node("relay-001").set("relay.pin_hash", &hash.to_string());
+    lab.start_all();
     let id = taken(&lab);
-    lab.raise("school-001", &json!({ "kind": "cancel" }));
+    lab.raise("school-001", &json!({ "kind": "cancel", "pin": "2580" }));
     let flagged = || (history(&lab, "broker-1", &id)["case"]["cancel_requested"] == true).then_some(());
     wait_until("the case is flagged", PATIENCE, flagged);
     assert_eq!(history(&lab, "broker-1", &id)["case"]["state"], "acknowledged");

@@ -58,6 +58,7 @@ pub(crate) fn event(relay: &str, kind: Kind, number: u64) -> (EventId, Message) 
         note: Text::default(),
         raised_at: wall_now(),
         count: 1,
+        details: huxiao_core::Details::default(),
     };
     let copy = EventCopy { sealed: huxiao_wire::seal(&event), trail: Trail::default(), receipts: Vec::new() };
     (id, Message::Event(copy))

@@ -91,6 +91,7 @@ fn admit(number: u64) -> Command {
         note: Text::default(),
         raised_at: NOW,
         count: 1,
+        details: huxiao_core::Details::default(),
     };
     Command::Admit(Admission {
         sealed: huxiao_wire::seal(&event),
@@ -99,6 +100,7 @@ fn admit(number: u64) -> Command {
         by: "broker/r1/b1".parse().unwrap(),
         stations: vec!["p1".parse().unwrap()],
         owed: false,
+        joins: false,
     })
 }
 

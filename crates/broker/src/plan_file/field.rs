@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use huxiao_core::event::taxonomy;
 use huxiao_core::plan::{AreaCode, Day, Label, Minute, Phone};
 use huxiao_core::{Name, StationId};
 use toml::Spanned;
@@ -213,6 +214,26 @@ impl<'t> Reader<'t> {
             self.wrong(value.span().start, what);
         }
         micros
+    }
+
+    /// A share of one with at most three digits behind the point, in thousandths.
+    pub(super) fn share(&mut self, fields: &Fields<'_>, key: &str) -> Option<u16> {
+        let Some(value) = fields.get(key) else {
+            self.wrong(fields.start, format_args!("there is no {key}"));
+            return None;
+        };
+        let text = match value.get_ref() {
+            DeValue::Float(number) => Some(number.as_str()),
+            DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str()),
+            DeValue::String(text) => Some(text.as_ref()),
+            _ => None,
+        };
+        let share = text.and_then(taxonomy::permille);
+        if share.is_none() {
+            let what = format!("{key} is a number from 0.0 to 1.0 with at most three digits behind the point");
+            self.wrong(value.span().start, what);
+        }
+        share
     }
 
     /// The items of an array.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use huxiao_core::plan::{
-    Area, Change, Contact, Device, DeviceKind, Drill, Duty, GbCode, Holiday, Hours, Picture, Position, RtspAddr, Rung,
-    School, SchoolHours, Station, Times, Watch, Weekday, Weekdays, Zone,
+    Area, Change, Contact, Device, DeviceKind, Drill, Duty, GbCode, Holiday, Hours, Mute, PersonRules, Picture,
+    Position, RtspAddr, Rung, School, SchoolHours, Station, Threshold, Times, Watch, Weekday, Weekdays, Zone,
 };
 use huxiao_core::{SchoolId, StationId, limits};
 
@@ -66,7 +66,7 @@ fn watch(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Watch> {
 }
 
 /// The keys of a school.
-const SCHOOL: [&str; 15] = [
+const SCHOOL: [&str; 17] = [
     "id",
     "name",
     "address",
@@ -82,6 +82,8 @@ const SCHOOL: [&str; 15] = [
     "contact",
     "duty",
     "drill",
+    "person_list",
+    "person_mute",
 ];
 
 fn school(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<School> {
@@ -96,6 +98,8 @@ fn school(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<School> {
     let (zones, devices) = (list(reader, &fields, "zone", zone), list(reader, &fields, "device", device));
     let (contacts, duty) = (list(reader, &fields, "contact", contact), list(reader, &fields, "duty", duty));
     let drills = list(reader, &fields, "drill", drill);
+    let thresholds = list(reader, &fields, "person_list", threshold);
+    let persons = PersonRules { thresholds, mutes: list(reader, &fields, "person_mute", mute) };
     // That it has none is no news beside other mistakes: the key may be written wrongly.
     if fields.get("id").is_none() && reader.mistakes() == before {
         reader.wrong(fields.start, "the school has no id");
@@ -116,6 +120,7 @@ fn school(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<School> {
         contacts,
         duty,
         drills,
+        persons,
     })
 }
 
@@ -211,4 +216,18 @@ fn drill(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Drill> {
     let fields = reader.fields(value, "drill", &["date", "from", "to"])?;
     let (day, hours) = (reader.day(&fields, "date", "drill"), hours(reader, &fields, "drill"));
     Some(Drill { day: day?, hours: hours? })
+}
+
+fn threshold(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Threshold> {
+    let fields = reader.fields(value, "person_list", &["list", "threshold"])?;
+    let (list, permille) = (reader.needed_name(&fields, "list", "person_list"), reader.share(&fields, "threshold"));
+    Some(Threshold { list: list?, permille: permille? })
+}
+
+fn mute(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Mute> {
+    let fields = reader.fields(value, "person_mute", &["person", "until"])?;
+    let until = fields.get("until").map(|_| reader.day(&fields, "until", "person_mute"));
+    let person = reader.label(&fields, "person");
+    // A date that is none has been said, and must not mute for good.
+    Some(Mute { person, until: until.map_or(Some(None), |day| day.map(Some))? })
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
 use huxiao_core::plan::{
-    Area, Change, Device, Drill, Duty, Holiday, Picture, Plan, Position, Rung, School, SchoolHours, Station, Times,
-    Watch, Zone,
+    Area, Change, Device, Drill, Duty, Holiday, Mute, Picture, Plan, Position, Rung, School, SchoolHours, Station,
+    Threshold, Times, Watch, Zone,
 };
 
 /// The files of a plan by their names: areas and regions in one, the stations in one, the schools by their areas.
@@ -153,6 +153,20 @@ fn school(school: &School) -> String {
     }
     school.duty.iter().for_each(|one| lines.0.push_str(&duty(one)));
     school.drills.iter().for_each(|one| lines.0.push_str(&drill(one)));
+    for Threshold { list, permille } in &school.persons.thresholds {
+        let mut inner = Lines::table("school.person_list");
+        inner.text("list", list);
+        inner.raw("threshold", format_args!("{}.{:03}", permille / 1_000, permille % 1_000));
+        lines.0.push_str(&inner.0);
+    }
+    for Mute { person, until } in &school.persons.mutes {
+        let mut inner = Lines::table("school.person_mute");
+        inner.text("person", person);
+        if let Some(day) = until {
+            inner.raw("until", day);
+        }
+        lines.0.push_str(&inner.0);
+    }
     lines.0
 }
 

@@ -292,6 +292,11 @@ pub(crate) async fn order_for_peer(node: &Node, commands: Vec<Bytes>) -> Result<
     }
     let now = Instant::now();
     let members = node.membership();
+    for (command, bytes) in &mut read {
+        if node.peers().versions().fit(members.membership(), command) {
+            *bytes = Bytes::from(huxiao_wire::encode_command(command));
+        }
+    }
     let mut held = None;
     read.retain(|(command, _)| {
         let old = node.peers().versions().too_old(members.membership(), command);
@@ -344,7 +349,10 @@ fn shed(node: &Node, handle: &WeakHandle<Broker>, batch: Vec<Waiting>) -> Vec<Wa
 fn hold_back(node: &Node, handle: &WeakHandle<Broker>, batch: Vec<Waiting>) -> Vec<Waiting> {
     let members = node.membership();
     let mut readable = Vec::with_capacity(batch.len());
-    for waiting in batch {
+    for mut waiting in batch {
+        if node.peers().versions().fit(members.membership(), &mut waiting.command) {
+            waiting.bytes = Bytes::from(huxiao_wire::encode_command(&waiting.command));
+        }
         match node.peers().versions().too_old(members.membership(), &waiting.command) {
             None => readable.push(waiting),
             Some(words) => say(handle, waiting, &NotCommitted::Failed(words)),

@@ -76,6 +76,7 @@ pub(crate) fn admit(number: u64) -> Command {
         note: Text::default(),
         raised_at: wall(number),
         count: 1,
+        details: huxiao_core::Details::default(),
     };
     Command::Admit(Admission {
         sealed: huxiao_wire::seal(&event),
@@ -84,6 +85,7 @@ pub(crate) fn admit(number: u64) -> Command {
         by: "broker/r1/b1".parse().unwrap(),
         stations: vec!["p1".parse().unwrap()],
         owed: false,
+        joins: false,
     })
 }
 

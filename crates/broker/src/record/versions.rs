@@ -41,6 +41,19 @@ impl Versions {
         let old = names.into_iter().find(|name| known.get(name).is_some_and(|minor| *minor < needed))?;
         Some(format!("{old} still runs a version that cannot read this: it can be done once every node is upgraded"))
     }
+
+    /// `command` as all members can read it. An alarm waits for nobody's upgrade: until then, it joins no case. True if it was changed.
+    pub(crate) fn fit(&self, members: &Membership, command: &mut Command) -> bool {
+        let Command::Admit(admission) = command else { return false };
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !admission.joins || known.is_empty() {
+            return false;
+        }
+        let names = members.nodes().filter_map(|(_, member)| Name::new(&member.name).ok());
+        let old = names.into_iter().any(|name| known.get(&name).is_some_and(|minor| *minor < PEER_MINOR));
+        admission.joins = !old;
+        old
+    }
 }
 
 /// The first minor version of the peers' protocol whose nodes read `command`, and make the same of it. A plan has parts by now that older nodes

@@ -97,6 +97,7 @@ impl Relay {
             note: Text::default(),
             raised_at: WallTime(wall.0),
             count: 1,
+            details: huxiao_core::Details::default(),
         };
         let copy = EventCopy { sealed: huxiao_wire::seal(&event), trail: Trail::default(), receipts: Vec::new() };
         (event.id, class, Message::Event(copy))

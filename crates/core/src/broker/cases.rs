@@ -12,13 +12,13 @@ use std::collections::BTreeMap;
 use crate::broker::machine::{Broker, seats_of};
 use crate::broker::port::{NotCommitted, Output, Report};
 use crate::broker::waiting::{AGAIN_AFTER, AGAIN_IN_DOUBT, AGAIN_SOON};
-use crate::case::{ActionId, Case, CaseOrder, CaseRefusal, State, Step, Summary, Verb};
+use crate::case::{ActionId, CaseOrder, CaseRefusal, Step, Summary, Verb};
 use crate::event::Class;
 use crate::id::{EventId, NodeName, PathId, SeatId};
 use crate::limits;
 use crate::message::{CASES_SINCE, Message};
 use crate::path::Form;
-use crate::record::{Acted, Command, Entry};
+use crate::record::{Acted, Bond, Command, Entry};
 use crate::time::{Now, Timestamp, WallTime};
 
 /// The orders that wait for the record.
@@ -64,7 +64,7 @@ impl Broker {
                 .report(Report::Improper(me, "an order about a case in somebody else's name, or without an id"));
         }
         let (id, event) = (order.id, order.event);
-        let entry = self.record.get(&event);
+        let entry = self.record.get(&self.record.root_of(&event));
         if let Some((entry, outcome)) = entry.and_then(|entry| Some((entry, entry.outcome(&order)?))) {
             let answer = answer(id, entry, outcome);
             return self.send(path, Class::P1, Form::Stream, answer);
@@ -154,7 +154,7 @@ impl Broker {
     /// Another record has taken the place of this node's: what waits and is there is answered.
     pub(super) fn look_for_cases(&mut self, now: Now) {
         let known = |open: &Open| {
-            let entry = self.record.shared(&open.order.event)?;
+            let entry = self.record.shared(&self.record.root_of(&open.order.event))?;
             let outcome = entry.outcome(&open.order)?;
             Some((open.order.clone(), outcome, entry))
         };
@@ -181,10 +181,8 @@ impl Broker {
 
     /// Tells all seats that have an alarm how its case stands.
     pub(super) fn tell_case(&mut self, entry: &Entry) {
-        if is_plain(&entry.case) {
-            return;
-        }
-        let message = Message::Cases(vec![summary(entry)]);
+        let Some(summary) = entry.summary().filter(|_| !is_plain(entry)) else { return };
+        let message = Message::Cases(vec![summary]);
         for station in &entry.admission.stations {
             for (_, desk) in seats_of(&mut self.desks, station).filter(|(_, desk)| desk.minor >= CASES_SINCE) {
                 let send = |path| Output::Send(path, Class::P1, Form::Stream, message.clone());
@@ -213,14 +211,14 @@ impl Broker {
         }
         let mut news: Vec<(u64, &Entry)> = Vec::new();
         for (_, entry) in self.record.for_station(&seat.station, 0) {
-            let case = &entry.case;
-            let last = case.history.last().map_or(0, |step| step.index);
-            if !is_plain(case) && (case.state != State::Closed || last > index) {
+            let last = entry.case.history.last().map_or(entry.index, |step| step.index);
+            if !is_plain(entry) && (!entry.is_closed() || last > index) {
                 news.push((last, entry));
             }
         }
         news.sort_by_key(|(last, _)| std::cmp::Reverse(*last));
-        let told: Vec<Summary> = news.into_iter().take(limits::CASES_TOLD).map(|(_, entry)| summary(entry)).collect();
+        let told: Vec<Summary> =
+            news.into_iter().take(limits::CASES_TOLD).filter_map(|(_, entry)| entry.summary()).collect();
         for part in told.chunks(limits::LIST_ITEMS) {
             self.send(path, Class::P2, Form::Stream, Message::Cases(part.to_vec()));
         }
@@ -228,14 +226,10 @@ impl Broker {
 }
 
 /// Whether the receipts say all of it: that an officer has it, or nobody.
-fn is_plain(case: &Case) -> bool {
+fn is_plain(entry: &Entry) -> bool {
     let taken = |step: &Step| step.number == 1 && step.action.verb() == Verb::Acknowledge;
-    !case.cancel_requested && case.history.last().is_none_or(taken)
-}
-
-/// How the case of an entry stands.
-fn summary(entry: &Entry) -> Summary {
-    entry.case.summary(entry.admission.sealed.event.id)
+    let alone = entry.bond == Bond::Alone && entry.presses == 0;
+    alone && !entry.case.cancel_requested && entry.case.history.last().is_none_or(taken)
 }
 
 /// The steps of a case behind number `after`: as many as go in one frame.
@@ -255,7 +249,7 @@ pub(super) fn page(entry: &Entry, after: u64) -> Message {
 
 /// What whoever said an order is told.
 pub(super) fn answer(id: ActionId, entry: &Entry, outcome: Result<u64, CaseRefusal>) -> Message {
-    let now = Box::new(summary(entry));
+    let now = Box::new(entry.summary().unwrap_or_else(|| entry.case.summary(entry.admission.sealed.event.id)));
     match outcome {
         Ok(step) => Message::CaseTaken(id, step, now),
         Err(why) => Message::CaseRefused(id, why, Some(now)),

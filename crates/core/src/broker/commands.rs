@@ -20,7 +20,7 @@ use crate::broker::port::{NotCommitted, Output, Report};
 use crate::broker::waiting::{AGAIN_AFTER, AGAIN_IN_DOUBT, AGAIN_SOON};
 use crate::command::{CommandId, CommandReceipt, CommandRefusal, CommandStage, CommandState, SealedCommand, Target};
 use crate::event::{Class, Text};
-use crate::id::{NodeName, PathId, RelayId, SchoolId, SeatId};
+use crate::id::{NodeName, PathId, RelayId, SeatId};
 use crate::limits;
 use crate::message::{COMMANDS_SINCE, Message};
 use crate::path::Form;
@@ -30,45 +30,47 @@ use crate::signature::Purpose;
 use crate::time::{Now, Span, Timestamp, WallTime};
 
 /// How long receipts are gathered for one command of the record while others are under way to it.
-const GATHER: Span = Span::from_millis(50);
+pub(super) const GATHER: Span = Span::from_millis(50);
 /// How often seats are told how far a notice is.
-const TELL_NOTICE_EVERY: Span = Span::from_millis(500);
+pub(super) const TELL_NOTICE_EVERY: Span = Span::from_millis(500);
 /// After so long a receipt of a command that nobody here knows is of no use to the record.
-const FORGOTTEN_AFTER_MICROS: i64 = 600_000_000;
+pub(super) const FORGOTTEN_AFTER_MICROS: i64 = 600_000_000;
 
 /// One statement: which command, which stage, whose.
-type Claim = (CommandId, CommandStage, NodeName);
+pub(super) type Claim = (CommandId, CommandStage, NodeName);
 
 /// The commands that wait for the record, and what is followed of those in it.
 #[derive(Debug, Default)]
 pub(super) struct Commands {
-    pending: BTreeMap<CommandId, Pending>,
+    pub(super) pending: BTreeMap<CommandId, Pending>,
     /// When the time to live of each command that is open is over.
-    deadlines: BTreeMap<CommandId, Timestamp>,
+    pub(super) deadlines: BTreeMap<CommandId, Timestamp>,
     /// When the leader looks at them: at their deadlines, and again while the record has not decided.
-    due: BTreeSet<(Timestamp, CommandId)>,
+    pub(super) due: BTreeSet<(Timestamp, CommandId)>,
     /// Receipts that wait for the record, and when they were proposed.
-    noting: BTreeMap<Claim, (CommandReceipt, Option<Timestamp>)>,
+    pub(super) noting: BTreeMap<Claim, (CommandReceipt, Option<Timestamp>)>,
     /// When receipts that are gathered go to the record, or what went is looked at again.
-    note_at: Option<Timestamp>,
+    pub(super) note_at: Option<Timestamp>,
     /// The notices that go out, each with the relay that was looked at last.
-    fans: BTreeMap<CommandId, Option<RelayId>>,
+    pub(super) fans: BTreeMap<CommandId, Option<RelayId>>,
+    /// Relays that came since, and are to be given them.
+    pub(super) waiting: BTreeSet<(CommandId, RelayId)>,
     /// To whom they are being carried.
-    carried: BTreeSet<(CommandId, RelayId)>,
+    pub(super) carried: BTreeSet<(CommandId, RelayId)>,
     /// Notices of which seats are told, and when.
-    news: BTreeMap<CommandId, Timestamp>,
+    pub(super) news: BTreeMap<CommandId, Timestamp>,
     /// When what waits is proposed again.
-    again_at: Option<Timestamp>,
+    pub(super) again_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
-struct Pending {
-    sealed: SealedCommand,
-    heard: WallTime,
+pub(super) struct Pending {
+    pub(super) sealed: SealedCommand,
+    pub(super) heard: WallTime,
     /// When it was proposed last; `None` if that is known to have come to nothing.
-    proposed: Option<Timestamp>,
+    pub(super) proposed: Option<Timestamp>,
     /// What its relays have said of it already, for its seat.
-    said: Vec<CommandReceipt>,
+    pub(super) said: Vec<CommandReceipt>,
 }
 
 impl Commands {
@@ -81,6 +83,7 @@ impl Commands {
     /// A relay has no session here any longer: nothing is carried to it.
     pub(super) fn relay_gone(&mut self, relay: &RelayId) {
         self.carried.retain(|(_, other)| other != relay);
+        self.waiting.retain(|(_, other)| other != relay);
     }
 
     /// Nothing of it is carried to this relay any longer.
@@ -88,14 +91,15 @@ impl Commands {
         self.carried.remove(&(id, relay.clone()));
     }
 
-    fn forget(&mut self, id: &CommandId) {
+    pub(super) fn forget(&mut self, id: &CommandId) {
         self.deadlines.remove(id);
         self.due.retain(|(_, other)| other != id);
         self.fans.remove(id);
         self.carried.retain(|(other, _)| other != id);
+        self.waiting.retain(|(other, _)| other != id);
     }
 
-    fn soon(slot: &mut Option<Timestamp>, at: Timestamp) {
+    pub(super) fn soon(slot: &mut Option<Timestamp>, at: Timestamp) {
         *slot = Some(slot.map_or(at, |before| before.min(at)));
     }
 }
@@ -108,7 +112,7 @@ pub(super) fn command_told(command: &Command) -> Vec<Claim> {
     }
 }
 
-fn claim(receipt: &CommandReceipt) -> Claim {
+pub(super) fn claim(receipt: &CommandReceipt) -> Claim {
     (receipt.command, receipt.stage, receipt.by.clone())
 }
 
@@ -145,7 +149,7 @@ impl Broker {
     }
 
     /// What keeps this node from taking a command.
-    fn judge_command(&self, sealed: &SealedCommand) -> Option<CommandRefusal> {
+    pub(super) fn judge_command(&self, sealed: &SealedCommand) -> Option<CommandRefusal> {
         let command = &sealed.command;
         let by = NodeName::Station(command.by.clone());
         if let Some(verifier) = &self.verifier
@@ -173,7 +177,7 @@ impl Broker {
         self.record.commands().has_room_for(sealed).err()
     }
 
-    fn propose_command(&mut self, now: Now, id: CommandId) {
+    pub(super) fn propose_command(&mut self, now: Now, id: CommandId) {
         let Some(pending) = self.commands.pending.get_mut(&id) else { return };
         pending.proposed = Some(now.mono);
         let (sealed, heard, by) = (Box::new(pending.sealed.clone()), pending.heard, self.me.clone());
@@ -182,7 +186,7 @@ impl Broker {
     }
 
     /// How a command stands, in the record or here.
-    fn command_state(&self, id: &CommandId) -> Option<CommandState> {
+    pub(super) fn command_state(&self, id: &CommandId) -> Option<CommandState> {
         if let Some(entry) = self.record.commands().get(id) {
             return Some(entry.state());
         }
@@ -195,7 +199,7 @@ impl Broker {
     }
 
     /// Gives a command to all relays of its school that are here.
-    fn offer_command(&mut self, now: Now, sealed: &SealedCommand) {
+    pub(super) fn offer_command(&mut self, now: Now, sealed: &SealedCommand) {
         let Target::School(school) = &sealed.command.target else { return };
         let relays = self.relays.range(RelayId::first_of(school)..).map(|(relay, _)| relay.clone());
         let relays: Vec<RelayId> = relays.take_while(|relay| relay.school == *school).collect();
@@ -204,7 +208,7 @@ impl Broker {
         }
     }
 
-    fn carry_command(&mut self, now: Now, relay: &RelayId, sealed: &SealedCommand) -> bool {
+    pub(super) fn carry_command(&mut self, now: Now, relay: &RelayId, sealed: &SealedCommand) -> bool {
         let (id, class, bytes) = (sealed.id(), sealed.command.instruction.class(), sealed.wire_bytes());
         let Some(gate) = self.relays.get_mut(relay) else { return false };
         let carried = gate.command(now, id, class, bytes);
@@ -242,11 +246,9 @@ impl Broker {
             self.follow_entry(now, &entry);
             if !entry.is_notice() {
                 self.carry_command(now, relay, &entry.sealed);
-            } else if let Some(last) = self.commands.fans.get_mut(&id) {
-                // It is met again when its turn comes.
-                if last.as_ref().is_some_and(|last| last >= relay) {
-                    *last = None;
-                }
+            } else if self.commands.fans.contains_key(&id) {
+                // Its turn may be over.
+                self.commands.waiting.insert((id, relay.clone()));
             } else {
                 self.commands.fans.insert(id, None);
             }
@@ -258,108 +260,6 @@ impl Broker {
             self.carry_command(now, relay, &sealed);
         }
         self.fan_out(now);
-    }
-
-    /// Gives notices to the next relays, as far as the window allows.
-    fn fan_out(&mut self, now: Now) {
-        let fans: Vec<CommandId> = self.commands.fans.keys().copied().collect();
-        for id in fans {
-            let Some(entry) = self.record.commands().get(&id).cloned() else {
-                self.commands.forget(&id);
-                continue;
-            };
-            while self.commands.carried.len() < limits::NOTICE_WINDOW {
-                let Some(next) = self.next_of(&id, &entry) else { break };
-                if self.carry_command(now, &next, &entry.sealed) {
-                    self.commands.carried.insert((id, next));
-                }
-            }
-        }
-    }
-
-    /// The next relay here that a notice is for, and to which it is not being carried.
-    fn next_of(&mut self, id: &CommandId, entry: &CommandEntry) -> Option<RelayId> {
-        let last = self.commands.fans.get_mut(id)?;
-        let from = match last.as_ref() {
-            Some(last) => std::ops::Bound::Excluded(last.clone()),
-            None => std::ops::Bound::Unbounded,
-        };
-        for (relay, gate) in self.relays.range((from, std::ops::Bound::Unbounded)) {
-            *last = Some(relay.clone());
-            let carried = self.commands.carried.contains(&(*id, relay.clone()));
-            if gate.minor >= COMMANDS_SINCE && !carried && entry.is_for(&NodeName::Relay(relay.clone())) {
-                return Some(relay.clone());
-            }
-        }
-        None
-    }
-
-    /// A relay says what became of commands.
-    pub(super) fn command_receipts(&mut self, now: Now, path: PathId, relay: &RelayId, receipts: Vec<CommandReceipt>) {
-        let me = NodeName::Relay(relay.clone());
-        let mut confirmed = Vec::new();
-        for receipt in receipts {
-            let (id, stage) = (receipt.command, receipt.stage);
-            if receipt.by != me || stage == CommandStage::Stored {
-                return self.report(Report::Improper(me, "a receipt of a command in somebody else's name"));
-            }
-            if let Some(gate) = self.relays.get_mut(relay) {
-                gate.command_settled(now, &id);
-            }
-            self.commands.carried.remove(&(id, relay.clone()));
-            match self.record.commands().get(&id) {
-                Some(entry) if entry.takes(&receipt) => self.note_command(now, receipt),
-                Some(_) => confirmed.push((id, stage)),
-                None => match self.commands.pending.get_mut(&id) {
-                    Some(pending) => {
-                        // It is said again until the record has the command.
-                        let known = pending.said.iter().any(|said| said.by == receipt.by && said.stage == stage);
-                        if !known && pending.said.len() < limits::COMMAND_RECEIPTS {
-                            pending.said.push(receipt);
-                            self.tell_provisional_command(&id);
-                        }
-                    }
-                    None if self.condition.is_none() && now.wall.0 - issued(&id) > FORGOTTEN_AFTER_MICROS => {
-                        confirmed.push((id, stage));
-                    }
-                    None => {}
-                },
-            }
-        }
-        self.drain_gate(now, relay);
-        if !confirmed.is_empty() {
-            self.send(path, Class::P1, Form::Datagram, Message::CommandConfirmed(confirmed));
-        }
-        self.fan_out(now);
-    }
-
-    /// Has a receipt come into the record.
-    fn note_command(&mut self, now: Now, receipt: CommandReceipt) {
-        let room = self.commands.noting.len() < limits::BROKER_COMMAND_RECEIPTS;
-        if !room || self.commands.noting.contains_key(&claim(&receipt)) {
-            return;
-        }
-        let busy = self.commands.noting.values().any(|(_, proposed)| proposed.is_some());
-        self.commands.noting.insert(claim(&receipt), (receipt, None));
-        if busy {
-            Commands::soon(&mut self.commands.note_at, now.mono + GATHER);
-        } else {
-            self.propose_notes(now);
-        }
-    }
-
-    fn propose_notes(&mut self, now: Now) {
-        let mut waiting: Vec<CommandReceipt> = Vec::new();
-        for (receipt, proposed) in self.commands.noting.values_mut() {
-            if proposed.is_none_or(|at| now.mono.since(at) >= AGAIN_AFTER) {
-                *proposed = Some(now.mono);
-                waiting.push(receipt.clone());
-            }
-        }
-        self.commands.note_at = (!self.commands.noting.is_empty()).then(|| now.mono + AGAIN_AFTER);
-        for part in waiting.chunks(limits::COMMAND_RECEIPTS_AT_ONCE) {
-            self.out.push_back(Output::Propose(Command::NoteCommand(part.to_vec())));
-        }
     }
 
     /// A command is in the record.
@@ -394,59 +294,6 @@ impl Broker {
         }
     }
 
-    /// Statements about commands are in the record.
-    pub(super) fn command_noted(&mut self, now: Now, receipts: &[CommandReceipt], replayed: bool) {
-        let mut changed: BTreeSet<CommandId> = BTreeSet::new();
-        for receipt in receipts {
-            let Some(entry) = self.record.commands().get(&receipt.command) else { continue };
-            changed.insert(receipt.command);
-            let kind = entry.sealed.command.instruction.kind();
-            if !replayed {
-                self.report(Report::CommandStage(kind, receipt.clone()));
-            }
-        }
-        for id in changed {
-            let Some(entry) = self.record.commands().get(&id).cloned() else { continue };
-            if entry.is_notice() && !entry.is_ended() {
-                self.commands.news.entry(id).or_insert(now.mono + TELL_NOTICE_EVERY);
-            } else {
-                self.commands.news.remove(&id);
-                self.tell_command(&entry);
-            }
-            if entry.is_ended() {
-                self.commands.forget(&id);
-            }
-        }
-    }
-
-    /// A command of the record with receipts has taken effect, whatever of it was news: those who said them are told.
-    pub(super) fn command_told(&mut self, now: Now, told: Vec<Claim>) {
-        if told.is_empty() {
-            return;
-        }
-        let mut by_relay: BTreeMap<RelayId, Vec<(CommandId, CommandStage)>> = BTreeMap::new();
-        for claim in told {
-            self.commands.noting.remove(&claim);
-            // What is said of a command before the record has it is said again.
-            if self.record.commands().get(&claim.0).is_some()
-                && let NodeName::Relay(relay) = claim.2
-            {
-                by_relay.entry(relay).or_default().push((claim.0, claim.1));
-            }
-        }
-        for (relay, confirmed) in by_relay {
-            let Some(gate) = self.relays.get(&relay) else { continue };
-            let message = Message::CommandConfirmed(confirmed);
-            let send = |path| Output::Send(path, Class::P1, Form::Datagram, message.clone());
-            self.out.extend(gate.express().map(send));
-        }
-        if self.commands.noting.values().any(|(_, proposed)| proposed.is_none()) {
-            self.propose_notes(now);
-        } else if self.commands.noting.is_empty() {
-            self.commands.note_at = None;
-        }
-    }
-
     /// A command to the record came to nothing. True if it was about commands to schools.
     pub(super) fn command_not_committed(&mut self, now: Now, command: &Command, why: &NotCommitted) -> bool {
         let soon = now.mono + if *why == NotCommitted::NoQuorum { AGAIN_SOON } else { AGAIN_IN_DOUBT };
@@ -472,120 +319,13 @@ impl Broker {
         }
     }
 
-    /// Does what has become due: proposes again, gives up what has expired, tells of notices.
-    pub(super) fn look_at_commands(&mut self, now: Now) {
-        if self.commands.again_at.is_some_and(|at| at <= now.mono) {
-            self.commands.again_at = None;
-            let over = |id: &CommandId| self.commands.deadlines.get(id).is_none_or(|deadline| *deadline <= now.mono);
-            let over: Vec<CommandId> = self.commands.pending.keys().filter(|id| over(id)).copied().collect();
-            for id in over {
-                self.commands.pending.remove(&id);
-                self.commands.forget(&id);
-            }
-            let due = |pending: &Pending| pending.proposed.is_none_or(|at| now.mono.since(at) >= AGAIN_AFTER);
-            let due: Vec<CommandId> =
-                self.commands.pending.iter().filter(|(_, pending)| due(pending)).map(|(id, _)| *id).collect();
-            due.into_iter().for_each(|id| self.propose_command(now, id));
-            if !self.commands.pending.is_empty() {
-                Commands::soon(&mut self.commands.again_at, now.mono + AGAIN_AFTER);
-            }
-        }
-        if self.commands.note_at.is_some_and(|at| at <= now.mono) {
-            self.propose_notes(now);
-        }
-        while let Some((at, id)) = self.commands.due.first().copied().filter(|(at, _)| *at <= now.mono) {
-            self.commands.due.remove(&(at, id));
-            self.command_due(now, id);
-        }
-        let news = self.commands.news.iter().filter(|(_, at)| **at <= now.mono).map(|(id, _)| *id);
-        for id in news.collect::<Vec<_>>() {
-            self.commands.news.remove(&id);
-            if let Some(entry) = self.record.commands().get(&id).cloned() {
-                self.tell_command(&entry);
-            }
-        }
-    }
-
-    /// A command may have expired, or be given up.
-    fn command_due(&mut self, now: Now, id: CommandId) {
-        let (Some(entry), Some(deadline)) =
-            (self.record.commands().get(&id).cloned(), self.commands.deadlines.get(&id).copied())
-        else {
-            return;
-        };
-        let end = |stage, detail: &str| CommandReceipt {
-            command: id,
-            stage,
-            at: now.wall,
-            by: self.me.clone(),
-            detail: Text::new(detail).unwrap_or_default(),
-            took: None,
-            skew: None,
-        };
-        let given_up = deadline + limits::COMMAND_GIVE_UP;
-        let receipt = if now.mono < given_up {
-            end(CommandStage::Expired, "学校未在有效期内连线 the school did not come in time")
-        } else {
-            end(CommandStage::Failed, "学校未回报结果 the school has not said what came of it")
-        };
-        if !self.leads || now.mono < deadline {
-            return;
-        }
-        if entry.takes(&receipt) {
-            self.note_command(now, receipt);
-            self.commands.due.insert((now.mono + AGAIN_AFTER, id));
-        } else if now.mono < given_up {
-            self.commands.due.insert((given_up, id));
-        }
-    }
-
-    /// A command lives for so long from now on, unless that is known.
-    fn follow_command(&mut self, now: Now, id: CommandId, left: Span) {
-        self.commands.deadlines.entry(id).or_insert(now.mono + left.min(limits::COMMAND_TTL.1));
-    }
-
-    /// The same for one of the record that this node did not see come: by the clocks on the wall.
-    fn follow_entry(&mut self, now: Now, entry: &CommandEntry) {
-        let age = u64::try_from(now.wall - entry.heard).unwrap_or(0);
-        let left = entry.sealed.command.ttl.saturating_sub(Span::from_micros(age));
-        self.follow_command(now, entry.sealed.id(), left);
-    }
-
-    fn arm_command(&mut self, now: Now, id: CommandId) {
-        if let Some(deadline) = self.commands.deadlines.get(&id).filter(|_| self.leads) {
-            self.commands.due.insert(((*deadline).max(now.mono), id));
-        }
-    }
-
-    /// This node leads now, or no longer; it lost its quorum, or has it again; or has another record.
-    pub(super) fn follow_commands(&mut self, now: Now) {
-        let open: Vec<_> = self.record.commands().open().cloned().collect();
-        let kept: BTreeSet<CommandId> = open.iter().map(|entry| entry.sealed.id()).collect();
-        self.commands.pending.retain(|id, _| self.record.commands().get(id).is_none());
-        let gone =
-            self.commands.deadlines.keys().filter(|id| !kept.contains(id) && !self.commands.pending.contains_key(id));
-        for id in gone.copied().collect::<Vec<_>>() {
-            self.commands.forget(&id);
-        }
-        self.commands.due.clear();
-        for entry in &open {
-            self.follow_entry(now, entry);
-            if entry.is_notice() {
-                self.commands.fans.entry(entry.sealed.id()).or_insert(None);
-            }
-            self.arm_command(now, entry.sealed.id());
-        }
-        let pending: Vec<CommandId> = self.commands.pending.keys().copied().collect();
-        pending.iter().for_each(|id| self.tell_provisional_command(id));
-    }
-
     /// Tells all seats that have to do with a command how it stands.
-    fn tell_command(&mut self, entry: &CommandEntry) {
+    pub(super) fn tell_command(&mut self, entry: &CommandEntry) {
         self.tell_state(entry.state());
     }
 
     /// The same of one that is in no record while there is no quorum.
-    fn tell_provisional_command(&mut self, id: &CommandId) {
+    pub(super) fn tell_provisional_command(&mut self, id: &CommandId) {
         if self.condition.is_some()
             && let Some(state) = self.command_state(id)
         {
@@ -593,7 +333,7 @@ impl Broker {
         }
     }
 
-    fn tell_state(&mut self, state: CommandState) {
+    pub(super) fn tell_state(&mut self, state: CommandState) {
         let command = &state.sealed.command;
         let case = command.case.and_then(|event| self.record.get(&event));
         let case = case.filter(|entry| Target::School(entry.admission.sealed.event.school().clone()) == command.target);
@@ -618,15 +358,6 @@ impl Broker {
         for state in states.into_iter().rev() {
             self.send(path, Class::P2, Form::Stream, Message::CommandState(Box::new(state)));
         }
-    }
-
-    /// A seat asks how far the schools of a notice are.
-    pub(super) fn notice_asked(&mut self, path: PathId, seat: &SeatId, id: CommandId, after: Option<SchoolId>) {
-        let entry = self.record.commands().get(&id).filter(|entry| entry.sealed.command.by.station == seat.station);
-        let Some(entry) = entry else { return };
-        let page = entry.page(after.as_ref(), limits::NOTICE_PAGE);
-        let answer = Message::NoticeSchools(id, after, page, entry.progress.schools);
-        self.send(path, Class::P2, Form::Stream, answer);
     }
 
     pub(super) fn check_commands(&self) -> Result<(), String> {
@@ -658,12 +389,12 @@ impl Broker {
 }
 
 /// When a command was given, by the clock of its seat, as its id has it.
-fn issued(id: &CommandId) -> i64 {
+pub(super) fn issued(id: &CommandId) -> i64 {
     let [a, b, c, d, e, f, ..] = *id.as_bytes();
     i64::from_be_bytes([0, 0, a, b, c, d, e, f]).saturating_mul(1_000)
 }
 
-fn stored(entry: &CommandEntry) -> CommandReceipt {
+pub(super) fn stored(entry: &CommandEntry) -> CommandReceipt {
     CommandReceipt {
         command: entry.sealed.id(),
         stage: CommandStage::Stored,

@@ -42,7 +42,14 @@ impl Broker {
                 self.is_admitted(now, index, id, replayed);
                 self.count_number(now.mono, &id);
             }
-            Effect::Noted(receipt) => self.is_noted(now, &receipt, replayed),
+            Effect::Noted(receipt) => {
+                self.is_noted(now, &receipt, replayed);
+                for receipt in &applied.also {
+                    self.is_noted(now, receipt, replayed);
+                    self.claim_committed(&Claim::of_statement(receipt));
+                    self.confirm(receipt);
+                }
+            }
             Effect::TroubleBegan(id) => self.is_admitted(now, index, id, replayed),
             Effect::TroubleOver(noted, said) => {
                 noted.iter().for_each(|receipt| self.is_noted(now, receipt, replayed));
@@ -285,6 +292,7 @@ impl Broker {
         }
         routed.sort_unstable();
         routed.into_iter().for_each(|(_, id)| self.express(now, id));
+        self.plan_swept(now);
     }
 
     pub(super) fn propose_routes(&mut self) {

@@ -17,6 +17,7 @@ use crate::lane::Lane;
 use crate::limits;
 use crate::message::COMMANDS_SINCE;
 use crate::path::PathInfo;
+use crate::plan::SchoolPart;
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage};
 use crate::time::{Now, Span, Timestamp};
 
@@ -26,6 +27,16 @@ const TELL_AGAIN_AFTER: Span = Span::from_millis(100);
 const CONFIRMED: usize = 64;
 /// Events of which it is remembered when the relay was told.
 const TOLD: usize = 64;
+
+/// What a relay was told of its school's plan.
+#[derive(Debug)]
+pub(super) struct PlanTold {
+    pub(super) part: SchoolPart,
+    /// Whether it has that on its disk, by its own word.
+    pub(super) kept: bool,
+    /// How often it was told before in vain.
+    pub(super) tries: u32,
+}
 
 /// What is on its way to a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +59,8 @@ pub(super) struct Gate {
     pub(super) paths: BTreeMap<PathId, PathInfo>,
     /// The wire minor that it speaks; 0 while it has not said so.
     pub(super) minor: u32,
+    /// What it was told last of its school's plan.
+    pub(super) plan: Option<PlanTold>,
     /// When its courier wants to be woken, as the node's timer table has it.
     pub(super) wake: Option<Timestamp>,
     /// One item an event: all that it has not confirmed travels together.
@@ -65,6 +78,7 @@ impl Gate {
         Self {
             paths: BTreeMap::new(),
             minor: 0,
+            plan: None,
             wake: None,
             courier: Courier::new(seed).of_statements(),
             carried: BTreeMap::new(),

@@ -12,7 +12,7 @@ use crate::limits;
 use crate::message::{EventCopy, Message, Refusal};
 use crate::path::Form;
 use crate::receipt::{Receipt, Stage, Standing};
-use crate::record::Admission;
+use crate::record::{Admission, joins};
 use crate::time::Now;
 
 impl Broker {
@@ -93,8 +93,9 @@ impl Broker {
         let owed = self.config.province.as_ref().is_some_and(|above| copy.sealed.event.class <= above.lowest);
         let trail = copy.trail.arrived(&self.me, now.wall, None);
         let (sealed, by) = (copy.sealed, self.me.clone());
-        let mut admission = Admission { sealed, trail, at: now.wall, by, stations: Vec::new(), owed };
+        let mut admission = Admission { sealed, trail, at: now.wall, by, stations: Vec::new(), owed, joins: false };
         admission.stations = self.stations_for(&admission);
+        admission.joins = joins(&admission.sealed.event) && admission.forwarded_by().is_none();
         self.report(Report::Received(admission.sealed.clone(), admission.stations.clone()));
         if admission.stations.is_empty() {
             self.report(Report::NoRoute(admission.sealed.clone()));

@@ -14,6 +14,7 @@ use crate::broker::drills::Drills;
 use crate::broker::endings::Endings;
 use crate::broker::gate::Gate;
 use crate::broker::pictures::Watching;
+use crate::broker::plans::Plans;
 use crate::broker::port::{BrokerConfig, Input, JournalId, Output, Report};
 use crate::broker::recall::Recalls;
 use crate::broker::regions::Regions;
@@ -79,6 +80,8 @@ pub struct Broker {
     pub(super) presence: Presence,
     pub(super) timers: Timers,
     pub(super) route_again_at: Option<Timestamp>,
+    /// Relays that are to be told of their school's plan.
+    pub(super) plans: Plans,
     /// Alarms that nobody has taken.
     pub(super) climbs: Climbs,
     /// Drills, and whom this node tells of them.
@@ -124,6 +127,7 @@ impl Broker {
             presence: Presence::new(config.seed),
             timers: Timers::default(),
             route_again_at: None,
+            plans: Plans::default(),
             climbs: Climbs::default(),
             drills: Drills::default(),
             drill_orders: DrillOrders::default(),
@@ -275,6 +279,8 @@ impl Broker {
                 if gate.paths.is_empty() {
                     let wake = gate.wake;
                     self.relays.remove(&relay);
+                    self.plans.gone(&relay);
+                    self.tell_plans(now);
                     self.commands.relay_gone(&relay);
                     self.presence.note(NodeName::Relay(relay.clone()), false);
                     self.timers.set(NodeName::Relay(relay), wake, None);
@@ -326,8 +332,10 @@ impl Broker {
                 }
                 self.offer_commands(now, &relay);
                 self.tell_if_degraded(path);
+                self.plan_greeted(now, &relay);
                 self.relay_greeted(now, &relay);
             }
+            (NodeName::Relay(relay), Message::PlanKept(mark)) => self.plan_kept(now, &relay, mark),
             (NodeName::Station(seat), Message::Hello(hello)) => {
                 if let Some(desk) = self.desks.get_mut(&seat) {
                     desk.minor = hello.wire_minor;
@@ -525,6 +533,7 @@ impl Machine for Broker {
         self.look_at_waiting(now);
         self.climbs_due(now);
         self.look_at_cases(now);
+        self.tell_plans(now);
         self.drills_due(now);
         self.look_at_drill_orders(now);
         self.endings_due(now);
@@ -539,6 +548,7 @@ impl Machine for Broker {
             self.waiting.again_at,
             self.climbs.poll_timeout(),
             self.cases.poll_timeout(),
+            self.plans.poll_timeout(),
             self.commands.poll_timeout(),
         ];
         self.timers.next().into_iter().chain(own.into_iter().chain(levels).chain(drills).flatten()).min()
@@ -568,6 +578,7 @@ impl Machine for Broker {
         self.check_levels()?;
         self.check_climbs()?;
         self.cases.check()?;
+        self.plans.check()?;
         self.drills.check()?;
         self.drill_orders.check()?;
         self.endings.check()?;

@@ -13,6 +13,8 @@
 
 mod cases;
 mod climbs;
+mod command_deadlines;
+mod command_receipts;
 mod commands;
 mod commit;
 mod degraded;
@@ -25,8 +27,10 @@ mod intake;
 #[cfg(test)]
 mod levels_tests;
 mod machine;
+mod notices;
 mod older;
 mod pictures;
+mod plans;
 mod port;
 mod province;
 mod recall;

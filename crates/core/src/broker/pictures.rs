@@ -23,6 +23,8 @@ use crate::video::{Look, Picture, Pictures};
 
 /// A picture is not proposed again sooner.
 const PROPOSE_AGAIN: Span = Span::from_secs(2);
+/// Events whose pictures a seat is told of when it comes: what one session's queue holds beside all else.
+const TOLD: usize = 128;
 
 /// What the node remembers of pictures and of those who look.
 #[derive(Debug, Default)]
@@ -155,7 +157,7 @@ impl Broker {
         }
         let all = self.record.for_station(&seat.station, 0).filter(|(_, entry)| !entry.pictures.is_empty());
         let mut all: Vec<(u64, Pictures)> = all.map(|(index, entry)| (index, of(entry))).collect();
-        let old = all.len().saturating_sub(limits::CASES_TOLD);
+        let old = all.len().saturating_sub(TOLD);
         all.drain(..old);
         all.into_iter().for_each(|(_, said)| self.send(path, Class::P3, Form::Stream, Message::Pictures(said)));
     }

@@ -6,6 +6,7 @@ mod commands;
 mod degraded;
 mod drills;
 mod plan;
+mod school_plans;
 mod troubles;
 
 use super::*;
@@ -536,7 +537,15 @@ fn a_leaders_record_brings_what_was_missed_to_those_who_are_here() {
     let Message::Event(other) = copy(2, Kind::Panic) else { panic!("a copy") };
     let stations = vec![StationId(name("p1"))];
     let by = NodeName::Broker { region: name("r1"), node: name("n2") };
-    let other = Admission { sealed: other.sealed, trail: other.trail, at: WallTime(1), by, stations, owed: false };
+    let other = Admission {
+        sealed: other.sealed,
+        trail: other.trail,
+        at: WallTime(1),
+        by,
+        stations,
+        owed: false,
+        joins: false,
+    };
     record.apply(12, Command::Admit(other));
     bench.step(Input::Restored(Box::new(record.clone())));
     assert_eq!(bench.stages_to(RELAY), [Stage::Stored, Stage::Acknowledged, Stage::Stored]);

@@ -50,7 +50,7 @@ impl Broker {
         let large = matches!(sealed.event.kind, Kind::Outage | Kind::OutageOver);
         let owed = large && self.config.province.as_ref().is_some_and(|above| Class::P1 <= above.lowest);
         let trail = Trail::default().arrived(&self.me, now.wall, None);
-        Admission { sealed, trail, at: now.wall, by: self.me.clone(), stations, owed }
+        Admission { sealed, trail, at: now.wall, by: self.me.clone(), stations, owed, joins: false }
     }
 
     /// An event has come into the record: its relay has counted so far.

@@ -15,6 +15,7 @@ use crate::event::{Sealed, Text};
 use crate::id::{Name, NodeName, StationId};
 use crate::limits;
 use crate::receipt::Receipt;
+use crate::record::Bond;
 use crate::time::WallTime;
 
 /// Whose a case is.
@@ -103,6 +104,8 @@ impl Case {
             reason: self.closed.map(|(reason, _)| reason),
             steps: self.steps(),
             last,
+            bond: Bond::Alone,
+            presses: 0,
             live: self.live,
         }
     }

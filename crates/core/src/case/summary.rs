@@ -4,6 +4,7 @@ use crate::case::action::{CaseNumber, Reason, Verb};
 use crate::case::machine::Owner;
 use crate::case::state::State;
 use crate::id::{EventId, Name, NodeName};
+use crate::record::Bond;
 use crate::time::WallTime;
 
 /// A case as it stands.
@@ -27,6 +28,10 @@ pub struct Summary {
     pub steps: u64,
     /// The last of them.
     pub last: Option<LastStep>,
+    /// What the alarm has to do with an earlier one; of a repeat, whose case it is.
+    pub bond: Bond,
+    /// How many presses have joined it as repeats; `level` has risen by them.
+    pub presses: u32,
     /// Whether an officer said of a drill or a test that it is meant.
     pub live: bool,
 }
@@ -45,9 +50,11 @@ pub struct LastStep {
 }
 
 impl Summary {
-    /// Whether this was said after `other`, of the same case: a case only ever gets more steps, and a request to cancel is never taken back.
+    /// Whether this was said after `other`, of the same case: a case only ever gets more steps and presses, and a request to
+    /// cancel is never taken back.
     #[must_use]
     pub fn is_newer_than(&self, other: &Summary) -> bool {
-        (self.steps, self.cancel_requested) > (other.steps, other.cancel_requested)
+        (self.steps, self.cancel_requested, self.presses, self.bond)
+            > (other.steps, other.cancel_requested, other.presses, other.bond)
     }
 }

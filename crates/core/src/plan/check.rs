@@ -7,6 +7,7 @@ use crate::limits;
 use crate::plan::Plan;
 use crate::plan::area::{Area, Station, Watch};
 use crate::plan::error::{PlanError, Subject};
+use crate::plan::person::PersonRules;
 use crate::plan::school::{DeviceKind, School};
 use crate::plan::times::{Rung, Times};
 
@@ -36,6 +37,29 @@ pub(super) fn school(school: &School, found: &mut Found) {
         }
     }
     hours(school, found);
+    persons(school, found);
+}
+
+fn persons(school: &School, found: &mut Found) {
+    let of = || Subject::School(school.id.clone());
+    let PersonRules { thresholds, mutes } = &school.persons;
+    too_many(&of(), "person lists", thresholds.len(), limits::PLAN_PERSON_LISTS, found);
+    too_many(&of(), "muted persons", mutes.len(), limits::PLAN_PERSON_MUTES, found);
+    let (mut lists, mut muted) = (BTreeSet::new(), BTreeSet::new());
+    for threshold in thresholds {
+        if !lists.insert(&threshold.list) {
+            found.push(PlanError::IdTwice { of: of(), what: "person lists", id: threshold.list.clone() });
+        }
+        if threshold.permille > 1_000 {
+            found.push(PlanError::Threshold { of: of(), list: threshold.list.clone(), permille: threshold.permille });
+        }
+    }
+    for mute in mutes {
+        let name = mute.person.as_str();
+        if name.is_empty() || name.len() > limits::NAME_BYTES || !muted.insert(name) {
+            found.push(PlanError::Muted { of: of(), person: mute.person.clone() });
+        }
+    }
 }
 
 fn zones_and_devices(school: &School, found: &mut Found) {

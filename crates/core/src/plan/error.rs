@@ -8,6 +8,7 @@ use crate::plan::area::AreaCode;
 use crate::plan::hours::{Day, Hours};
 use crate::plan::school::DeviceKind;
 use crate::plan::times::Rung;
+use crate::plan::words::Label;
 
 /// What a rule is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -208,6 +209,24 @@ pub enum PlanError {
         /// How long.
         secs: u16,
     },
+    /// A share of one.
+    #[error("{of} has a threshold of {permille} thousandths for person list {list}; it is at most 1000")]
+    Threshold {
+        /// The school.
+        of: Subject,
+        /// The list.
+        list: Name,
+        /// The threshold.
+        permille: u16,
+    },
+    /// Name each once, by something that is there.
+    #[error("{of} mutes person {:?}: name each once, in 1 to {} bytes", .person.as_str(), limits::NAME_BYTES)]
+    Muted {
+        /// The school.
+        of: Subject,
+        /// Who.
+        person: Label,
+    },
     /// What is not tested does not work.
     #[error("{of} is tested every {days} days; it is from 1 to {limit}", limit = limits::PLAN_TEST_DAYS)]
     TestPeriod {
@@ -276,6 +295,8 @@ impl PlanError {
             | PlanError::NoDays { of, .. }
             | PlanError::Absence { of, .. }
             | PlanError::TestPeriod { of, .. }
+            | PlanError::Threshold { of, .. }
+            | PlanError::Muted { of, .. }
             | PlanError::Missing { of, .. } => Some(of.clone()),
         }
     }

@@ -17,6 +17,8 @@ mod error;
 mod explain;
 mod generate;
 mod hours;
+mod part;
+mod person;
 mod school;
 mod times;
 mod words;
@@ -37,6 +39,8 @@ pub use error::{PlanError, Subject};
 pub use explain::{Explanation, Part, Reach};
 pub use generate::{Province, province};
 pub use hours::{Day, Hours, HoursError, Minute, Weekday, Weekdays, at_minute, on_the_wall};
+pub use part::{PlanMark, SchoolPart};
+pub use person::{DEFAULT_LIST, Mute, PersonRules, Threshold, Withheld};
 pub use school::{
     Contact, Device, DeviceKind, Drill, Duty, GbCode, Line, Picture, PictureError, Position, PositionError, RtspAddr,
     School, WordError, Zone,

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use crate::id::{Name, SchoolId, StationId};
 use crate::plan::area::AreaCode;
 use crate::plan::hours::{Day, Hours, Weekdays, at_minute};
+use crate::plan::person::PersonRules;
 use crate::plan::times::Times;
 use crate::plan::words::{Label, Phone};
 use crate::time::WallTime;
@@ -309,6 +310,8 @@ pub struct School {
     pub duty: Vec<Duty>,
     /// Its registered drills.
     pub drills: Vec<Drill>,
+    /// Of whom it tells, and how sure it must be.
+    pub persons: PersonRules,
 }
 
 impl School {
@@ -331,6 +334,7 @@ impl School {
             contacts: Vec::new(),
             duty: Vec::new(),
             drills: Vec::new(),
+            persons: PersonRules::default(),
         }
     }
 }

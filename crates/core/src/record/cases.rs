@@ -24,10 +24,12 @@ impl RecordState {
     pub(super) fn act(
         &mut self,
         index: u64,
-        order: Box<CaseOrder>,
+        mut order: Box<CaseOrder>,
         heard: WallTime,
         changed: &mut Vec<EventId>,
     ) -> Effect {
+        // What is ordered about a repeat is about the first press.
+        order.event = self.root_of(&order.event);
         let id = order.event;
         let full = self.case_bytes >= limits::RECORD_CASE_BYTES;
         let Some(entry) = self.entries.get_mut(&id).map(Arc::make_mut) else { return Effect::Nothing };
@@ -57,26 +59,6 @@ impl RecordState {
     /// The alarms of a school whose case is open.
     pub fn open_cases_of(&self, school: &crate::id::SchoolId) -> impl Iterator<Item = &Entry> {
         self.cases_of.get(school).into_iter().flatten().filter_map(|id| self.get(id))
-    }
-
-    /// Lists an event as one of its school's open cases, or no longer.
-    pub(super) fn list_case(&mut self, entry: &Entry) {
-        if entry.has_case() && !entry.is_closed() {
-            let event = &entry.admission.sealed.event;
-            self.cases_of.entry(event.school().clone()).or_default().insert(event.id);
-        } else {
-            self.unlist_case(entry);
-        }
-    }
-
-    pub(super) fn unlist_case(&mut self, entry: &Entry) {
-        let event = &entry.admission.sealed.event;
-        if let Some(cases) = self.cases_of.get_mut(event.school()) {
-            cases.remove(&event.id);
-            if cases.is_empty() {
-                self.cases_of.remove(event.school());
-            }
-        }
     }
 }
 
@@ -208,6 +190,9 @@ impl Entry {
             escalations: self.escalations.clone(),
             overdue: self.overdue.clone(),
             forwarded: self.forwarded.clone(),
+            bond: self.bond,
+            presses: self.presses,
+            pressed_at: self.pressed_at,
             case: Case::default(),
             pictures: self.pictures.clone(),
             trouble: self.trouble.clone(),

@@ -183,4 +183,7 @@ pub struct Admission {
     /// Whether the province must have it before it leaves the record. Frozen at admission like the stations, so that all nodes of the
     /// region let go of the same events whatever each is configured with.
     pub owed: bool,
+    /// Whether it may join a case of its school that is there ([`Bond`](crate::record::Bond)). Frozen too: what older versions admitted joins
+    /// nothing, on whichever version its log is read again.
+    pub joins: bool,
 }

@@ -7,6 +7,7 @@ use crate::limits;
 use crate::overdue::{Overdue, Ownership, Rung};
 use crate::receipt::{Receipt, Stage, Standing, add_receipt};
 use crate::record::command::Admission;
+use crate::record::joining::Bond;
 use crate::time::WallTime;
 use crate::trouble::Trouble;
 use crate::video::Picture;
@@ -29,6 +30,12 @@ pub struct Entry {
     pub overdue: Vec<Overdue>,
     /// The stages that the province knows of, in ascending order; [`Stage::Stored`] is the event itself.
     pub forwarded: Vec<Stage>,
+    /// What it has to do with an earlier one.
+    pub bond: Bond,
+    /// How many presses have joined it as repeats.
+    pub presses: u32,
+    /// When the last of them came, by the clock of the node that it came to.
+    pub pressed_at: Option<WallTime>,
     /// What the police do about it.
     pub case: Case,
     /// What cameras showed, in the record's order; at most [`limits::PICTURES_PER_EVENT`].
@@ -74,8 +81,24 @@ impl Entry {
     pub(super) fn new(index: u64, admission: Admission) -> Self {
         let (notes, escalations, overdue, forwarded) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (case, part) = (Case::default(), Part::WHOLE);
-        let (routed_at, pictures, trouble) = (index, Vec::new(), None);
-        Self { index, routed_at, admission, notes, escalations, overdue, forwarded, case, pictures, trouble, part }
+        let (bond, presses, pressed_at) = (Bond::Alone, 0, None);
+        let routed_at = index;
+        Self {
+            index,
+            routed_at,
+            admission,
+            notes,
+            escalations,
+            overdue,
+            forwarded,
+            bond,
+            presses,
+            pressed_at,
+            case,
+            pictures: Vec::new(),
+            trouble: None,
+            part,
+        }
     }
 
     /// The officer who has it: whose acknowledgement came first in the record's order.
@@ -159,10 +182,10 @@ impl Entry {
         self.notes.iter().any(|note| note.stage >= enough)
     }
 
-    /// Whether the police keep a case of it: of alarms, which an officer must take.
+    /// Whether the police keep a case of it: of alarms, which an officer must take, unless they repeat another one.
     #[must_use]
     pub fn has_case(&self) -> bool {
-        self.admission.sealed.event.class <= Class::P1
+        self.admission.sealed.event.class <= Class::P1 && self.bond.root().is_none()
     }
 
     /// Whether it says that a trouble began that is not over.

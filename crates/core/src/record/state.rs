@@ -18,6 +18,7 @@ use crate::record::command::{Admission, Command};
 use crate::record::commands::CommandBook;
 use crate::record::drills::Tests;
 use crate::record::entry::{Entry, Escalation};
+use crate::record::joining::Bond;
 use crate::record::plan::{PlanState, StageId};
 use crate::record::shelf::Shelf;
 use crate::time::Span;
@@ -106,6 +107,8 @@ pub enum Effect {
 pub struct Applied {
     /// What it brought.
     pub effect: Effect,
+    /// What is noted of other events with it: an acknowledgement of one press goes for its repeats.
+    pub also: Vec<Receipt>,
     /// The events whose case is another now.
     pub cases: Vec<EventId>,
     /// The events that left for the archive, in order, each with its archive number: from 1, without gaps.
@@ -128,6 +131,10 @@ pub struct RecordState {
     pub(super) open: Shelf,
     /// Alarms whose case is not closed, by their school.
     pub(super) cases_of: BTreeMap<SchoolId, BTreeSet<EventId>>,
+    /// Alarms whose case is closed, by their school.
+    pub(super) closed_of: BTreeMap<SchoolId, BTreeSet<EventId>>,
+    /// Repeats that no officer has, by the first press.
+    pub(super) repeats_of: BTreeMap<EventId, BTreeSet<EventId>>,
     /// About how many bytes the histories of all cases take.
     pub(super) case_bytes: usize,
     pub(super) unfinished: BTreeMap<u64, EventId>,
@@ -151,14 +158,14 @@ impl RecordState {
     /// Applies the command at `index`. Indexes rise; gaps are allowed. One that is not behind the last changes nothing.
     pub fn apply(&mut self, index: u64, command: Command) -> Applied {
         if index <= self.last_index {
-            return Applied { effect: Effect::Nothing, cases: Vec::new(), archived: Vec::new() };
+            return Applied { effect: Effect::Nothing, also: Vec::new(), cases: Vec::new(), archived: Vec::new() };
         }
         self.last_index = index;
-        let mut cases = Vec::new();
+        let (mut cases, mut also) = (Vec::new(), Vec::new());
         let effect = match command {
             Command::Found { record } => self.found(record),
             Command::Admit(admission) => self.admit(index, admission, &mut cases),
-            Command::Note(receipt) => self.note(receipt, &mut cases),
+            Command::Note(receipt) => self.note(receipt, &mut cases, &mut also),
             Command::Case { order, heard } => self.act(index, order, heard, &mut cases),
             Command::Route { event, stations } => self.route(index, event, stations),
             Command::Escalate { event, stations, by, officer, at, note } => {
@@ -200,7 +207,7 @@ impl RecordState {
             Command::CloseDrill(order) => self.close_drill(*order),
             Command::EndCase { event, by, at } => self.end_case(index, event, (by, at), &mut cases),
         };
-        Applied { effect, cases, archived: self.evict() }
+        Applied { effect, also, cases, archived: self.evict() }
     }
 
     /// Which record it is; `None` before it was founded.
@@ -373,11 +380,7 @@ impl RecordState {
         if free != (finished && entry.owed().is_empty()) {
             return Err(format!("{id} is wrongly listed as free to leave, or not listed"));
         }
-        let school = entry.admission.sealed.event.school();
-        let open = self.cases_of.get(school).is_some_and(|cases| cases.contains(id));
-        if open != (entry.has_case() && !closed) {
-            return Err(format!("{id} is wrongly listed as an open case of its school, or not listed"));
-        }
+        self.check_joined(id, entry)?;
         if entry.overdue.windows(2).any(|pair| pair[0].rung >= pair[1].rung) {
             return Err(format!("{id} reached a rung twice, or went down"));
         }
@@ -411,7 +414,8 @@ impl RecordState {
             return Err(format!("{} open cases are held, {} may be", self.open.len(), self.limits.open_cases));
         }
         let bytes: usize = self.entries.values().map(|entry| entry.case.history.weight()).sum();
-        if bytes != self.case_bytes || self.cases_of.values().any(BTreeSet::is_empty) {
+        let lists = self.cases_of.values().chain(self.closed_of.values()).chain(self.repeats_of.values());
+        if bytes != self.case_bytes || lists.into_iter().any(BTreeSet::is_empty) {
             return Err(format!("the cases take {bytes} bytes, {} are counted", self.case_bytes));
         }
         Ok(())
@@ -441,7 +445,12 @@ impl RecordState {
         }
         *self.unfinished_of.entry(admission.sealed.event.relay.clone()).or_default() += 1;
         self.unfinished.insert(index, id);
-        let entry = Entry::new(index, admission);
+        let bond = self.bond(&admission);
+        let entry = Entry { bond, ..Entry::new(index, admission) };
+        if bond != Bond::Alone {
+            self.press_again(&entry, cases);
+            cases.push(id);
+        }
         if entry.admission.sealed.event.kind == Kind::Cancel {
             self.request_cancel(&entry, cases);
         }
@@ -451,7 +460,7 @@ impl RecordState {
         Effect::Admitted(id)
     }
 
-    fn note(&mut self, receipt: Receipt, cases: &mut Vec<EventId>) -> Effect {
+    fn note(&mut self, receipt: Receipt, cases: &mut Vec<EventId>, also: &mut Vec<Receipt>) -> Effect {
         let id = receipt.event;
         let Some(entry) = self.entries.get_mut(&id).map(Arc::make_mut) else { return Effect::Nothing };
         let Some(noted) = entry.note(receipt) else { return Effect::Nothing };
@@ -461,6 +470,7 @@ impl RecordState {
             cases.push(id);
         }
         self.file(id);
+        *also = self.spread(&noted, cases);
         Effect::Noted(noted)
     }
 

@@ -34,6 +34,7 @@ fn admit(number: u8, kind: Kind, routed: bool) -> Command {
         by: "broker/r1/n1".parse().unwrap(),
         stations: if routed { STATIONS.iter().map(|name| name.parse().unwrap()).collect() } else { vec![] },
         owed: false,
+        joins: false,
     })
 }
 

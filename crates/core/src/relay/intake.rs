@@ -2,7 +2,7 @@
 //!
 //! Invariant: whoever is told of an event, is told after its row is on disk, or that it could not be kept.
 
-use crate::event::{Class, Event, Mode};
+use crate::event::{Class, Event, Kind, Mode};
 use crate::id::{EventId, Name};
 use crate::limits;
 use crate::relay::machine::Relay;
@@ -23,19 +23,28 @@ impl Relay {
         if let Some(id) = key.as_ref().and_then(|key| self.by_key.get(key)).copied() {
             return self.raise_again(ticket, id, &press);
         }
+        if let Some(why) = self.withholds(now, &press) {
+            return self.answer(ticket, Err(RaiseError::Withheld(why)));
+        }
+        let person = press.kind == Kind::Person;
+        if let Some(id) = person.then(|| self.persons.seen(now.mono, &press)).flatten() {
+            return self.join(ticket, id);
+        }
         // What is meant whatever else is on joins nothing.
-        let joins = if key.is_none() && !live { self.buttons.pressed(now.mono, &press) } else { None };
+        let joins = if key.is_none() && !live && !person { self.buttons.pressed(now.mono, &press) } else { None };
         if let Some(id) = joins {
             return self.join(ticket, id);
         }
         if !self.has_room(class) {
             return self.answer(ticket, Err(RaiseError::Full { open: self.open }));
         }
-        let apart = (key.is_none() && !live).then(|| press.clone());
+        let apart = (key.is_none() && !live || person).then(|| press.clone());
         let press = Press { mode: self.mode_of(now, &press, live), ..press };
         let id = self.new_event(now, press, class, key, 1, Some(ticket));
-        if let Some(press) = apart {
-            self.buttons.raised(now.mono, press, id);
+        match apart {
+            Some(press) if person => self.persons.raised(now.mono, &press, id),
+            Some(press) => self.buttons.raised(now.mono, press, id),
+            None => {}
         }
     }
 
@@ -47,13 +56,13 @@ impl Relay {
         }
     }
 
-    fn has_room(&self, class: Class) -> bool {
+    pub(super) fn has_room(&self, class: Class) -> bool {
         let reserve = if class == Class::P0 { 0 } else { limits::RELAY_RESERVED_FOR_P0 };
         self.open + reserve < limits::RELAY_OPEN_EVENTS
     }
 
     /// Raises an event that stands for `count` presses, whoever waits for it.
-    fn new_event(
+    pub(super) fn new_event(
         &mut self,
         now: Now,
         press: Press,
@@ -76,6 +85,7 @@ impl Relay {
             note: press.note,
             raised_at: now.wall,
             count,
+            details: press.details,
         };
         self.next_seq += 1;
         let slot = self.config.next_slot;
@@ -106,7 +116,8 @@ impl Relay {
         let keyed = key.map(|key| {
             let (school, gate) = (relay.school.0.as_str(), relay.device.as_str());
             let what = [press.kind.as_str(), press.mode.as_str(), &device, &zone, press.note.as_str()];
-            EventId::for_press(now.wall, &[&[school, gate, key], &what[..]].concat())
+            let details: Vec<&str> = press.details.iter().flat_map(|(name, text)| [name, text]).collect();
+            EventId::for_press(now.wall, &[&[school, gate, key], &what[..], &details[..]].concat())
         });
         // One that is here already belongs to a key that has been forgotten: this is another event.
         keyed.filter(|id| !self.events.contains_key(id)).unwrap_or_else(|| EventId::generate(now.wall, &mut self.rng))
@@ -121,7 +132,8 @@ impl Relay {
             && (press.mode != Mode::Test || event.mode == Mode::Test)
             && event.device == press.device
             && event.zone == press.zone
-            && event.note == press.note;
+            && event.note == press.note
+            && event.details == press.details;
         if !same {
             self.answer(ticket, Err(RaiseError::KeyReused { id }));
         } else if view.kept {

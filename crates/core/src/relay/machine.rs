@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::Machine;
 use crate::condition::Conditions;
 use crate::courier::Courier;
+use crate::duty::Duty;
 use crate::event::{Class, Kind, Text};
 use crate::id::{EventId, NodeName, PathId, PersistSeq};
 use crate::inquiry::Inquiry;
@@ -13,11 +14,13 @@ use crate::keeping::Unkept;
 use crate::limits;
 use crate::message::{Degraded, Message};
 use crate::path::Form;
+use crate::plan::{PlanMark, SchoolPart};
 use crate::probe::{PathHealth, Prober};
 use crate::receipt::{Receipt, Stage, Standing};
 use crate::relay::buttons::Buttons;
 use crate::relay::commands::{CommandRow, Commands};
 use crate::relay::modes::Modes;
+use crate::relay::persons::Persons;
 use crate::relay::port::{Input, Output, RelayConfig, Report, Write};
 use crate::relay::raise::{RaiseError, Raised, Ticket};
 use crate::relay::row::RelayRow;
@@ -58,6 +61,13 @@ pub struct Relay {
     /// By slot: what the region does not have, and what it has but no officer.
     unstored: BTreeMap<u64, EventId>,
     pub(super) inquiry: Inquiry,
+    /// The plan's part for the school, and its mark once it is on the disk.
+    pub(super) part: Option<SchoolPart>,
+    pub(super) part_kept: Option<PlanMark>,
+    pub(super) duty: Duty,
+    pub(super) trust_clock_at: Timestamp,
+    pub(super) persons: Persons,
+    pub(super) withheld: [u64; 2],
     /// When the driver is told again to hurry.
     hurry_at: Option<Timestamp>,
     pub(super) commands: Commands,
@@ -96,6 +106,12 @@ impl Relay {
             refused_until: BTreeSet::new(),
             unstored: BTreeMap::new(),
             inquiry: Inquiry::default(),
+            part_kept: config.plan.as_ref().map(|part| part.mark),
+            part: config.plan.clone(),
+            duty: Duty::default(),
+            trust_clock_at: now.mono,
+            persons: Persons::default(),
+            withheld: [0; 2],
             hurry_at: None,
             commands: Commands::new(command_seed),
             verifier: Arc::new(Nobody),
@@ -103,6 +119,7 @@ impl Relay {
             config,
         };
         rows.into_iter().for_each(|row| relay.restore(now, row));
+        relay.restore_school(now);
         relay.forget_old();
         relay.hurry(now);
         relay
@@ -298,6 +315,12 @@ impl Relay {
     fn forget_old(&mut self) {
         while self.finished.len() > limits::RELAY_FINISHED_EVENTS {
             let Some((_, id)) = self.finished.pop_first() else { return };
+            if self.duty.holds(&id) {
+                // At most one for each guard post.
+                self.finished.insert(self.next_finished, id);
+                self.next_finished += 1;
+                continue;
+            }
             let Some(view) = self.events.remove(&id) else { continue };
             let (class, slot) = (view.row.sealed.event.class, view.row.slot);
             self.unkept.remove(class, id);
@@ -377,6 +400,8 @@ impl Machine for Relay {
 
     fn handle(&mut self, now: Now, input: Input) {
         match input {
+            Input::CheckIn { post, sensor, person } => self.check_in(now, &post, sensor, person),
+            Input::PlanKept(mark) => self.plan_is_kept(mark),
             Input::Raise { ticket, press, idempotency_key, live } => {
                 self.raise(now, ticket, press, idempotency_key, live);
             }
@@ -401,6 +426,8 @@ impl Machine for Relay {
         }
         self.offer_refused(now);
         self.count_joined(now);
+        self.tell_persons(now);
+        self.look_at_duty(now);
         self.look_at_commands(now);
         self.inquire(now);
         self.probe(now);
@@ -417,6 +444,8 @@ impl Machine for Relay {
             refused,
             self.hurry_at,
             self.buttons.poll_timeout(),
+            self.persons.poll_timeout(),
+            self.duty.poll_timeout(),
             self.modes.poll_timeout(),
             self.self_tests.poll_timeout(),
             self.unkept.poll_timeout(),
@@ -436,6 +465,8 @@ impl Machine for Relay {
         self.courier.check()?;
         self.prober.check()?;
         self.buttons.check()?;
+        self.persons.check()?;
+        self.duty.check()?;
         self.modes.check()?;
         self.commands.check()?;
         let open = self.events.values().filter(|view| !view.is_finished()).count();

@@ -15,12 +15,17 @@ mod machine;
 mod modes;
 #[cfg(test)]
 mod modes_tests;
+mod persons;
+mod pin;
 mod playing;
 mod port;
 mod raise;
 mod region;
 pub mod roster;
 mod row;
+mod school;
+#[cfg(test)]
+mod school_tests;
 mod self_test;
 #[cfg(test)]
 mod stuck_tests;
@@ -33,6 +38,7 @@ mod view;
 pub use commands::{CommandRow, CommandView};
 pub use machine::Relay;
 pub use modes::ModeView;
+pub use pin::PinTries;
 pub use playing::{Ended, Play};
 pub use port::{Input, Output, RelayConfig, Report, Write};
 pub use raise::{Press, RaiseError, Raised, Ticket};

@@ -29,6 +29,7 @@ impl Gate {
             copy_rate: limits::COPY_BYTES_PER_SECOND,
             spare_nodes: false,
             self_test: None,
+            plan: None,
             seed: 1,
             seal,
             software: "test".to_owned(),
@@ -77,7 +78,8 @@ impl Gate {
 
     fn press_as(&mut self, kind: Kind, device: &str, mode: Mode, live: bool) -> Mode {
         let device = Some(Name::new(device).unwrap());
-        let press = Press { kind, mode, device, zone: None, note: Text::default() };
+        let press =
+            Press { kind, mode, device, zone: None, note: Text::default(), details: crate::event::Details::default() };
         self.step(Input::Raise { ticket: Ticket(1), press, idempotency_key: None, live });
         let last = self.relay.events().max_by_key(|view| view.slot()).unwrap();
         last.sealed().event.mode
@@ -169,6 +171,7 @@ fn a_button_that_sticks_beyond_the_end_of_a_drill_tells_what_is_meant() {
             device: Some("b1".parse().unwrap()),
             zone: None,
             note: Text::default(),
+            details: crate::event::Details::default(),
         };
         gate.step(Input::Raise { ticket: Ticket(1), press, idempotency_key: None, live: false });
     }

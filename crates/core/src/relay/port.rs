@@ -1,14 +1,15 @@
 //! What a relay is told, what it wants done, and what it reports.
 
 use crate::command::{CommandId, CommandReceipt};
-use crate::event::{Class, Event, Sealed};
+use crate::duty::Sensor;
+use crate::event::{Class, Event, Sealed, Text};
 use crate::id::{Name, NodeName, PathId, PersistSeq, RelayId};
 use crate::lamp::Lamp;
 #[cfg(doc)]
 use crate::limits;
 use crate::message::{Degraded, Message, Refusal};
 use crate::path::{Form, PathInfo};
-use crate::plan::Hours;
+use crate::plan::{Hours, PlanMark, SchoolPart, Withheld};
 use crate::receipt::Receipt;
 use crate::relay::commands::CommandRow;
 use crate::relay::modes::ModeView;
@@ -30,6 +31,8 @@ pub struct RelayConfig {
     pub copy_rate: u32,
     /// Whether the region has nodes that are not dialled as a rule.
     pub spare_nodes: bool,
+    /// The plan's part for its school, as it was kept.
+    pub plan: Option<SchoolPart>,
     /// In which part of each day it tests itself, on Chinese walls; `None` for never.
     pub self_test: Option<Hours>,
     /// Seed of all that is random.
@@ -54,6 +57,17 @@ pub enum Input {
         /// Whether it is meant whatever drill or test is on.
         live: bool,
     },
+    /// A guard is at a post.
+    CheckIn {
+        /// Which.
+        post: Name,
+        /// What saw it.
+        sensor: Sensor,
+        /// Who; may be empty.
+        person: Text,
+    },
+    /// The plan's part with this mark is on stable storage.
+    PlanKept(PlanMark),
     /// Presses are tests for so long, [`limits::TEST_MODE_MINUTES`] at the most; zero ends that.
     TestMode(Span),
     /// What was asked to be persisted under this number is on stable storage.
@@ -88,6 +102,9 @@ pub enum Write {
 pub enum Output {
     /// Bring this to stable storage and say so with [`Input::Persisted`].
     Persist(PersistSeq, Write),
+    /// Bring the plan's part for the school to stable storage and say so with [`Input::PlanKept`]. What cannot be kept is asked for again when the
+    /// region tells it again.
+    KeepPlan(Box<SchoolPart>),
     /// Send this.
     Send(PathId, Class, Form, Message),
     /// An alarm waits and no broker node answers: dial now, whatever pause between two tries is under way. Said again every half second.
@@ -126,6 +143,12 @@ pub enum Report {
     Mode(ModeView),
     /// A broker node lost its quorum, or has it again (`None`).
     Condition(NodeName, Option<Degraded>),
+    /// The region's plan says something else of the school.
+    Plan(PlanMark),
+    /// A guard checked in at this post.
+    CheckedIn(Name),
+    /// The plan holds a person warning back.
+    Withheld(Withheld),
     /// A command reached a stage.
     Command(CommandId, CommandReceipt),
     /// A command came whose signature does not hold; it is not carried out.

@@ -1,8 +1,9 @@
 //! What a presser asks for and what it is told.
 
-use crate::event::{Kind, Mode, Text};
+use crate::event::{Details, Kind, Mode, Text};
 use crate::id::{EventId, Name};
 use crate::limits;
+use crate::plan::Withheld;
 
 /// By which an answer finds its asker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +22,8 @@ pub struct Press {
     pub zone: Option<Name>,
     /// Free text; may be empty.
     pub note: Text,
+    /// What it says beyond that.
+    pub details: Details,
 }
 
 /// The event is kept.
@@ -64,6 +67,9 @@ pub enum RaiseError {
         /// The bytes that it has.
         len: usize,
     },
+    /// The school's plan says not to tell of it. It is counted, and nothing else.
+    #[error(transparent)]
+    Withheld(Withheld),
     /// A kind that this version cannot class.
     #[error("{0} is not a kind that this relay can raise")]
     UnknownKind(Kind),

@@ -80,6 +80,7 @@ impl Relay {
             Message::Refused(id, refusal) => self.refused(now, id, refusal),
             Message::DrillMode(told) => self.drill_told(now, path, *told),
             Message::Echo(echo) => self.prober.echo(now, path, echo),
+            Message::SchoolPlan(part) => self.plan_told(now, path, *part),
             Message::Condition(degraded) => {
                 if let Some(node) = self.conditions.told(path, degraded.as_ref()) {
                     let open = if degraded.is_none() { self.inquiry.newest() } else { Vec::new() };
@@ -108,6 +109,7 @@ impl Relay {
             | Message::CaseRefused(..)
             | Message::CaseAsk(..)
             | Message::CaseSteps(..)
+            | Message::PlanKept(_)
             | Message::CommandOrder(_)
             | Message::CommandReceipts(_)
             | Message::CommandState(_)

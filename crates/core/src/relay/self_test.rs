@@ -5,7 +5,7 @@
 //!
 //! Invariant: at most one a day. Which day was the last is seen in the outbox, where a finished event stays behind a thousand later ones.
 
-use crate::event::{Kind, Mode, Text};
+use crate::event::{Details, Kind, Mode, Text};
 use crate::id::RelayId;
 use crate::plan::{Day, Hours, at_minute, on_the_wall};
 use crate::relay::machine::Relay;
@@ -91,7 +91,7 @@ impl Relay {
     pub(super) fn self_test(&mut self, now: Now) {
         let Some(day) = self.self_tests.due(now, &self.config.relay, &mut self.rng) else { return };
         let (kind, mode) = (Kind::SelfTest, Mode::Test);
-        let press = Press { kind, mode, device: None, zone: None, note: Text::default() };
+        let press = Press { kind, mode, device: None, zone: None, note: Text::default(), details: Details::default() };
         self.raise_by_itself(now, press, format!("self-test/{day}"));
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::tests_support::{event, relay_id, seal};
 use super::*;
-use crate::event::{Event, Kind, Mode, Text};
+use crate::event::{Details, Event, Kind, Mode, Text};
 use crate::id::{EventId, Name, PathId, PersistSeq};
 use crate::lane::Lane;
 use crate::message::Message;
@@ -33,7 +33,14 @@ struct Gatehouse {
 }
 
 fn press(kind: Kind, device: &str) -> Press {
-    Press { kind, mode: Mode::Live, device: Some(Name::new(device).unwrap()), zone: None, note: Text::default() }
+    Press {
+        kind,
+        mode: Mode::Live,
+        device: Some(Name::new(device).unwrap()),
+        zone: None,
+        note: Text::default(),
+        details: Details::default(),
+    }
 }
 
 fn relay(now: u64, life: u64, rows: Vec<RelayRow>) -> Relay {
@@ -42,6 +49,7 @@ fn relay(now: u64, life: u64, rows: Vec<RelayRow>) -> Relay {
         epoch: life,
         next_slot: 1,
         copy_rate: limits::COPY_BYTES_PER_SECOND,
+        plan: None,
         spare_nodes: false,
         self_test: None,
         seed: life,

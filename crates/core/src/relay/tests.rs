@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::tests_support::{relay_id, seal};
 use super::*;
-use crate::event::{Class, Kind, Mode, Text};
+use crate::event::{Class, Details, Kind, Mode, Text};
 use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, SeatId};
 use crate::lamp::Lamp;
 use crate::lane::Lane;
@@ -29,6 +29,7 @@ impl Bench {
             epoch: 1,
             next_slot: 1,
             copy_rate: limits::COPY_BYTES_PER_SECOND,
+            plan: None,
             spare_nodes: false,
             self_test: None,
             seed: 1,
@@ -62,7 +63,14 @@ impl Bench {
     }
 
     fn raise(&mut self, kind: Kind, key: Option<&str>) -> Vec<Output> {
-        let press = Press { kind, mode: Mode::Live, device: None, zone: None, note: Text::default() };
+        let press = Press {
+            kind,
+            mode: Mode::Live,
+            device: None,
+            zone: None,
+            note: Text::default(),
+            details: Details::default(),
+        };
         self.step(Input::Raise { ticket: Ticket(7), press, idempotency_key: key.map(str::to_owned), live: false })
     }
 
@@ -328,7 +336,14 @@ fn finished_events_and_their_keys_are_forgotten_and_open_ones_are_not() {
             at(bench.now),
             Input::Raise {
                 ticket: Ticket(1),
-                press: Press { kind: Kind::Panic, mode: Mode::Live, device: None, zone: None, note: Text::default() },
+                press: Press {
+                    kind: Kind::Panic,
+                    mode: Mode::Live,
+                    device: None,
+                    zone: None,
+                    note: Text::default(),
+                    details: Details::default(),
+                },
                 idempotency_key: Some(format!("k{number}")),
                 live: false,
             },

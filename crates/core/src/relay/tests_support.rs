@@ -28,6 +28,7 @@ pub(crate) fn event(kind: Kind) -> Event {
         note: Text::default(),
         raised_at: WallTime(1_700_000_000_000_000),
         count: 1,
+        details: crate::event::Details::default(),
     }
 }
 

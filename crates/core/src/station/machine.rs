@@ -274,6 +274,8 @@ impl Station {
             | Message::Escalate(_)
             | Message::Case(_)
             | Message::CaseAsk(..)
+            | Message::SchoolPlan(_)
+            | Message::PlanKept(_)
             | Message::CommandOrder(_)
             | Message::Command(..)
             | Message::CommandReceipts(_)

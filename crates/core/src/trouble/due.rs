@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::event::{Class, Event, Kind, Mode, Sealed, Text};
+use crate::event::{Class, Details, Event, Kind, Mode, Sealed, Text};
 use crate::id::{EventId, Name, RelayId, SchoolId, StationId};
 use crate::limits;
 use crate::plan::{AreaLevel, Day, Plan, on_the_wall};
@@ -266,6 +266,7 @@ impl Raiser {
             note: fitting(note),
             raised_at: now.wall,
             count: 1,
+            details: Details::default(),
         }
     }
 }

@@ -403,6 +403,7 @@ fn a_gap_in_a_relays_numbers_is_told_and_cleared_when_it_is_filled() {
             by,
             stations,
             owed: false,
+            joins: false,
         })
     };
     world.commit(vec![event(1, 1), event(2, 4)]);
@@ -469,7 +470,7 @@ proptest! {
             let by = NodeName::Broker { region: name("r1"), node: name("n1") };
             let (trail, stations) = (crate::receipt::Trail::default(), vec![StationId(name("p1"))]);
             let (sealed, at) = (seal(&event), WallTime(i64::from(number)));
-            let admission = Box::new(crate::record::Admission { sealed, trail, at, by: by.clone(), stations, owed: false });
+            let admission = Box::new(crate::record::Admission { sealed, trail, at, by: by.clone(), stations, owed: false, joins: false });
             let open = record.troubles().get(&about).cloned();
             let command = match what {
                 0..=2 => Command::TroubleBegan { about: about.clone(), admission },

@@ -215,12 +215,21 @@ impl Cameras {
             || self.orders.values().any(ordered)
     }
 
-    /// Takes the pictures of an alarm, once.
+    /// Whether a picture of this camera was taken at this alarm, or is about to be.
+    fn has(&self, event: &EventId, camera: usize) -> bool {
+        let ordered = |order: &Order| {
+            order.camera == camera && matches!(&order.why, For::Alarms(events) if events.contains(event))
+        };
+        let name = &self.cameras[camera].name;
+        self.rows.contains_key(&(*event, name.clone())) || self.orders.values().any(ordered)
+    }
+
+    /// Takes the pictures of an alarm, each once.
     fn take(&mut self, now: Now, event: EventId, zone: Option<&Name>) {
-        if self.is_known(&event) {
-            return;
-        }
         for camera in self.of_zone(zone) {
+            if self.has(&event, camera) {
+                continue;
+            }
             let last = self.last.get(&camera).filter(|(at, _)| now.mono.since(*at) <= SHARED);
             if let Some((_, picture)) = last {
                 let picture = picture.clone();
@@ -356,13 +365,13 @@ impl Cameras {
 
     /// An alarm that was there at the start: whoever stopped the relay may have stopped its pictures.
     fn restored(&mut self, now: Now, event: EventId, zone: Option<&Name>, raised_at: WallTime) {
-        if self.is_known(&event) {
-            return;
-        }
         if (0..LATE).contains(&(now.wall - raised_at)) {
             return self.take(now, event, zone);
         }
         for camera in self.of_zone(zone) {
+            if self.has(&event, camera) {
+                continue;
+            }
             let why = words("设备重启，当时未能抓拍 | the relay was started anew before it was taken");
             let picture = self.picture(camera, now.wall, Shot::Failed(why));
             self.say(now, event, picture);

@@ -35,12 +35,21 @@ pub struct SendArgs {
     /// Free text
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
+    /// What it says beyond that; may be given several times (`huxiao kinds` lists what each kind must and may say)
+    #[arg(long = "detail", value_name = "NAME=VALUE", value_parser = detail)]
+    details: Vec<(String, String)>,
+    /// The school's PIN, for a request to cancel; better given by the environment, where others do not see it
+    #[arg(long, value_name = "PIN", env = "HUXIAO_PIN", hide_env_values = true)]
+    pin: Option<String>,
     /// A check of the equipment, not meant
     #[arg(long, conflicts_with = "drill")]
     test: bool,
     /// A rehearsal announced beforehand
     #[arg(long)]
     drill: bool,
+    /// It is meant, whatever drill or test is on at the school
+    #[arg(long, conflicts_with_all = ["drill", "test"])]
+    live: bool,
     /// The same key raises the same event, however often; one is made up if none is given
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
@@ -53,6 +62,11 @@ pub struct SendArgs {
     /// How the result is shown
     #[arg(long, value_enum, default_value = "table")]
     output: Format,
+}
+
+fn detail(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as name=value")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// How far an event must come.
@@ -181,7 +195,10 @@ impl<'a> Press<'a> {
         };
         let id = answer["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(|| HttpError::Strange {
             endpoint: Box::new(self.args.relay.clone()),
-            reason: "the answer to the press has no event id".to_owned(),
+            reason: match answer["withheld"].as_str() {
+                Some(_) => format!("nothing was raised: {}", answer["message"].as_str().unwrap_or_default()),
+                None => "the answer to the press has no event id".to_owned(),
+            },
         })?;
         self.trouble = None;
         self.raised = Some((id, answer["repeated"] == Value::Bool(true)));
@@ -242,10 +259,20 @@ impl<'a> Press<'a> {
     fn body(&self) -> Value {
         let args = self.args;
         let mut body = json!({ "kind": args.kind, "test": args.test, "drill": args.drill });
+        if args.live {
+            body["live"] = true.into();
+        }
         for (name, value) in [("device", &args.device), ("zone", &args.zone), ("note", &args.note)] {
             if let Some(value) = value {
                 body[name] = value.as_str().into();
             }
+        }
+        if !args.details.is_empty() {
+            let details = args.details.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+            body["details"] = Value::Object(details.collect());
+        }
+        if let Some(pin) = args.pin.as_ref().filter(|_| args.kind == "cancel") {
+            body["pin"] = pin.as_str().into();
         }
         body
     }

@@ -58,6 +58,10 @@ pub enum CaseCommand {
         #[command(flatten)]
         order: OrderArgs,
     },
+    /// A drill or a test is none: it is an alarm from now on
+    ///
+    /// Any seat that sees it may say so.
+    MakeLive(OrderArgs),
     /// Show how it stands, and its whole history with digests
     Show(show::ShowArgs),
 }
@@ -77,6 +81,7 @@ pub async fn run(command: CaseCommand) -> Outcome {
         CaseCommand::Reopen(args) => (plain("reopen"), args),
         CaseCommand::TakeOver(args) => (plain("take_over"), args),
         CaseCommand::Note(args) => (plain("note"), args),
+        CaseCommand::MakeLive(args) => (plain("make_live"), args),
         CaseCommand::Close { reason, order } => {
             (Order { action: "close", detail: Some(("reason", reason.as_str().to_owned())) }, order)
         }

@@ -159,6 +159,22 @@ impl Node {
         }
     }
 
+    /// Its signing certificate, from its configuration's folder: seats sign what they have schools do.
+    pub(crate) fn sign_cert(&self) -> Option<String> {
+        matches!(self.identity, NodeName::Station(_)).then(|| match self.runner {
+            Runner::Processes => format!("certs/{}-sign.pem", self.name),
+            Runner::Compose => "sign.pem".to_owned(),
+        })
+    }
+
+    /// The key of its signing certificate, from its configuration's folder.
+    pub(crate) fn sign_key(&self) -> Option<String> {
+        matches!(self.identity, NodeName::Station(_)).then(|| match self.runner {
+            Runner::Processes => format!("certs/{}-sign-key.pem", self.name),
+            Runner::Compose => "sign-key.pem".to_owned(),
+        })
+    }
+
     /// Where it keeps its data, from its configuration's folder.
     pub(crate) fn data(&self) -> String {
         match self.runner {

@@ -214,6 +214,11 @@ fn certificates(args: &InitArgs, layout: &Layout) -> Result<(), LabError> {
         let issued = authority.issue(&identity, period, &alternative_names(node))?;
         let [cert, key] = [node.cert(), node.key()].map(|name| args.dir.join(node.file(&name)));
         issued.save(&cert, &key).map_err(AuthorityError::from)?;
+        if let (Some(cert), Some(key)) = (node.sign_cert(), node.sign_key()) {
+            let issued = authority.issue_signing(&identity, period)?;
+            let [cert, key] = [cert, key].map(|name| args.dir.join(node.file(&name)));
+            issued.save(&cert, &key).map_err(AuthorityError::from)?;
+        }
         if node.runner == Runner::Compose {
             let copy = args.dir.join(node.file(node.ca()));
             fs::copy(&ca, &copy).map_err(io_error(&copy))?;

@@ -80,6 +80,9 @@ fn each_container_gets_its_own_key_and_no_other() {
         if role == Role::Broker {
             expected.push("plan.toml".into());
         }
+        if role == Role::Station {
+            expected.extend(["sign.pem".into(), "sign-key.pem".into()]);
+        }
         expected.sort();
         assert_eq!(names, expected, "{}", node.name);
         for name in names.iter().map(|name| folder.join(name)).chain([folder.clone()]) {

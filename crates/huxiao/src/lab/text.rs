@@ -34,6 +34,11 @@ pub(super) fn node(layout: &Layout, node: &Node) -> String {
         data = node.data(),
         listens = node.listens(),
     );
+    if let (Some(cert), Some(key)) = (node.sign_cert(), node.sign_key()) {
+        // Writing to a String does not fail.
+        let _ =
+            write!(out, "# What commands to schools are signed with.\n[sign]\ncert = \"{cert}\"\nkey = \"{key}\"\n\n");
+    }
     // Writing to a String does not fail.
     let _ = match &node.quic {
         Some(address) => write!(
@@ -47,10 +52,19 @@ pub(super) fn node(layout: &Layout, node: &Node) -> String {
         ),
         None => {
             let (region, brokers) = layout.home(node);
-            write!(out, "[{role}]\nbrokers = [{}]\nregion = \"{region}\"\n", quoted(brokers))
+            write!(out, "[{role}]\nbrokers = [{}]\nregion = \"{region}\"\n{}", quoted(brokers), self_test(role))
         }
     };
     out + &crate::role::example(role)
+}
+
+/// A lab is looked at by whoever tries something: nothing comes by itself.
+fn self_test(role: Role) -> &'static str {
+    if role == Role::Relay {
+        "# In the field, leave this out: the relay tests itself each day.\nself_test = \"off\"\n"
+    } else {
+        ""
+    }
 }
 
 /// What a broker node has to know of the regions above and below it.

@@ -1,5 +1,6 @@
 //! `huxiao relay`: the daemon, and how its paths are.
 
+mod mode;
 mod paths;
 
 use clap::Subcommand;
@@ -18,6 +19,11 @@ pub enum RelayCommand {
     ///
     /// Times are round trips of small probes; the loss is that of the latest probes, both directions together. Days are China's.
     Paths(PathsArgs),
+    /// Show whether presses are meant, drills or tests now; or switch tests on for some minutes, or off
+    ///
+    /// Tests end by themselves. Drills are announced by the police; duress is always meant.
+    Mode(ModeArgs),
 }
 
+pub use mode::{ModeArgs, run as mode};
 pub use paths::{PathsArgs, run as paths};

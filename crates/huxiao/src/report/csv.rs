@@ -1,6 +1,6 @@
 //! An account for spreadsheets: RFC 4180, one table with one line of names at its head.
 
-use super::sheet::{Cell, Sheet, alarms, schools, stations};
+use super::sheet::{Cell, Sheet, alarms, cities, schools, stations};
 use super::{Account, By};
 
 /// The break-down that is asked for, or a line for each alarm.
@@ -8,11 +8,13 @@ pub(super) fn account(account: &Account) -> String {
     match account.by {
         Some(By::School) => csv(&schools(account)),
         Some(By::Station) => csv(&stations(account)),
+        Some(By::City) => csv(&cities(account)),
         None => csv(&alarms(account)),
     }
 }
 
-fn csv(sheet: &Sheet) -> String {
+/// One table.
+pub(crate) fn csv(sheet: &Sheet) -> String {
     let head = sheet.columns.iter().map(|(name, ..)| (*name).to_owned()).collect();
     let rows = sheet.rows.iter().map(|row| row.iter().map(Cell::plain).collect());
     std::iter::once(head).chain(rows).map(|fields: Vec<String>| line(&fields)).collect()

@@ -2,8 +2,10 @@
 //!
 //! Invariants: whatever answers there, the reading has an end; an event that cannot be read ends it with words.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use huxiao_core::SchoolId;
 use huxiao_core::WallTime;
 use huxiao_core::limits;
 use huxiao_core::report::Alarm;
@@ -65,6 +67,23 @@ pub(super) async fn alarms(
             return Err(Failure::failed("the node gives more than a region keeps: ask for less time, or another node"));
         }
     }
+}
+
+/// The city of each school that the plan in force knows to be in one: its code and name.
+pub(super) async fn cities(client: &mut Client) -> Result<BTreeMap<SchoolId, String>, Failure> {
+    let json = client.get_json("/v1/plan/cities").await.map_err(Failure::failed)?;
+    let mut cities = BTreeMap::new();
+    for city in json["cities"].as_array().into_iter().flatten() {
+        let text = |name: &str| city[name].as_str().unwrap_or_default();
+        let name = format!("{} {}", text("code"), text("name")).trim().to_owned();
+        let schools = city["schools"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        for school in schools {
+            let school =
+                school.parse().map_err(|why| Failure::failed(format!("the node's answer: {school:?}: {why}")))?;
+            cities.insert(school, name.clone());
+        }
+    }
+    Ok(cities)
 }
 
 /// One page. A node that is starting, or has not caught up, is asked again.

@@ -44,6 +44,21 @@ pub(super) fn account(account: &Account) -> String {
     page
 }
 
+/// A page with a title, some sentences and some tables.
+pub(crate) fn page((zh, en): (&str, &str), sentences: &[String], sheets: &[Sheet]) -> String {
+    let mut page = String::from("<!DOCTYPE html>\n<html lang=\"zh-CN\">\n<head>\n<meta charset=\"utf-8\">\n");
+    page.push_str(
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n",
+    );
+    let (zh, en) = (escaped(zh), escaped(en));
+    page.push_str(&format!("<title>{zh} {en}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"));
+    page.push_str(&format!("<h1>{zh} <small>{en}</small></h1>\n"));
+    sentences.iter().for_each(|sentence| page.push_str(&paragraph("", sentence)));
+    sheets.iter().for_each(|sheet| page.push_str(&section(sheet)));
+    page.push_str("</body>\n</html>\n");
+    page
+}
+
 fn paragraph(class: &str, text: &str) -> String {
     let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
     format!("<p{class}>{}</p>\n", escaped(text))

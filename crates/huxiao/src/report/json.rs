@@ -42,6 +42,9 @@ pub(super) fn account(account: &Account) -> Value {
     if account.has(By::School) {
         json["schools"] = report.schools.iter().map(place).collect();
     }
+    if account.by == Some(By::City) {
+        json["cities"] = account.cities.iter().map(place).collect();
+    }
     if account.has(By::Station) {
         let station = |station: &Place<StationId>| {
             let mut json = place(station);

@@ -12,10 +12,13 @@ mod moment;
 mod read;
 mod sheet;
 mod table;
+mod untested;
 
-use clap::{Args, ValueEnum};
+use std::collections::BTreeMap;
+
+use clap::{Args, Subcommand, ValueEnum};
 use huxiao_core::WallTime;
-use huxiao_core::report::{Alarm, Report, Standard};
+use huxiao_core::report::{Alarm, Place, Report, Standard, by_group};
 use huxiao_runtime::clock::Clock;
 
 use crate::args::{ConfigFiles, Global};
@@ -25,16 +28,22 @@ use crate::http::{Client, Endpoint};
 use crate::output;
 use crate::role::RoleArg;
 
+pub(crate) use csv::csv;
+pub(crate) use html::page;
 use moment::Moment;
+pub(crate) use sheet::{Cell, Sheet};
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct ReportArgs {
+    #[command(subcommand)]
+    command: Option<ReportCommand>,
     /// From when on: a time (2026-03-01T08:30:00+08:00), a date (its beginning in China), or how long ago (24h, 7d)
     ///
     /// An alarm belongs to the time at which it came to the region: a relay's clock may be wrong.
-    #[arg(long, value_name = "TIME")]
-    since: Moment,
+    #[arg(long, value_name = "TIME", required = true)]
+    since: Option<Moment>,
     /// Until when, that time not included; without it until now
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
@@ -54,6 +63,16 @@ pub struct ReportArgs {
     output: Shape,
 }
 
+/// Accounts of something else than alarms.
+#[derive(Debug, Subcommand)]
+pub enum ReportCommand {
+    /// List the schools that nobody has tested for longer than the plan says
+    ///
+    /// A test is a test press, or an alarm pressed as a test; what a relay does by itself each day is shown beside it. The record remembers
+    /// the last of each school from the version on that keeps it. Exits 10 if there are any.
+    Untested(untested::UntestedArgs),
+}
+
 /// What the figures are broken down by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum By {
@@ -61,6 +80,8 @@ enum By {
     School,
     /// Each station that was to see it.
     Station,
+    /// The city of its school, by the plan in force.
+    City,
 }
 
 impl By {
@@ -69,6 +90,7 @@ impl By {
         match self {
             By::School => "school",
             By::Station => "station",
+            By::City => "city",
         }
     }
 }
@@ -117,6 +139,8 @@ struct Account {
     missing: u64,
     alarms: Vec<Alarm>,
     report: Report,
+    /// By city, if that is asked for.
+    cities: Vec<Place<String>>,
 }
 
 impl Account {
@@ -140,12 +164,16 @@ fn missing_words(missing: u64) -> Option<[String; 2]> {
 /// # Errors
 /// The node cannot be reached, or gives what cannot be read.
 pub async fn run(args: ReportArgs, global: &Global) -> Outcome {
+    if let Some(ReportCommand::Untested(args)) = args.command {
+        return untested::run(args).await;
+    }
     if args.broker.is_none() && args.config.files.is_empty() {
         return Err(Failure::new(Code::Usage, "say which node: --broker URL or --config FILE"));
     }
     let node = endpoint(args.broker.as_ref(), &args.config, Some(RoleArg::Broker))?;
     let made_at = Clock::system().wall();
-    let since = args.since.before(made_at);
+    let since = args.since.ok_or_else(|| Failure::new(Code::Usage, "say from when on: --since TIME"))?;
+    let since = since.before(made_at);
     let until = args.until.map_or(made_at, |until| until.before(made_at));
     if since >= until {
         return Err(Failure::new(Code::Usage, "--since is not before --until (which is now, where it is not given)"));
@@ -154,6 +182,10 @@ pub async fn run(args: ReportArgs, global: &Global) -> Outcome {
     if let Some([zh, en]) = missing_words(fetched.missing) {
         output::say(&format!("{zh}  {en}"));
     }
+    let cities = match args.by {
+        Some(By::City) => fetch::cities(&mut Client::new(node.clone())).await?,
+        _ => BTreeMap::new(),
+    };
     let standard = args.sla.into();
     let account = Account {
         since,
@@ -164,6 +196,7 @@ pub async fn run(args: ReportArgs, global: &Global) -> Outcome {
         by: args.by,
         missing: fetched.missing,
         report: Report::of(&fetched.alarms, standard),
+        cities: by_group(&fetched.alarms, &cities),
         alarms: fetched.alarms,
     };
     match args.output {

@@ -8,18 +8,18 @@ use super::moment::china;
 use super::{Account, By};
 
 /// One table.
-pub(super) struct Sheet {
+pub(crate) struct Sheet {
     /// What it is about: Chinese, English.
-    pub(super) title: (&'static str, &'static str),
+    pub(crate) title: (&'static str, &'static str),
     /// Each column: its name for programs, and what it is called: Chinese, English.
-    pub(super) columns: Vec<(&'static str, &'static str, &'static str)>,
+    pub(crate) columns: Vec<(&'static str, &'static str, &'static str)>,
     /// The lines.
-    pub(super) rows: Vec<Vec<Cell>>,
+    pub(crate) rows: Vec<Vec<Cell>>,
 }
 
 /// What stands in one place of a table.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Cell {
+pub(crate) enum Cell {
     /// A name.
     Name(String),
     /// A word that programs know: the word, Chinese, English.
@@ -38,7 +38,7 @@ pub(super) enum Cell {
 
 impl Cell {
     /// For programs. Nothing for what is not known.
-    pub(super) fn plain(&self) -> String {
+    pub(crate) fn plain(&self) -> String {
         match self {
             Cell::Name(name) | Cell::Word(name, ..) => name.clone(),
             Cell::Count(count) => count.to_string(),
@@ -51,7 +51,7 @@ impl Cell {
     }
 
     /// For people: Chinese first.
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match self {
             Cell::Word(_, zh, en) => format!("{zh} {en}").trim().to_owned(),
             Cell::Time(time) => time.map_or_else(|| "–".to_owned(), length),
@@ -99,6 +99,9 @@ pub(super) fn sheets(account: &Account) -> Vec<Sheet> {
     }
     if account.has(By::Station) {
         sheets.push(stations(account));
+    }
+    if account.by == Some(By::City) {
+        sheets.push(cities(account));
     }
     sheets.push(slowest(account));
     sheets
@@ -230,6 +233,15 @@ pub(super) fn schools(account: &Account) -> Sheet {
         title: ("按学校（用时：按下到显示）", "By school (times: press to screen)"),
         columns: place_columns(account, ("school", "学校", "school"), false),
         rows: account.report.schools.iter().map(|school| place(account, school, false)).collect(),
+    }
+}
+
+/// By city.
+pub(super) fn cities(account: &Account) -> Sheet {
+    Sheet {
+        title: ("按市（用时：按下到显示）", "By city (times: press to screen)"),
+        columns: place_columns(account, ("city", "市", "city"), false),
+        rows: account.cities.iter().map(|city| place(account, city, false)).collect(),
     }
 }
 

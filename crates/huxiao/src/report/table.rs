@@ -25,7 +25,7 @@ pub(super) fn account(account: &Account) -> String {
 
 fn is_break_down(sheet: &Sheet) -> bool {
     let first = sheet.columns.first().map(|(name, ..)| *name);
-    [By::School, By::Station].into_iter().any(|by| first == Some(by.column()))
+    [By::School, By::Station, By::City].into_iter().any(|by| first == Some(by.column()))
 }
 
 /// What was meant in one sentence, and how many others there were.

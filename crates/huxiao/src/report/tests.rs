@@ -37,8 +37,17 @@ fn account_of(alarms: Vec<Alarm>, by: Option<By>) -> Account {
         by,
         missing: 0,
         report: Report::of(&alarms, Standard::Good),
+        cities: by_group(&alarms, &[("s1".parse().unwrap(), "361100 上饶".to_owned())].into()),
         alarms,
     }
+}
+
+#[test]
+fn alarms_are_told_by_the_city_of_their_school() {
+    let text = csv::account(&account(Some(By::City)));
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("city,raised,") && lines[1].starts_with("361100 上饶,2,1,"), "{text}");
+    assert_eq!(json::account(&account(Some(By::City)))["cities"][0]["name"], "361100 上饶");
 }
 
 fn account(by: Option<By>) -> Account {

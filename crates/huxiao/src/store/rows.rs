@@ -174,7 +174,7 @@ fn archive(row: &ArchiveRow) -> Value {
                 "at": rfc3339(entry.admission.at), "by": entry.admission.by.to_string(),
                 "stations": entry.admission.stations.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "receipts": entry.receipts().iter().map(ReceiptJson::new).collect::<Vec<_>>(),
-                "case": CaseJson::new(&entry.case.summary(*id)),
+                "case": entry.summary().as_ref().map(CaseJson::new),
             }),
             // Further parts stand in rows of their own, which may be lost.
             Err(_) => json!({

@@ -19,6 +19,7 @@ fn event(path: u64, number: u64, kind: Kind) -> LinkEvent {
         note: Text::default(),
         raised_at: WallTime(1_000),
         count: 1,
+        details: huxiao_core::Details::default(),
     };
     let copy = EventCopy { sealed: huxiao_wire::seal(&event), trail: Trail::default(), receipts: Vec::new() };
     LinkEvent::Message { path: PathId(path), message: Message::Event(copy) }

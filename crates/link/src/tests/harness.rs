@@ -174,6 +174,7 @@ pub(super) fn alarm(number: u64) -> Message {
         note: Text::default(),
         raised_at: WallTime(1_000),
         count: 1,
+        details: huxiao_core::Details::default(),
     };
     Message::Event(EventCopy { sealed: seal(&event), trail: Trail::default(), receipts: Vec::new() })
 }

@@ -124,7 +124,7 @@ fn remember(live: &std::sync::Mutex<Vec<(BodyId, Content)>>, id: BodyId, content
 }
 
 /// The picture that a camera gives, if it is one.
-async fn picture(url: &HttpUrl) -> Result<Vec<u8>, String> {
+pub(super) async fn picture(url: &HttpUrl) -> Result<Vec<u8>, String> {
     let content = fetch(url, limits::PICTURE_BYTES, PATIENCE).await;
     let content = content.map_err(|why| format!("摄像机抓拍失败 | the camera gives no picture: {why}"))?;
     if Media::of(&content) != Some(Media::Jpeg) {

@@ -218,6 +218,7 @@ fn copy(class: Class, number: u64) -> LinkEvent {
         note: Text::default(),
         raised_at: WallTime(1),
         count: 1,
+        details: huxiao_core::Details::default(),
     };
     let sealed = Sealed { event: Arc::new(event), bytes: Arc::from(Vec::new()) };
     let message = Message::Event(EventCopy { sealed, trail: Trail::default(), receipts: Vec::new() });

@@ -51,8 +51,8 @@ pub const COMMON_KEYS: [Key; 14] = [
     key(
         "bodies.max_bytes",
         Kind::Bytes { min: 16 << 20, max: 1 << 50 },
-        Some("4GiB"),
-        "Disk that pictures and audio may take; beyond it the oldest leave.",
+        Some("1GiB"),
+        "Disk that pictures and audio may take; beyond it the oldest leave. Nothing is taken while store.low_free would be reached.",
     ),
     key(
         "bodies.max_age",

@@ -74,6 +74,8 @@ metrics! {
         PeerAnswers "huxiao_peer_answers_total" ["outcome"] "Calls of other nodes of the region to this one, by how they ended.";
         StoreLost "huxiao_store_lost_total" [] "Times that a store came back with less than it had promised to hold.";
         UplinkBytes "huxiao_uplink_bytes_total" ["uplink", "direction"] "Bytes that sessions have put on a relay's line (sent) and taken from it (received), packet headers included.";
+        PinTries "huxiao_pin_tries_total" ["outcome"] "PINs that came with a request to cancel: right, wrong, locked (not judged).";
+        PersonWithheld "huxiao_person_withheld_total" ["reason"] "Person warnings that the school's plan holds back: muted, below_threshold.";
         CourierTransmissions "huxiao_courier_transmissions_total" ["class"] "Copies of events put on a path, the first ones included.";
         HttpRequests "huxiao_http_requests_total" ["status"] "Answers to HTTP requests, by class of status (2xx, 4xx, 5xx).";
         HttpOverload "huxiao_http_overload_total" ["what"] "HTTP connections or event streams turned away because the node serves as many as it can.";

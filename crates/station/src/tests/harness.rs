@@ -191,6 +191,7 @@ pub(super) fn event(kind: Kind, number: u64) -> Event {
         note: Text::new("门口有人").unwrap(),
         raised_at: now,
         count: 1,
+        details: huxiao_core::Details::default(),
     }
 }
 

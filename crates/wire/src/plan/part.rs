@@ -11,6 +11,7 @@ use huxiao_core::{SchoolId, StationId, limits};
 
 use crate::error::WireError;
 use crate::field;
+use crate::plan::person;
 use crate::proto;
 use crate::proto::plan_change::Body;
 
@@ -158,7 +159,7 @@ fn times(field: &'static str, raw: Option<&proto::PlanTimes>) -> Result<Times, W
     })
 }
 
-fn raw_school(school: &School) -> proto::PlanSchool {
+pub(super) fn raw_school(school: &School) -> proto::PlanSchool {
     let position = |position: Position| proto::PlanPosition { lat: position.lat_micros(), lon: position.lon_micros() };
     proto::PlanSchool {
         id: school.id.to_string(),
@@ -176,10 +177,12 @@ fn raw_school(school: &School) -> proto::PlanSchool {
         contacts: school.contacts.iter().map(raw_contact).collect(),
         duty: school.duty.iter().map(raw_duty).collect(),
         drills: school.drills.iter().map(raw_drill).collect(),
+        thresholds: school.persons.thresholds.iter().map(person::raw_threshold).collect(),
+        mutes: school.persons.mutes.iter().map(person::raw_mute).collect(),
     }
 }
 
-fn school(raw: &proto::PlanSchool) -> Result<School, WireError> {
+pub(super) fn school(raw: &proto::PlanSchool) -> Result<School, WireError> {
     field::at_most("plan.school.zones", raw.zones.len(), limits::PLAN_ZONES)?;
     field::at_most("plan.school.devices", raw.devices.len(), limits::PLAN_DEVICES)?;
     field::at_most("plan.school.contacts", raw.contacts.len(), limits::PLAN_CONTACTS)?;
@@ -206,6 +209,7 @@ fn school(raw: &proto::PlanSchool) -> Result<School, WireError> {
         contacts: raw.contacts.iter().map(contact).collect::<Result<_, _>>()?,
         duty: raw.duty.iter().map(duty).collect::<Result<_, _>>()?,
         drills: raw.drills.iter().map(drill).collect::<Result<_, _>>()?,
+        persons: person::rules(raw)?,
     })
 }
 
@@ -328,7 +332,7 @@ fn hours(field: &'static str, from: u32, to: u32) -> Result<Hours, WireError> {
     Ok(Hours { from: minute(from)?, to: minute(to)? })
 }
 
-fn short(field: &'static str, number: u32) -> Result<u16, WireError> {
+pub(super) fn short(field: &'static str, number: u32) -> Result<u16, WireError> {
     u16::try_from(number).map_err(|_| field::bad(field, format_args!("{number} is too much")))
 }
 

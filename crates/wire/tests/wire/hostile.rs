@@ -79,12 +79,16 @@ fn check(message: &Message) {
         Message::Cases(list) => assert!(list.len() <= limits::LIST_ITEMS),
         Message::CaseTaken(_, _, case) => assert!(case.level <= limits::CASE_LEVEL),
         Message::CaseRefused(_, _, case) => assert!(case.as_ref().is_none_or(|case| case.level <= limits::CASE_LEVEL)),
+        Message::SchoolPlan(part) => {
+            let school = part.school.as_ref();
+            assert!(school.is_none_or(|school| school.devices.len() <= limits::PLAN_DEVICES));
+        }
         Message::Body(BodyMessage::Chunk { data, .. }) => assert!(data.len() <= limits::BODY_CHUNK_BYTES),
         Message::Pictures(said) => {
             assert!(said.pictures.len() <= limits::PICTURES_PER_EVENT);
         }
         Message::PicturesKept(_, keys) => assert!(keys.len() <= limits::PICTURES_PER_EVENT),
-        Message::Body(_) | Message::Look(_) => {}
+        Message::Body(_) | Message::Look(_) | Message::PlanKept(_) => {}
         Message::SeatState { .. } | Message::Refused(..) | Message::Mark(_) | Message::Probe(_) | Message::Echo(_) => {}
     }
     assert_eq!(decode_frame(&encode(message), LIMIT).as_ref(), Ok(message), "what was taken must be sendable");

@@ -40,6 +40,7 @@ fn event() -> Event {
         note: note(),
         raised_at: LATE,
         count: u32::MAX,
+        details: huxiao_core::Details::default(),
     }
 }
 
@@ -97,6 +98,8 @@ fn case() -> Summary {
         reason: Some(Reason::Other),
         steps: u64::MAX,
         last: Some(LastStep { verb: Verb::Number, by: seat("c"), officer: Some(name("o")), at: LATE }),
+        bond: huxiao_core::record::Bond::Follows(event().id),
+        presses: u32::MAX,
         live: true,
     }
 }
@@ -128,6 +131,7 @@ fn an_event_with_a_case_at_all_its_limits_fits_the_rows_of_the_archive() {
         by: seat("b"),
         stations: vec![StationId(name("p")); limits::STATIONS_PER_EVENT],
         owed: true,
+        joins: false,
     };
     let escalation = |stations: usize| Escalation {
         index: u64::MAX,
@@ -159,6 +163,9 @@ fn an_event_with_a_case_at_all_its_limits_fits_the_rows_of_the_archive() {
         escalations: (0..limits::ESCALATIONS_PER_EVENT).map(|at| escalation(if at == 0 { 31 } else { 0 })).collect(),
         overdue: Rung::ALL.map(overdue).into(),
         forwarded: Stage::ALL.to_vec(),
+        bond: huxiao_core::record::Bond::Child(event().id),
+        presses: u32::MAX,
+        pressed_at: Some(LATE),
         case: Case {
             state: State::Closed,
             level: limits::CASE_LEVEL,

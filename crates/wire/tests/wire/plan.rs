@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use huxiao_core::plan::{
-    Area, Change, Contact, Counts, Device, DeviceKind, Drill, Duty, GbCode, Holiday, Hours, Label, Line, Phone,
-    Picture, Plan, Position, Province, RtspAddr, School, SchoolHours, Station, Subject, Tally, Times, Watch, Weekdays,
-    Zone, province,
+    Area, Change, Contact, Counts, Device, DeviceKind, Drill, Duty, GbCode, Holiday, Hours, Label, Line, PersonRules,
+    Phone, Picture, Plan, Position, Province, RtspAddr, School, SchoolHours, Station, Subject, Tally, Times, Watch,
+    Weekdays, Zone, province,
 };
 use huxiao_core::record::{
     ApplyPlan, Command, PlanImage, PlanRefusal, PlanState, PlanVersion, StageId, StagePlan, Staged,
@@ -60,6 +60,7 @@ fn school() -> School {
         }],
         duty: vec![Duty { days: Weekdays::from_bits(31).unwrap(), hours: hours("07:00", "08:30"), absent_secs: 60 }],
         drills: vec![Drill { day: "2026-12-04".parse().unwrap(), hours: hours("10:00", "10:30") }],
+        persons: PersonRules::default(),
     }
 }
 

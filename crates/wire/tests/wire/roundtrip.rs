@@ -6,13 +6,13 @@ use huxiao_core::case::{
     Action, ActionId, Case, CaseNumber, CaseOrder, CaseRefusal, LastStep, Owner, Reason, State, Summary, Verb,
 };
 use huxiao_core::plan::AreaCode;
-use huxiao_core::record::{Admission, Command, Entry, Escalation, Part};
+use huxiao_core::record::{Admission, Bond, Command, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::trouble::Scope;
 use huxiao_core::{
-    About, Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName,
-    Overdue, Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, SeatId, Stage, Standing,
+    About, Class, Degraded, Details, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name,
+    NodeName, Overdue, Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, SeatId, Stage, Standing,
     StationId, Step, Text, Trail, Trouble, WallTime, limits,
 };
 use huxiao_wire::{
@@ -65,21 +65,29 @@ fn kind() -> impl Strategy<Value = (Kind, Class)> {
 
 fn event() -> impl Strategy<Value = Event> {
     let mode = select(&[Mode::Live, Mode::Drill, Mode::Test][..]);
-    let place = (option::of(name()), option::of(name()), text());
+    let detail = ("[a-z_]{1,12}", "[a-zA-Z0-9.我]{1,12}");
+    let details = vec(detail, 0..5).prop_map(|details| {
+        let named: std::collections::BTreeMap<String, String> = details.into_iter().collect();
+        Details::new(named.iter().map(|(name, text)| (name.as_str(), text.as_str()))).unwrap()
+    });
+    let place = (option::of(name()), option::of(name()), text(), details);
     (id(), name(), name(), (any::<(u64, u64)>(), 1..=u32::MAX), kind(), mode, place, wall()).prop_map(
-        |(id, school, relay, ((epoch, seq), count), (kind, class), mode, (device, zone, note), raised_at)| Event {
-            id,
-            relay: RelayId { school: SchoolId(school), device: relay },
-            epoch,
-            seq,
-            kind,
-            class,
-            mode,
-            device,
-            zone,
-            note,
-            raised_at,
-            count,
+        |(id, school, relay, ((epoch, seq), count), (kind, class), mode, (device, zone, note, details), raised_at)| {
+            Event {
+                id,
+                relay: RelayId { school: SchoolId(school), device: relay },
+                epoch,
+                seq,
+                kind,
+                class,
+                mode,
+                device,
+                zone,
+                note,
+                raised_at,
+                count,
+                details,
+            }
         },
     )
 }
@@ -169,6 +177,15 @@ fn case_refusal() -> impl Strategy<Value = CaseRefusal> {
         .prop_map(|(number, verb, state)| CaseRefusal::from_number(number, Some((verb, state))))
 }
 
+fn bond() -> impl Strategy<Value = Bond> {
+    (0..4, id()).prop_map(|(kind, id)| match kind {
+        0 => Bond::Alone,
+        1 => Bond::Repeat(id),
+        2 => Bond::Child(id),
+        _ => Bond::Follows(id),
+    })
+}
+
 fn case_summary() -> impl Strategy<Value = Summary> {
     let owner = option::of((node(), option::of(name())).prop_map(|(by, officer)| Owner { by, officer }));
     let last = (select(Verb::ALL), node(), option::of(name()), wall()).prop_map(|(verb, by, officer, at)| LastStep {
@@ -177,12 +194,25 @@ fn case_summary() -> impl Strategy<Value = Summary> {
         officer,
         at,
     });
-    let marks = (0..=limits::CASE_LEVEL, any::<bool>(), any::<u64>());
+    let marks = (0..=limits::CASE_LEVEL, any::<bool>(), any::<u64>(), bond(), any::<u32>());
     (id(), select(&State::ALL[..]), marks, owner, option::of(select(Reason::ALL)), option::of(last)).prop_map(
-        |(event, state, (level, cancel_requested, steps), owner, reason, last)| {
+        |(event, state, (level, cancel_requested, steps, bond, presses), owner, reason, last)| {
             let number_110 = (steps % 2 == 0).then(|| CaseNumber::new("110-7").unwrap());
             let live = steps % 3 == 0;
-            Summary { event, state, level, owner, cancel_requested, number_110, reason, steps, last, live }
+            Summary {
+                event,
+                state,
+                level,
+                owner,
+                cancel_requested,
+                number_110,
+                reason,
+                steps,
+                last,
+                bond,
+                presses,
+                live,
+            }
         },
     )
 }
@@ -279,37 +309,60 @@ fn stages() -> impl Strategy<Value = Vec<Stage>> {
 }
 
 fn admission() -> impl Strategy<Value = Admission> {
-    (event(), trail(), wall(), node(), stations(), any::<bool>()).prop_map(|(event, trail, at, by, stations, owed)| {
-        Admission { sealed: seal(&event), trail, at, by, stations, owed }
-    })
+    (event(), trail(), wall(), node(), stations(), any::<[bool; 2]>()).prop_map(
+        |(event, trail, at, by, stations, [owed, joins])| Admission {
+            sealed: seal(&event),
+            trail,
+            at,
+            by,
+            stations,
+            owed,
+            joins,
+        },
+    )
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
     let escalation = (any::<u64>(), stations(), (node(), option::of(name())), wall(), text())
         .prop_map(|(index, stations, (by, officer), at, note)| Escalation { index, stations, by, officer, at, note });
     let indexes = (any::<u64>(), option::of(1..u64::MAX));
+    let joined = (bond(), any::<u32>(), option::of(wall()));
     let overdue = (any::<u64>(), rung(), stations(), stations(), node(), wall())
         .prop_map(|(index, rung, owners, stations, by, at)| Overdue { index, rung, owners, stations, by, at });
     let overdue = vec(overdue, 0..=Rung::ALL.len());
     let trouble = (about(), option::of(wall())).prop_map(|(about, over)| Trouble { about, over });
-    (indexes, admission(), vec(receipt(), 0..6), vec(escalation, 0..4), overdue, stages(), option::of(trouble))
-        .prop_map(|((index, routed), admission, notes, escalations, overdue, forwarded, trouble)| {
-            let mut entry = Entry {
-                index,
-                routed_at: routed.unwrap_or(index),
+    (indexes, admission(), vec(receipt(), 0..6), vec(escalation, 0..4), overdue, stages(), joined, option::of(trouble))
+        .prop_map(
+            |(
+                (index, routed),
                 admission,
                 notes,
                 escalations,
                 overdue,
                 forwarded,
-                case: Case::default(),
-                pictures: crate::samples::video::pictures().pictures,
+                (bond, presses, pressed_at),
                 trouble,
-                part: Part::WHOLE,
-            };
-            entry.derive_case();
-            entry
-        })
+            )| {
+                let mut entry = Entry {
+                    index,
+                    routed_at: routed.unwrap_or(index),
+                    admission,
+                    notes,
+                    escalations,
+                    overdue,
+                    forwarded,
+                    bond,
+                    presses,
+                    pressed_at,
+                    case: Case::default(),
+                    pictures: crate::samples::video::pictures().pictures,
+                    trouble,
+                    part: Part::WHOLE,
+                };
+                entry.derive_case();
+                entry
+            },
+        )
 }
 
 proptest! {

@@ -4,20 +4,21 @@
 pub(crate) mod video;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use huxiao_core::case::{
     Action, ActionId, Case, CaseNumber, CaseOrder, CaseRefusal, History, LastStep, Owner, Reason, State,
     Step as CaseStep, Summary, Verb,
 };
 use huxiao_core::drill::{CloseDrill, Drill, DrillId, DrillOrder, DrillRefusal, OpenDrill, Scope};
-use huxiao_core::plan::Label;
-use huxiao_core::record::{Admission, Command, Entry, Escalation, Part};
+use huxiao_core::plan::{Label, PlanMark, School, SchoolPart};
+use huxiao_core::record::{Admission, Bond, Command, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
-    About, Class, Degraded, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name, NodeName,
-    Overdue, Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, Sealed, Span, Stage, Standing,
-    StationId, Step, Text, Trail, Trouble, WallTime,
+    About, Class, Degraded, Details, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name,
+    NodeName, Overdue, Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, Sealed, Span, Stage,
+    Standing, StationId, Step, Text, Trail, Trouble, WallTime,
 };
 use huxiao_wire::seal;
 
@@ -49,6 +50,7 @@ pub(crate) fn alarm() -> Event {
         note: Text::new("南门有人持械").unwrap(),
         raised_at: RAISED,
         count: 1,
+        details: Details::default(),
     }
 }
 
@@ -66,6 +68,12 @@ pub(crate) fn bare() -> Event {
         raised_at: WallTime(0),
         ..alarm()
     }
+}
+
+/// An event with details.
+pub(crate) fn person() -> Event {
+    let details = [("person", "p-17"), ("list", "wanted"), ("score", "0.93"), ("camera", "cam-2")];
+    Event { kind: Kind::Person, class: Class::P1, details: Details::new(details).unwrap(), ..alarm() }
 }
 
 pub(crate) fn sealed() -> Sealed {
@@ -170,6 +178,8 @@ pub(crate) fn case_summary() -> Summary {
             officer: Some(name("045123")),
             at: after(600_000),
         }),
+        bond: Bond::Alone,
+        presses: 0,
         live: false,
     }
 }
@@ -186,6 +196,8 @@ fn case_plain() -> Summary {
         reason: None,
         steps: 0,
         last: None,
+        bond: Bond::Alone,
+        presses: 0,
         live: false,
     }
 }
@@ -265,6 +277,10 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("case_refused_not_now", Message::CaseRefused(case_order().id, not_now(), None)),
         ("case_ask", Message::CaseAsk(alarm().id, 300)),
         ("case_steps", Message::CaseSteps(alarm().id, case().history.steps().cloned().collect(), 2)),
+        ("cases_bonded", Message::Cases(bonded())),
+        ("school_plan", Message::SchoolPlan(Box::new(school_part()))),
+        ("school_plan_none", Message::SchoolPlan(Box::new(SchoolPart { school: None, ..school_part() }))),
+        ("plan_kept", Message::PlanKept(school_part().mark)),
         ("refused_other_region", Message::Refused(alarm().id, Refusal::OtherRegion)),
         ("drills", Message::Drills(vec![drill().into(), drill_closed().into()])),
         ("drill_mode", Message::DrillMode(Box::new(drill().mode_at(after(90_000))))),
@@ -282,6 +298,18 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
     all.extend(video::messages());
     all.extend(crate::samples_command::messages());
     all
+}
+
+/// Cases that have something to do with others.
+fn bonded() -> Vec<Summary> {
+    let bonds = [Bond::Repeat(alarm().id), Bond::Child(alarm().id), Bond::Follows(alarm().id)];
+    bonds.into_iter().map(|bond| Summary { bond, presses: 3, ..case_plain() }).collect()
+}
+
+/// A school's part of the plan.
+fn school_part() -> SchoolPart {
+    let school = School::bare(alarm().relay.school, vec![StationId(name("xixiangtang"))]);
+    SchoolPart { mark: PlanMark { record: Some(resume().record), version: 7 }, school: Some(Arc::new(school)) }
 }
 
 /// A drill of a city.
@@ -390,6 +418,9 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         escalations: vec![],
         overdue: vec![],
         forwarded: vec![],
+        bond: Bond::Alone,
+        presses: 0,
+        pressed_at: None,
         case: Case::default(),
         pictures: vec![],
         trouble: None,
@@ -410,6 +441,9 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     let kept = Entry { notes: vec![acknowledged()], case: case(), ..plain.clone() };
     let pictured = Entry { pictures: video::pictures().pictures, ..plain.clone() };
     let part = Entry { part: Part { at: 1, of: 3 }, ..kept.clone() };
+    let mut joined =
+        Entry { bond: Bond::Child(other_id()), presses: 2, pressed_at: Some(after(4_000)), ..plain.clone() };
+    joined.admission.joins = true;
     let about = About::Silent(alarm().relay);
     let trouble = Entry { trouble: Some(Trouble { about, over: Some(after(90_000)) }), ..plain.clone() };
     vec![
@@ -419,6 +453,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         ("entry_overdue", overdue),
         ("entry_case", kept),
         ("entry_case_part", part),
+        ("entry_joined", joined),
         ("entry_pictures", pictured),
     ]
 }
@@ -445,8 +480,10 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         by: node("broker/nanning/n1"),
         stations: stations.clone(),
         owed: false,
+        joins: false,
     };
     let owed = Admission { owed: true, ..admission.clone() };
+    let joining = Admission { joins: true, ..admission.clone() };
     let escalate = Command::Escalate {
         event: alarm().id,
         stations: stations.clone(),
@@ -474,6 +511,7 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command_note", Command::Note(acknowledged())),
         ("command_route", Command::Route { event: alarm().id, stations }),
         ("command_admit_owed", Command::Admit(owed)),
+        ("command_admit_joining", Command::Admit(joining)),
         ("command_found", Command::Found { record: resume().record }),
         ("command_escalate", escalate),
         ("command_forwarded", forwarded),

@@ -40,6 +40,7 @@ fn entry(number: u64) -> Entry {
         note: Text::default(),
         raised_at: at,
         count: 1,
+        details: huxiao_core::Details::default(),
     };
     Entry {
         trouble: None,
@@ -52,11 +53,15 @@ fn entry(number: u64) -> Entry {
             by: "broker/r1/b1".parse().unwrap(),
             stations: vec!["p1".parse().unwrap()],
             owed: false,
+            joins: false,
         },
         notes: Vec::new(),
         escalations: Vec::new(),
         overdue: Vec::new(),
         forwarded: Vec::new(),
+        bond: huxiao_core::record::Bond::Alone,
+        presses: 0,
+        pressed_at: None,
         case: Case::default(),
         pictures: Vec::new(),
         part: Part::WHOLE,

@@ -28,7 +28,7 @@ fn area(code: &str, desk: &str) -> Change {
 
 impl Bench {
     /// A change of the plan comes through the log.
-    fn change(&mut self, stage: u8, base: u64, changes: Vec<Change>) {
+    pub(super) fn change(&mut self, stage: u8, base: u64, changes: Vec<Change>) {
         let id = StageId([stage; 16]);
         let part = StagePlan { stage: id, part: 0, parts: 1, changes: changes.into() };
         let order = ApplyPlan {

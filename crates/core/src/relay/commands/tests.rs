@@ -59,6 +59,7 @@ impl Bench {
             epoch: 1,
             next_slot: 1,
             copy_rate: limits::COPY_BYTES_PER_SECOND,
+            plan: None,
             spare_nodes: false,
             self_test: None,
             seed: 1,
@@ -281,6 +282,7 @@ fn an_all_clear_is_shown_until_the_next_alarm() {
         device: None,
         zone: None,
         note: Text::default(),
+        details: crate::event::Details::default(),
     };
     bench.step(Input::Raise { ticket: crate::relay::Ticket(1), press, idempotency_key: None, live: false });
     assert!(bench.relay.all_clear().is_none());

@@ -94,6 +94,8 @@ fn summary(steps: u64) -> Summary {
         reason: Some(Reason::False),
         steps,
         last: None,
+        bond: crate::record::Bond::Alone,
+        presses: 0,
         live: false,
     }
 }

@@ -24,6 +24,7 @@ fn export(cases: &[u64]) -> Vec<String> {
             note: Text::default(),
             raised_at: WallTime(1),
             count: 1,
+            details: huxiao_core::Details::default(),
         };
         let bytes = huxiao_wire::seal(&event).bytes;
         let mut last = genesis(&bytes);

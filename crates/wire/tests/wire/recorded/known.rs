@@ -259,6 +259,10 @@ fn what_began_later_is_found_out() {
         "case_steps",
     ];
     let minor_5 = [
+        "cases_bonded",
+        "school_plan",
+        "school_plan_none",
+        "plan_kept",
         "drills",
         "drill_mode",
         "drill_heard",

@@ -63,6 +63,7 @@ pub(crate) fn relay_config() -> RelayConfig {
         epoch: 1,
         next_slot: 1,
         copy_rate: limits::COPY_BYTES_PER_SECOND,
+        plan: None,
         spare_nodes: false,
         self_test: None,
         seed: 7,
@@ -167,7 +168,14 @@ impl Room {
 
     fn press(&mut self, now: Now) {
         let (mode, note) = (Mode::Live, Text::new("门卫按下").unwrap());
-        let press = Press { kind: Kind::Panic, mode, device: Some(name("button-1")), zone: None, note };
+        let press = Press {
+            kind: Kind::Panic,
+            mode,
+            device: Some(name("button-1")),
+            zone: None,
+            note,
+            details: huxiao_core::Details::default(),
+        };
         self.relay.handle(now, relay::Input::Raise { ticket: Ticket(1), press, idempotency_key: None, live: false });
     }
 

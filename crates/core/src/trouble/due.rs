@@ -111,10 +111,11 @@ impl Raiser {
             let over = match about {
                 About::Silent(relay) => supervisor.is_silent(relay) == Some(false),
                 About::Unwatched(station) => supervisor.is_unwatched(station) != Some(true),
-                // A node that has just started does not know who was part of one from before.
                 About::Outage(scope) => {
-                    !(fresh && open.since < self.began.wall)
-                        && !supervisor.outages().any(|outage| outage.scope == *scope)
+                    // A node that has just started does not know who was part of one from before.
+                    let unseen = fresh && open.since < self.began.wall;
+                    let goes_on = supervisor.outages().any(|outage| outage.scope == *scope);
+                    !(unseen || goes_on)
                 }
                 About::Gap(relay) => seen.filled.contains(relay),
                 About::StoreLoss(_) => told_long_since(now.wall, open),

@@ -119,6 +119,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
 }
 
 /// The same, with somebody else's eyes on the network interfaces.
+#[expect(clippy::too_many_lines, reason = "one part after the other is put together; nothing is decided here")]
 async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Running, StartError> {
     let (mut base, opened) = Base::open(config, host, Role::Relay).await?;
     let NodeName::Relay(me) = base.identity().node.clone() else {

@@ -31,7 +31,7 @@ pub(crate) async fn tell(handle: Handle<Relay>, answers: Answers, losses: Vec<Lo
     }
     match answer.await {
         Ok(Ok(raised)) => {
-            tracing::warn!(alarm_id = %raised.id, "the region is told that the store came back with less")
+            tracing::warn!(alarm_id = %raised.id, "the region is told that the store came back with less");
         }
         Ok(Err(why)) => tracing::error!(%why, "the region is not told that the store came back with less"),
         Err(_) => {}

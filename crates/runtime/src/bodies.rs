@@ -199,7 +199,10 @@ impl Bodies {
     }
 }
 
-fn open_folder(dir: &Path, low_free: u64) -> Result<(Folder, Vec<(BodyId, usize, huxiao_core::WallTime)>), BodyError> {
+/// What a folder holds: each body with its size and when it came.
+type Held = Vec<(BodyId, usize, huxiao_core::WallTime)>;
+
+fn open_folder(dir: &Path, low_free: u64) -> Result<(Folder, Held), BodyError> {
     let folder = Folder::open(dir)?.leaving(low_free);
     let held = folder.list()?;
     Ok((folder, held))

@@ -50,6 +50,7 @@ pub(super) fn event(rng: &mut Rng, profile: Profile, seq: u64) -> Sealed {
     huxiao_wire::seal(&Event {
         id: EventId::generate(raised_at, rng),
         count: 1,
+        details: huxiao_core::Details::default(),
         relay: RelayId { school: school(), device: name("gate-1") },
         epoch: 7,
         seq,

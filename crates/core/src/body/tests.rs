@@ -161,7 +161,7 @@ impl World {
             return false;
         }
         let at = usize::try_from(self.dice.next_u64() % self.wire.len() as u64).unwrap();
-        let again = self.dice.next_u64() % 8 == 0;
+        let again = self.dice.next_u64().is_multiple_of(8);
         let (to, path, message) = if again { self.wire[at].clone() } else { self.wire.swap_remove(at) };
         let now = self.now();
         self.nodes[to].input(now, Input::Message(path, message));
@@ -244,7 +244,7 @@ proptest! {
                 }
                 Trouble::Sleep(millis) => world.sleep(millis),
             }
-            if world.dice.next_u64() % 4 == 0 {
+            if world.dice.next_u64().is_multiple_of(4) {
                 world.connect();
             }
         }

@@ -87,7 +87,7 @@ impl Broker {
             Effect::CommandNoted(receipts) => self.command_noted(now, &receipts, replayed),
             Effect::Founded(_) => {}
             Effect::DrillOpened(drill) | Effect::DrillClosed(drill) => {
-                self.drill_changed(now, drill.clone(), replayed);
+                self.drill_changed(now, &drill, replayed);
                 self.drill_decided(drill.id(), &Ok(drill));
                 self.mind_all(now);
             }

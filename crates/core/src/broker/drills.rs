@@ -148,7 +148,7 @@ impl Broker {
     }
 
     /// A drill is in the record, or ended in it.
-    pub(super) fn drill_changed(&mut self, now: Now, drill: Arc<Drill>, replayed: bool) {
+    pub(super) fn drill_changed(&mut self, now: Now, drill: &Arc<Drill>, replayed: bool) {
         let (id, record) = (drill.id(), &self.record);
         self.drills.known.retain(|known, _| record.drills().get(known).is_some());
         let stations = drill.order.scope.stations(self.plan());

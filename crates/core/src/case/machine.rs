@@ -211,7 +211,7 @@ impl Case {
                 return if owns && officer == Some(&order.officer) { Err(CaseRefusal::Owns) } else { Ok(state) };
             }
             // What the region closed by itself is nobody's.
-            _ if !owns && !(order.action == Action::Reopen && self.is_the_regions()) => {
+            _ if !(owns || order.action == Action::Reopen && self.is_the_regions()) => {
                 return Err(CaseRefusal::NotOwner);
             }
             Action::NeedHelp if self.level >= limits::CASE_LEVEL => return Err(CaseRefusal::TopLevel),

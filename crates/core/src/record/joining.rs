@@ -187,9 +187,9 @@ impl RecordState {
             return Bond::Repeat(root.admission.sealed.event.id);
         }
         if is_press(&event.kind) {
-            let presses = || open.iter().filter(|earlier| is_press(&earlier.admission.sealed.event.kind));
-            let parent = presses().filter(|earlier| !matches!(earlier.bond, Bond::Child(_))).last();
-            if let Some(parent) = parent.or_else(|| presses().last()) {
+            let presses = || open.iter().rev().filter(|earlier| is_press(&earlier.admission.sealed.event.kind));
+            let parent = presses().find(|earlier| !matches!(earlier.bond, Bond::Child(_)));
+            if let Some(parent) = parent.or_else(|| presses().next()) {
                 return Bond::Child(parent.admission.sealed.event.id);
             }
         }

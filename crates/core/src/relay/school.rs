@@ -38,7 +38,7 @@ impl Relay {
 
     /// What the disk held of the plan, and of absences that were told and are not over.
     pub(super) fn restore_school(&mut self, now: Now) {
-        let mut posts: Vec<(u64, Name, Option<(EventId, WallTime)>)> = Vec::new();
+        let mut posts = Vec::new();
         for view in self.events.values() {
             let event = &view.row.sealed.event;
             let post = event.details.get("post").and_then(|post| Name::new(post).ok());
@@ -50,7 +50,7 @@ impl Relay {
             }
         }
         posts.sort();
-        let last: std::collections::BTreeMap<Name, Option<(EventId, WallTime)>> =
+        let last: std::collections::BTreeMap<_, _> =
             posts.into_iter().map(|(_, post, absent)| (post, absent)).collect();
         for (post, absent) in last {
             if let Some((event, since)) = absent {

@@ -144,9 +144,9 @@ impl Station {
         now: Now,
         path: PathId,
         id: DrillId,
-        answer: Result<Arc<Drill>, DrillRefusal>,
+        answer: &Result<Arc<Drill>, DrillRefusal>,
     ) {
-        if let Ok(drill) = &answer {
+        if let Ok(drill) = answer {
             self.drills_heard(now, vec![drill.clone()]);
         }
         let paths = self.drills.paths.clone();
@@ -154,7 +154,7 @@ impl Station {
             if open.order.id() != id {
                 return false;
             }
-            match &answer {
+            match answer {
                 // That it is open is no answer to whoever wants it ended.
                 Ok(drill) => {
                     matches!(open.order, DrillOrder::Open(_)) || drill.end() <= now.wall || drill.closed.is_some()

@@ -249,7 +249,7 @@ impl Station {
                 }
             }
             Message::Drills(drills) => self.drills_heard(now, drills),
-            Message::DrillAnswer(id, answer) => self.drill_answered(now, path, id, answer),
+            Message::DrillAnswer(id, answer) => self.drill_answered(now, path, id, &answer),
             Message::Cases(cases) => cases.iter().for_each(|case| self.case_heard(now, case)),
             Message::CaseSteps(event, steps, total) => self.history_heard(event, &steps, total),
             Message::CaseTaken(id, step, case) => self.case_taken(now, id, step, &case),

@@ -37,7 +37,7 @@ impl Rows {
             match read(&path) {
                 Ok(row) => rows.push(row),
                 Err(why) => {
-                    tracing::error!(path = %path.display(), why, "what was said of a picture cannot be read; it stays there")
+                    tracing::error!(path = %path.display(), why, "what was said of a picture cannot be read; it stays there");
                 }
             }
         }

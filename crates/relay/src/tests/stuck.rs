@@ -20,7 +20,7 @@ async fn events_of(node: &Node, device: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn three_thousand_presses_of_one_button_are_a_few_events_with_a_count_and_another_is_not_held_up() {
-    LocalSet::new().run_until(flood()).await;
+    LocalSet::new().run_until(Box::pin(flood())).await;
 }
 
 async fn flood() {

@@ -278,10 +278,10 @@ fn a_notice_goes_to_all_of_an_area_in_windows_and_is_counted() {
         let receipt = |stage| CommandReceipt { by: by.clone(), ..said(&sealed, stage) };
         bench.hear(path(number), Message::CommandReceipts(vec![receipt(CommandStage::Accepted)]));
         all.extend(reached(&bench));
-        let done = if number % 2 == 0 { CommandStage::Finished } else { CommandStage::Failed };
+        let done = if number.is_multiple_of(2) { CommandStage::Finished } else { CommandStage::Failed };
         bench.hear(path(number), Message::CommandReceipts(vec![receipt(done)]));
         all.extend(reached(&bench));
-        if number % 64 == 0 {
+        if number.is_multiple_of(64) {
             bench.wait(100);
             bench.commit();
         }

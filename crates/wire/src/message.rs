@@ -82,6 +82,7 @@ pub(crate) fn to_body(message: &Message) -> Body {
 }
 
 /// The message of a frame body, with every limit checked.
+#[expect(clippy::too_many_lines, reason = "one arm for each message")]
 pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
     Ok(match body {
         Body::Hello(raw) => Message::Hello(hello(raw)?),

@@ -266,7 +266,7 @@ impl Machine for Mover {
             Input::Give(id, towards) => self.give(now, id, towards),
             Input::GiveLive(id, content, node) => self.give_live(id, content, &node),
             Input::Want(id, patience) => self.want(now, id, patience),
-            Input::Loaded(id, found) => self.loaded(now, id, found),
+            Input::Loaded(id, found) => self.loaded(now, id, found.as_ref()),
             Input::Stored(id) => self.stored(now, id),
             Input::StoreFailed(id, why) => self.not_stored(id, why),
         }

@@ -13,6 +13,7 @@
 //!   no answer and are said again.
 //! * A receipt is confirmed to its relay only when the record holds it, or has no use for it.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::broker::machine::{Broker, seats_of};
@@ -246,11 +247,11 @@ impl Broker {
             self.follow_entry(now, &entry);
             if !entry.is_notice() {
                 self.carry_command(now, relay, &entry.sealed);
-            } else if self.commands.fans.contains_key(&id) {
+            } else if let Entry::Vacant(new) = self.commands.fans.entry(id) {
+                new.insert(None);
+            } else {
                 // Its turn may be over.
                 self.commands.waiting.insert((id, relay.clone()));
-            } else {
-                self.commands.fans.insert(id, None);
             }
         }
         let pending = self.commands.pending.values().map(|pending| &pending.sealed);

@@ -23,6 +23,7 @@ pub(super) const ROUTE_AGAIN_AFTER: Span = Span::from_secs(5);
 
 impl Broker {
     /// A command takes effect. One that was `replayed` is no news to people, but may well be to those who are here.
+    #[expect(clippy::too_many_lines, reason = "one arm for each effect")]
     pub(super) fn committed(&mut self, now: Now, index: u64, command: Command, replayed: bool) {
         let claim = Claim::of(&command);
         let statement = match &command {

@@ -130,13 +130,13 @@ impl Mover {
         self.send(node, BodyMessage::Offer(offer));
     }
 
-    pub(super) fn loaded(&mut self, now: Now, id: BodyId, found: Option<(Media, Content)>) {
+    pub(super) fn loaded(&mut self, now: Now, id: BodyId, found: Option<&(Media, Content)>) {
         let waiting: Vec<NodeName> = self.giving.iter().filter(|node| self.loads(node, id)).cloned().collect();
         if found.is_none() {
             self.shelf.remove(&id);
         }
         for node in waiting {
-            match &found {
+            match found {
                 Some((media, content)) => {
                     let offer = Offer { id, size: content.len(), media: *media, live: false };
                     self.start(now, &node, offer, content.clone());

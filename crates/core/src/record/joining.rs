@@ -77,7 +77,9 @@ fn is_press(kind: &Kind) -> bool {
 /// Whether an event may have anything to do with another one at all.
 pub(crate) fn joins(event: &Event) -> bool {
     let alarm = event.class <= crate::event::Class::P1;
-    alarm && event.mode != Mode::Test && !matches!(event.kind, Kind::Duress | Kind::Cancel)
+    // What the region finds out by itself is one trouble each, and is closed as one.
+    let pressed = !event.is_of_region();
+    alarm && pressed && event.mode != Mode::Test && !matches!(event.kind, Kind::Duress | Kind::Cancel)
 }
 
 /// Whether `event` is `earlier` again, but for the time.

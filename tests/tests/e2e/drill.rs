@@ -12,8 +12,13 @@ fn at(lab: &Lab, node: &str, path: &str) -> Value {
     http::get(&lab.base(node), path).unwrap().json()
 }
 
+/// The relay of a school, as the lab calls it.
+fn relay(school: &str) -> String {
+    school.replace("school", "relay")
+}
+
 fn wait_mode(lab: &Lab, school: &str, mode: &str) {
-    let relay = lab.relay_of(school);
+    let relay = relay(school);
     wait_until(&format!("{relay} is in mode {mode}"), PATIENCE, || {
         (at(lab, &relay, "/v1/mode")["mode"] == mode).then_some(())
     });
@@ -46,7 +51,7 @@ fn a_drill_of_one_school_is_announced_tagged_counted_and_ended() {
     }
     assert_eq!(at(&lab, "station-001", "/v1/drills")["drills"][0]["approver"], "王所长");
     wait_mode(&lab, "school-001", "drill");
-    assert_eq!(at(&lab, &lab.relay_of("school-002"), "/v1/mode")["mode"], "live");
+    assert_eq!(at(&lab, &relay("school-002"), "/v1/mode")["mode"], "live");
     let (rehearsal, alarm) = (lab.press("school-001"), lab.press("school-002"));
     lab.wait_inbox("station-001", &[rehearsal.clone(), alarm.clone()], PATIENCE);
     let flag = |id: &str| at(&lab, "station-001", &format!("/v1/events/{id}"))["drill"].clone();
@@ -119,7 +124,7 @@ fn tests_are_switched_on_at_the_relay_and_count_as_the_schools_test() {
     let untested = || lab.run(&["report", "untested", "--broker", &base, "--output", "csv"]);
     let before = untested();
     assert_eq!((before.code, before.stdout.lines().count()), (Some(10), 3), "{before:?}");
-    let relay = lab.base(&lab.relay_of("school-001"));
+    let relay = lab.base(&relay("school-001"));
     let switched = lab.run(&["relay", "mode", "--relay", &relay, "--test", "5"]);
     assert!(switched.code == Some(0) && switched.stdout.contains("测试"), "{switched:?}");
     let test = lab.press("school-001");
@@ -139,7 +144,7 @@ fn tests_are_switched_on_at_the_relay_and_count_as_the_schools_test() {
 #[test]
 fn a_relay_tests_itself_once_and_rings_nobody() {
     let mut lab = Lab::init(1, 1);
-    let relay = lab.relay_of("school-001");
+    let relay = relay("school-001");
     lab.start_all();
     // Its time is drawn from the window: so a short one is given, that has begun.
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 8 * 3_600;

@@ -151,6 +151,7 @@ impl<E: Engine> Shell<Broker> for BrokerShell<E> {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one short arm for each kind")]
 fn tell(report: Report) {
     match report {
         Report::Received(sealed, stations) => {

@@ -79,8 +79,8 @@ enum Command {
     #[command(subcommand)]
     Notice(NoticeCommand),
     /// Commands to schools: list them, see what became of one, try the way down
-    #[command(subcommand)]
-    Command(SchoolCommandCommand),
+    #[command(subcommand, name = "command")]
+    School(SchoolCommandCommand),
     /// Drills: announce one, end it, see how far it has come, account for it
     #[command(subcommand)]
     Drill(DrillCommand),
@@ -154,7 +154,7 @@ where
         Command::Broadcast(args) => block_on(command::broadcast(args)),
         Command::AllClear(args) => block_on(command::all_clear(args)),
         Command::Notice(command) => block_on(command::notice(command)),
-        Command::Command(command) => block_on(command::run(command)),
+        Command::School(command) => block_on(command::run(command)),
         Command::Drill(command) => block_on(drill::run(command)),
         Command::Audit(command) => block_on(audit::run(command, global)),
         Command::Dev(args) => return dev::run(&args),

@@ -405,7 +405,7 @@ mod signing {
         }
         let unknown = Signature { algorithm: huxiao_core::signature::Algorithm(2), ..signature.clone() };
         assert_eq!(judge(Purpose::Command, b"leave", &unknown, &seat()), Err(Flaw::Algorithm));
-        let garbage = Signature { certificate: Arc::from(&b"no certificate"[..]), ..signature.clone() };
+        let garbage = Signature { certificate: Arc::from(&b"no certificate"[..]), ..signature };
         assert_eq!(judge(Purpose::Command, b"leave", &garbage, &seat()), Err(Flaw::Certificate));
         // One of another province's authority, in the same names.
         let stranger = World::new();

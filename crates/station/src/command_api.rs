@@ -161,6 +161,7 @@ async fn notice(State(seat): State<Seat>, Json(body): Json<NoticeBody>) -> Resul
     Ok(answer(seat.command(draft).await.map_err(not_given)?))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn not_given(error: NotGiven) -> ApiError {
     match error {
         NotGiven::NoSigner => ApiError::new(StatusCode::CONFLICT, "no_signing_key", error.to_string()),

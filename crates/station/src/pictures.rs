@@ -73,7 +73,7 @@ impl Gallery {
             match read(&path) {
                 Ok(pictures) => pages.push(Pictures { event, live: false, pictures }),
                 Err(why) => {
-                    tracing::error!(path = %path.display(), why, "what was said of pictures cannot be read; it stays there")
+                    tracing::error!(path = %path.display(), why, "what was said of pictures cannot be read; it stays there");
                 }
             }
         }

@@ -108,7 +108,11 @@ fn a_silent_school_and_an_unwatched_station_are_on_screens_and_cleared_when_they
     for row in &rows {
         let id = row["id"].as_str().unwrap();
         let entry = recorded(&lab, "broker-1", id).unwrap();
-        assert_eq!((&entry["case"]["state"], &entry["case"]["close_reason"]), (&json!("closed"), &json!("other")), "{entry}");
+        assert_eq!(
+            (&entry["case"]["state"], &entry["case"]["close_reason"]),
+            (&json!("closed"), &json!("other")),
+            "{entry}"
+        );
         assert!(entry["trouble"]["over"].is_string(), "{entry}");
         wait_until("the screen shows that it is closed", PATIENCE, || {
             let shown = http::get(&lab.base("station-003"), &format!("/v1/events/{id}")).ok()?.json();

@@ -5,7 +5,7 @@
 use crate::duty::{self, Duty, Reason, Sensor, Told};
 use crate::event::taxonomy::permille;
 use crate::event::{Class, Details, Kind, Mode, Text};
-use crate::id::{EventId, Name, PathId};
+use crate::id::{Name, PathId};
 use crate::message::Message;
 use crate::path::Form;
 use crate::plan::{PlanMark, SchoolPart, Withheld};

@@ -59,7 +59,7 @@ fn check(message: &Message) {
         Message::Escalated(_, stations) => assert!(stations.len() <= limits::STATIONS_PER_SCHOOL),
         Message::Ownership(ownership) => assert!(ownership.owners.len() <= limits::OVERDUE_STATIONS),
         Message::CommandOrder(sealed) | Message::Command(sealed, _) => {
-            assert!(sealed.bytes.len() <= limits::COMMAND_BYTES)
+            assert!(sealed.bytes.len() <= limits::COMMAND_BYTES);
         }
         Message::CommandReceipts(list) => assert!(list.len() <= limits::LIST_ITEMS),
         Message::CommandConfirmed(list) => assert!(list.len() <= limits::LIST_ITEMS),

@@ -44,10 +44,14 @@ fn tested(number: u64) -> Command {
 fn open_drill(id: u8) -> Command {
     Command::OpenDrill(Box::new(OpenDrill {
         id: DrillId([id; 16]),
-        scope: if id % 2 == 0 { Scope::area("3611").unwrap() } else { Scope::Schools(["s1".parse().unwrap()].into()) },
+        scope: if id.is_multiple_of(2) {
+            Scope::area("3611").unwrap()
+        } else {
+            Scope::Schools(["s1".parse().unwrap()].into())
+        },
         devices: ["gate".parse().unwrap()].into(),
         from: WallTime(i64::from(id)),
-        length: Span::from_secs(if id % 3 == 0 { 1 } else { 600 }),
+        length: Span::from_secs(if id.is_multiple_of(3) { 1 } else { 600 }),
         by: "broker/r1/b1".parse().unwrap(),
         approver: Label::new("王").unwrap(),
         note: Text::default(),

@@ -16,7 +16,7 @@ const SEAT: PathId = PathId(2);
 const SECOND: i64 = 1_000_000;
 
 /// Two schools of one county, whose desk sees both; each has its station.
-fn plan_of(drills: Vec<Registered>) -> Plan {
+fn plan_of(drills: &[Registered]) -> Plan {
     let area = |code: &str, desk: Option<&str>| {
         let (code, name, desk) = (code.parse().unwrap(), Label::default(), desk.map(|desk| desk.parse().unwrap()));
         Change::Area(Arc::new(Area {
@@ -30,7 +30,7 @@ fn plan_of(drills: Vec<Registered>) -> Plan {
     };
     let school = |id: &str, station: &str| {
         let mut school = School::bare(SchoolId(name(id)), vec![StationId(name(station))]);
-        (school.area, school.drills) = (Some("361102".parse().unwrap()), drills.clone());
+        (school.area, school.drills) = (Some("361102".parse().unwrap()), drills.to_vec());
         Change::School(Arc::new(school))
     };
     let parts = [
@@ -45,7 +45,7 @@ fn plan_of(drills: Vec<Registered>) -> Plan {
 
 impl Bench {
     /// A node that leads, with a relay of `s1`, a seat at its station and one at the county's desk. Its clock on the wall runs.
-    fn drilling(drills: Vec<Registered>) -> Self {
+    fn drilling(drills: &[Registered]) -> Self {
         let mut bench = Self::new(plan_of(drills), RecordState::default());
         bench.wall = Some(0);
         bench.up(RELAY, NodeName::Relay(relay_id()));
@@ -113,7 +113,7 @@ fn open(number: u8, by: NodeName, scope: &str) -> OpenDrill {
 
 #[test]
 fn stations_hear_of_a_drill_before_it_begins_and_relays_after_them() {
-    let mut bench = Bench::drilling(vec![]);
+    let mut bench = Bench::drilling(&[]);
     bench.orders_drill(SEAT, &seat("p1", "a"), 1, "s1");
     assert_eq!((bench.announced(SEAT).len(), bench.modes()), (0, vec![]), "it is not in the record yet");
     bench.commit();
@@ -148,7 +148,7 @@ fn stations_hear_of_a_drill_before_it_begins_and_relays_after_them() {
 
 #[test]
 fn a_drill_that_is_ended_is_over_for_everybody() {
-    let mut bench = Bench::drilling(vec![]);
+    let mut bench = Bench::drilling(&[]);
     bench.orders_drill(COUNTY, &seat("county", "a"), 1, "361102");
     bench.commit();
     bench.wait(10_000);
@@ -175,7 +175,7 @@ fn a_drill_that_is_ended_is_over_for_everybody() {
 
 #[test]
 fn who_may_not_and_what_cannot_be_is_refused_by_name() {
-    let mut bench = Bench::drilling(vec![]);
+    let mut bench = Bench::drilling(&[]);
     let p1 = seat("p1", "a");
     for (number, scope, why) in [
         (1, "s2", DrillRefusal::NotYours),
@@ -198,7 +198,7 @@ fn who_may_not_and_what_cannot_be_is_refused_by_name() {
 
 #[test]
 fn a_drill_s_case_is_closed_when_the_drill_is_over_and_never_one_that_is_meant() {
-    let mut bench = Bench::drilling(vec![]);
+    let mut bench = Bench::drilling(&[]);
     bench.orders_drill(SEAT, &seat("p1", "a"), 1, "s1");
     bench.commit();
     bench.wait(20_000);
@@ -233,9 +233,9 @@ fn a_drill_s_case_is_closed_when_the_drill_is_over_and_never_one_that_is_meant()
 
 #[test]
 fn the_next_leader_closes_what_the_last_one_did_not_and_nothing_twice() {
-    let mut first = Bench::drilling(vec![]);
+    let mut first = Bench::drilling(&[]);
     let event = first.raise_as(1, Mode::Test);
-    let mut second = Bench::new(plan_of(vec![]), first.broker.record().clone());
+    let mut second = Bench::new(plan_of(&[]), first.broker.record().clone());
     second.wall = Some(0);
     first.wait(301_000);
     let command = first.proposals.iter().find(|command| matches!(command, Command::EndCase { .. })).unwrap().clone();
@@ -259,7 +259,7 @@ fn the_next_leader_closes_what_the_last_one_did_not_and_nothing_twice() {
 fn what_the_plan_registers_is_announced_in_time_by_the_leader_and_once() {
     let (day, hours) =
         ("2026-12-01".parse().unwrap(), Hours { from: "10:00".parse().unwrap(), to: "10:20".parse().unwrap() });
-    let mut bench = Bench::drilling(vec![Registered { day, hours }]);
+    let mut bench = Bench::drilling(&[Registered { day, hours }]);
     let from = at_minute(day, hours.from);
     bench.wall = Some(from.0 - 700 * SECOND);
     bench.now = 0;

@@ -38,7 +38,7 @@ fn tables_and_keys_that_are_none() {
         ("school = 3\n", "1:10: write each school as a table: [[school]]"),
         (
             "school = [3]\n",
-            "1:11: write each school as a table with id, name, address, position, area, silent, stations, neighbours, escalation, test_every_days, zone, device, contact, duty, drill",
+            "1:11: write each school as a table with id, name, address, position, area, silent, stations, neighbours, escalation, test_every_days, zone, device, contact, duty, drill, person_list, person_mute",
         ),
         (
             "[[pupil]]\n",
@@ -50,7 +50,7 @@ fn tables_and_keys_that_are_none() {
         ),
         (
             "[[school]]\nid = \"s1\"\nstation = [\"a\"]\n",
-            "3:1: unknown key \"station\"; a school has id, name, address, position, area, silent, stations, neighbours, escalation, test_every_days, zone, device, contact, duty, drill",
+            "3:1: unknown key \"station\"; a school has id, name, address, position, area, silent, stations, neighbours, escalation, test_every_days, zone, device, contact, duty, drill, person_list, person_mute",
         ),
         (
             "[[area]]\ncode = \"360000\"\nparent = \"0\"\n",

@@ -236,6 +236,10 @@ impl Lab {
         let files = [("tls.cert", cert), ("tls.key", key), ("data.dir", data)];
         files.iter().for_each(|(setting, path)| node.set(setting, path.to_str().unwrap()));
         node.set("http.listen", &http);
+        if identity.starts_with("station/") {
+            // The model's signing certificate is another seat's.
+            ["sign.cert", "sign.key"].into_iter().for_each(|setting| node.set(setting, ""));
+        }
         self.nodes.insert(name.to_owned(), node);
     }
 

@@ -22,6 +22,8 @@ struct Hole {
 #[derive(Debug)]
 struct Epoch {
     number: u64,
+    /// From which number on it is known what came: of those below it nobody here can tell.
+    from: u64,
     highest: u64,
     holes: Vec<Hole>,
 }
@@ -72,8 +74,11 @@ impl Numbers {
     pub fn recall(&mut self, relay: &RelayId, epoch: u64, seq: u64) {
         let Some(track) = self.track(relay) else { return };
         match track.epochs.iter_mut().find(|known| known.number == epoch) {
-            Some(known) => known.highest = known.highest.max(seq),
-            None => track.begin(epoch, seq, Vec::new()),
+            Some(known) => {
+                known.highest = known.highest.max(seq);
+                known.from = known.highest + 1;
+            }
+            None => track.begin(epoch, seq + 1, seq, Vec::new()),
         }
     }
 
@@ -90,11 +95,11 @@ impl Numbers {
             }
         } else if news || epoch < latest {
             // The first that is heard of it; or from before what is remembered.
-            track.begin(epoch, seq, Vec::new());
+            track.begin(epoch, seq, seq, Vec::new());
         } else {
             let holes = if seq > 1 { vec![Hole { from: 1, to: seq - 1 }] } else { Vec::new() };
             track.moved = now;
-            track.begin(epoch, seq, holes);
+            track.begin(epoch, 1, seq, holes);
         }
     }
 
@@ -140,9 +145,9 @@ impl Numbers {
 }
 
 impl Track {
-    fn begin(&mut self, number: u64, highest: u64, holes: Vec<Hole>) {
+    fn begin(&mut self, number: u64, from: u64, highest: u64, holes: Vec<Hole>) {
         let at = self.epochs.partition_point(|epoch| epoch.number < number);
-        self.epochs.insert(at, Epoch { number, highest, holes });
+        self.epochs.insert(at, Epoch { number, from, highest, holes });
         if self.epochs.len() > limits::NUMBERS_EPOCHS {
             self.epochs.pop_front();
         }
@@ -165,6 +170,9 @@ impl Epoch {
             }
             self.highest = seq;
             return if next { Taken::Next } else { Taken::Moved };
+        }
+        if seq < self.from {
+            return Taken::Next;
         }
         let Some(at) = self.holes.iter().position(|hole| (hole.from..=hole.to).contains(&seq)) else {
             return Taken::Twice;
@@ -230,6 +238,20 @@ mod tests {
         numbers.came(late(10), &relay_id(), 3, 4);
         assert_eq!(numbers.reused(late(11)).collect::<Vec<_>>(), [(&relay_id(), 3, 4)]);
         assert_eq!(numbers.reused(late(100_000)).count(), 0);
+    }
+
+    #[test]
+    fn what_comes_late_from_before_the_first_that_was_heard_is_no_number_used_twice() {
+        let mut numbers = Numbers::new(late(0));
+        [3, 1, 2, 4].into_iter().for_each(|seq| numbers.came(late(0), &relay_id(), 3, seq));
+        assert_eq!((numbers.reused(late(1)).count(), numbers.has_hole(late(1), &relay_id())), (0, false));
+        // After a start, what the record has says nothing of what is still on its way.
+        let mut numbers = Numbers::new(late(0));
+        numbers.recall(&relay_id(), 3, 5);
+        [4, 6, 7].into_iter().for_each(|seq| numbers.came(late(0), &relay_id(), 3, seq));
+        assert_eq!(numbers.reused(late(1)).count(), 0);
+        numbers.came(late(2), &relay_id(), 3, 6);
+        assert_eq!(numbers.reused(late(3)).count(), 1, "but this one was seen here");
     }
 
     proptest! {

@@ -27,10 +27,12 @@ pub(super) fn work(chronicle: &Chronicle, seat: usize, base: &str, cases: &Recei
         if dice.below(ONE_IN) > 0 || taken.elapsed() > STALE {
             continue;
         }
+        // Of two officers who have it, each gives orders of his own: what is said under one id is one order.
+        let mut draws = Dice::new(super::load::sum_of(&format!("{id} at {seat}")));
         // Some are left half way.
         let steps = 1 + usize::try_from(dice.below(WAY.len() as u64)).unwrap();
         for action in WAY.into_iter().take(steps) {
-            let step = order(base, seat, &id, action, &mut dice);
+            let step = order(base, seat, &id, action, &mut draws);
             chronicle.open().actings.push(Acting { id: id.clone(), seat, action, step });
             if step.is_none() {
                 break;
@@ -40,8 +42,8 @@ pub(super) fn work(chronicle: &Chronicle, seat: usize, base: &str, cases: &Recei
 }
 
 /// Says an order; gives the number of its step if it was carried out.
-fn order(base: &str, seat: usize, id: &str, action: &str, dice: &mut Dice) -> Option<u64> {
-    let draw = format!("{:016x}{:016x}", dice.below(u64::MAX), dice.below(u64::MAX) | 1);
+fn order(base: &str, seat: usize, id: &str, action: &str, draws: &mut Dice) -> Option<u64> {
+    let draw = format!("{:016x}{:016x}", draws.below(u64::MAX), draws.below(u64::MAX) | 1);
     let [a, b, c, d, e] = [&draw[..8], &draw[8..12], &draw[12..16], &draw[16..20], &draw[20..]];
     let mut body = json!({ "action": action, "officer": format!("0{seat}4"), "note": "", "action_id": format!("{a}-{b}-{c}-{d}-{e}") });
     if action == "close" {

@@ -1,4 +1,4 @@
-//! The machine itself: its state, its sessions, and who may say what.
+//! The machine itself: its state, and who may say what.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -18,13 +18,13 @@ use crate::broker::plans::Plans;
 use crate::broker::port::{BrokerConfig, Input, JournalId, Output, Report};
 use crate::broker::recall::Recalls;
 use crate::broker::regions::Regions;
+use crate::broker::timers::Timers;
 use crate::broker::upward::Upward;
-use crate::broker::waiting::{Claim, Wait, Waiting};
+use crate::broker::waiting::{Wait, Waiting};
 use crate::event::Class;
 use crate::id::{EventId, Name, NodeName, PathId, RelayId, SeatId, StationId};
-use crate::lane::Lane;
-use crate::message::{Degraded, Echo, Hello, Message, WIRE_MINOR};
-use crate::path::{Form, PathInfo};
+use crate::message::{Degraded, Echo, Message};
+use crate::path::Form;
 use crate::plan::Plan;
 use crate::receipt::Stage;
 use crate::record::{Admission, Command, RecordState};
@@ -49,7 +49,7 @@ impl Pending {
 
 pub(super) struct Session {
     pub(super) peer: NodeName,
-    expired: bool,
+    pub(super) expired: bool,
     /// Whether the peer is told this node's condition with the answer to its next probe: the first word may have been overtaken.
     pub(super) repeats_condition: bool,
 }
@@ -94,7 +94,7 @@ pub struct Broker {
     /// The way to the province, if this region has one.
     pub(super) upward: Option<Upward>,
     /// The regions that may forward to this one.
-    accepted: BTreeSet<Name>,
+    pub(super) accepted: BTreeSet<Name>,
     /// Those of them that hold sessions.
     pub(super) regions: Regions,
     pub(super) out: VecDeque<Output>,
@@ -228,87 +228,6 @@ impl Broker {
         self.presence.answer(ask, relays.chain(seats))
     }
 
-    fn session_up(&mut self, now: Now, path: PathId, peer: NodeName, info: PathInfo, expired: bool) {
-        match &peer {
-            NodeName::Relay(relay) => {
-                if !self.relays.contains_key(relay) {
-                    self.presence.note(peer.clone(), true);
-                }
-                let seed = self.rng.next_u64();
-                let gate = self.relays.entry(relay.clone()).or_insert_with(|| Gate::new(seed));
-                gate.path_up(now, path, info);
-                self.drain_gate(now, relay);
-            }
-            NodeName::Station(seat) => {
-                if !self.desks.contains_key(seat) {
-                    self.presence.note(peer.clone(), true);
-                }
-                let seed = self.rng.next_u64();
-                let desk = self.desks.entry(seat.clone()).or_insert_with(|| Desk::new(seed));
-                desk.paths.insert(path, info);
-                desk.courier.path_up(now.mono, path, info);
-                self.drain_desk(now, seat);
-            }
-            NodeName::Broker { region, .. } if self.is_province(region) => {
-                self.sessions.insert(path, Session { peer: peer.clone(), expired, repeats_condition: false });
-                return self.province_up(now, path, peer, info);
-            }
-            NodeName::Broker { region, .. } if self.accepted.contains(region) => {
-                self.region_up(now, path, region, info);
-            }
-            NodeName::Broker { .. } => {
-                return self.report(Report::Improper(
-                    peer,
-                    "a broker node of a region that this one does not take events from, nor forwards any to",
-                ));
-            }
-        }
-        self.sessions.insert(path, Session { peer, expired, repeats_condition: false });
-        if info.lane == Lane::Express {
-            let hello = Hello { software: self.config.software.clone(), wire_minor: WIRE_MINOR, resume: None };
-            self.send(path, Class::P1, Form::Stream, Message::Hello(hello));
-        }
-    }
-
-    fn session_down(&mut self, now: Now, path: PathId) {
-        let Some(session) = self.sessions.remove(&path) else { return };
-        match session.peer {
-            NodeName::Relay(relay) => {
-                let Some(gate) = self.relays.get_mut(&relay) else { return };
-                gate.path_down(now, path);
-                if gate.paths.is_empty() {
-                    let wake = gate.wake;
-                    self.relays.remove(&relay);
-                    self.plans.gone(&relay);
-                    self.tell_plans(now);
-                    self.commands.relay_gone(&relay);
-                    self.presence.note(NodeName::Relay(relay.clone()), false);
-                    self.timers.set(NodeName::Relay(relay), wake, None);
-                } else {
-                    self.drain_gate(now, &relay);
-                }
-            }
-            NodeName::Station(seat) => {
-                if let Some(desk) = self.desks.get_mut(&seat) {
-                    desk.paths.remove(&path);
-                    desk.courier.path_down(now.mono, path);
-                    if desk.paths.is_empty() {
-                        let (wake, audible) = (desk.wake, desk.audible);
-                        self.desks.remove(&seat);
-                        if audible {
-                            self.presence.note(NodeName::Station(seat.clone()), false);
-                        }
-                        self.timers.set(NodeName::Station(seat), wake, None);
-                    } else {
-                        self.drain_desk(now, &seat);
-                    }
-                }
-            }
-            NodeName::Broker { region, .. } if self.is_province(&region) => self.province_down(now, path),
-            NodeName::Broker { region, .. } => self.region_down(now, path, &region),
-        }
-    }
-
     fn message(&mut self, now: Now, path: PathId, message: Message) {
         let Some(session) = self.sessions.get(&path) else { return };
         let (peer, expired) = (session.peer.clone(), session.expired);
@@ -418,44 +337,6 @@ impl Broker {
     }
 }
 
-/// When whose courier wants to be woken.
-#[derive(Debug, Default)]
-pub(super) struct Timers(BTreeSet<(Timestamp, NodeName)>);
-
-impl Timers {
-    /// Puts `new` in the place of `old`.
-    pub(super) fn set(&mut self, peer: NodeName, old: Option<Timestamp>, new: Option<Timestamp>) {
-        if old == new {
-            return;
-        }
-        let mut entry = (Timestamp(0), peer);
-        if let Some(old) = old {
-            entry.0 = old;
-            self.0.remove(&entry);
-        }
-        if let Some(new) = new {
-            entry.0 = new;
-            self.0.insert(entry);
-        }
-    }
-
-    fn due(&self, now: Timestamp) -> Vec<NodeName> {
-        self.0.iter().take_while(|(at, _)| *at <= now).map(|(_, peer)| peer.clone()).collect()
-    }
-
-    fn next(&self) -> Option<Timestamp> {
-        self.0.first().map(|(at, _)| *at)
-    }
-
-    fn has(&self, at: Timestamp, peer: &NodeName) -> bool {
-        self.0.contains(&(at, peer.clone()))
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-}
-
 /// The seats of `station` that hold sessions.
 pub(super) fn seats_of<'a>(
     desks: &'a mut BTreeMap<SeatId, Desk>,
@@ -559,59 +440,6 @@ impl Machine for Broker {
     }
 
     fn check(&self) -> Result<(), String> {
-        self.record.check()?;
-        for (seat, desk) in &self.desks {
-            desk.check().map_err(|why| format!("{seat:?}: {why}"))?;
-            if desk.wake.is_some_and(|at| !self.timers.has(at, &NodeName::Station(seat.clone()))) {
-                return Err(format!("{seat:?} wants to be woken, and nobody will"));
-            }
-        }
-        for (relay, gate) in &self.relays {
-            gate.check().map_err(|why| format!("{relay:?}: {why}"))?;
-            if gate.wake.is_some_and(|at| !self.timers.has(at, &NodeName::Relay(relay.clone()))) {
-                return Err(format!("{relay:?} wants to be woken, and nobody will"));
-            }
-        }
-        if self.timers.len() > self.desks.len() + self.relays.len() {
-            return Err("timers outlive those whom they wake".to_owned());
-        }
-        self.check_levels()?;
-        self.check_climbs()?;
-        self.cases.check()?;
-        self.plans.check()?;
-        self.drills.check()?;
-        self.drill_orders.check()?;
-        self.endings.check()?;
-        self.check_commands()?;
-        self.watching.check()?;
-        if let Some(id) = self.pending.keys().find(|id| self.is_settled(&Claim::Admit(**id))) {
-            return Err(format!("{id} is pending and in the record"));
-        }
-        if self.waiting.again_at.is_some() != (self.waiting() > 0) {
-            return Err(format!(
-                "{} claims wait for the record, and nobody looks at them, or the reverse",
-                self.waiting()
-            ));
-        }
-        for (id, claim) in self.waiting.rows() {
-            if self.wait(claim).and_then(|wait| wait.row).map(|(id, _)| id) != Some(*id) {
-                return Err(format!("row {id:?} of the journal belongs to nothing that waits: {claim:?}"));
-            }
-        }
-        if let Some(claim) = self.waiting.in_flight().iter().find(|claim| self.wait(claim).is_none()) {
-            return Err(format!("{claim:?} is under way to the record, and nobody waits for it"));
-        }
-        if let Some(claim) = self.waiting.claims().find(|claim| self.is_settled(claim)) {
-            return Err(format!("{claim:?} waits for the record, which has it"));
-        }
-        if self.pending_of.values().sum::<usize>() != self.pending.len() {
-            return Err(format!("{} events are pending, not as many counted", self.pending.len()));
-        }
-        let listed: usize = self.relays.values().map(|gate| gate.paths.len()).sum();
-        let relays = self.sessions.values().filter(|s| matches!(s.peer, NodeName::Relay(_))).count();
-        if listed != relays {
-            return Err(format!("{relays} relay sessions, {listed} listed"));
-        }
-        Ok(())
+        self.check_whole()
     }
 }

@@ -24,6 +24,7 @@ mod drills;
 mod endings;
 mod gate;
 mod intake;
+mod invariants;
 #[cfg(test)]
 mod levels_tests;
 mod machine;
@@ -39,8 +40,10 @@ mod region_tests;
 mod regions;
 mod restore;
 mod seats;
+mod sessions;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod troubles;
 mod upward;
 mod waiting;

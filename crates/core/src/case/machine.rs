@@ -78,11 +78,15 @@ impl Case {
         self.history.next_number() - 1
     }
 
-    /// What became of an order, if anything did.
+    /// What became of an order, if anything did; of one that another order's id was put on, that it is refused.
     #[must_use]
-    pub fn outcome(&self, id: &ActionId) -> Option<Result<u64, CaseRefusal>> {
-        let refused = self.refused.iter().find(|(have, _)| have == id).map(|(_, why)| Err(*why));
-        refused.or_else(|| self.history.find(id).map(|step| Ok(step.number)))
+    pub fn outcome(&self, order: &CaseOrder) -> Option<Result<u64, CaseRefusal>> {
+        let refused = self.refused.iter().find(|(have, _)| *have == order.id).map(|(_, why)| Err(*why));
+        let carried_out = |step: &Step| {
+            let same = step.by == order.by && step.action == order.action;
+            if same { Ok(step.number) } else { Err(CaseRefusal::IdUsed) }
+        };
+        refused.or_else(|| self.history.find(&order.id).map(carried_out))
     }
 
     /// The case as it stands, without its history.
@@ -159,7 +163,7 @@ impl Case {
         (order, heard): (&CaseOrder, WallTime),
         full: bool,
     ) -> Result<u64, CaseRefusal> {
-        if let Some(outcome) = self.outcome(&order.id) {
+        if let Some(outcome) = self.outcome(order) {
             return outcome;
         }
         let state = match self.judge(order, heard, full) {

@@ -56,6 +56,9 @@ pub enum CaseRefusal {
     /// Nobody doubts it.
     #[error("it is meant already")]
     Live,
+    /// Two orders under one id are one order: whoever made the second would be told that the first is done.
+    #[error("another order was given under this id; give this one an id of its own")]
+    IdUsed,
     /// A reason that this version has no name for.
     #[error("refused for a reason that this version does not know")]
     Other,
@@ -81,6 +84,7 @@ impl CaseRefusal {
             CaseRefusal::NoRoom => 13,
             CaseRefusal::Other => 14,
             CaseRefusal::Live => 15,
+            CaseRefusal::IdUsed => 16,
         }
     }
 
@@ -101,6 +105,7 @@ impl CaseRefusal {
             CaseRefusal::TopLevel,
             CaseRefusal::NoRoom,
             CaseRefusal::Live,
+            CaseRefusal::IdUsed,
         ];
         let not_now = not_now.map(|(verb, state)| CaseRefusal::NotNow { verb, state });
         let mut known = plain.into_iter().chain(not_now);
@@ -131,6 +136,7 @@ impl CaseRefusal {
             CaseRefusal::TopLevel => "top_level",
             CaseRefusal::NoRoom => "no_room",
             CaseRefusal::Live => "live",
+            CaseRefusal::IdUsed => "id_used",
             CaseRefusal::Other => "other",
         }
     }

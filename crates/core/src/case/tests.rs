@@ -349,7 +349,7 @@ proptest! {
                     case.acknowledge(&sealed(), 1, &acknowledged("p1", "1"));
                 }
                 let before = case.clone();
-                let known = case.outcome(&order.id);
+                let known = case.outcome(&order);
                 let state = before.state;
                 let outcome = case.act(&sealed(), at as u64 + 2, (&order, heard), false);
                 case.check().unwrap();

@@ -77,7 +77,7 @@ impl Entry {
     /// What became of an order, if anything did.
     #[must_use]
     pub fn outcome(&self, order: &CaseOrder) -> Option<Result<u64, CaseRefusal>> {
-        self.case.outcome(&order.id)
+        self.case.outcome(order)
     }
 
     /// An acknowledgement came into the record. True if it is a step of the case.

@@ -297,6 +297,11 @@ fn what_an_officer_does_is_a_step_and_who_may_not_is_told_why() {
     assert_eq!(acted(bench.commit(case(1, Action::Dispatch, "p1", 2))).outcome, Ok(2));
     let repeat = acted(bench.commit(case(1, Action::Dispatch, "p1", 2)));
     assert_eq!((repeat.outcome, repeat.changed), (Ok(2), false));
+    // An id that two orders have says of neither that it is done, but of the first.
+    for (action, station) in [(Action::Dispatch, "p2"), (Action::Enroute, "p1")] {
+        let other = acted(bench.commit(case(1, action, station, 2)));
+        assert_eq!((other.outcome, other.changed), (Err(CaseRefusal::IdUsed), false));
+    }
     assert_eq!(acted(bench.commit(case(1, Action::Enroute, "p9", 3))).outcome, Err(CaseRefusal::Unknown));
     assert_eq!(acted(bench.commit(case(1, Action::Enroute, "p2", 4))).outcome, Err(CaseRefusal::NotOwner));
     let moved = acted(bench.commit(case(1, Action::Transfer("p7".parse().unwrap()), "p1", 5)));

@@ -31,6 +31,8 @@ use crate::record::Region;
 const EVERY: Span = Span::from_secs(1);
 /// How often the plan is looked at: to name its stations takes a while where it has tens of thousands of schools.
 const PLAN_EVERY: u32 = 30;
+/// After how many turns the leader looks for tests that are overdue by weeks.
+const TESTS_EVERY: u32 = 600;
 /// Questions to one node in one turn: more than the whole list takes.
 const ASKS: usize = 32;
 /// Names in one line of a log or a health check.
@@ -208,12 +210,16 @@ impl Watch {
         let now = self.around.clock.now();
         let changes = self.roll.look(now.mono, &members);
         self.take(now, &changes);
-        let seen = self.look_at_record(now).await?;
+        let mut seen = self.look_at_record(now).await?;
         let blind: Vec<String> = self.roll.blind().map(ToString::to_string).collect();
         let findings = if blind.is_empty() { self.supervisor.tick(now) } else { Vec::new() };
         let leads = self.around.region.leads();
         findings.iter().for_each(|finding| tell(finding, leads));
         if leads && blind.is_empty() {
+            if self.turns.is_multiple_of(TESTS_EVERY) {
+                let handle = self.around.handle.upgrade()?;
+                seen.overdue = handle.inspect(move |broker| broker.overdue_tests(now)).await.ok()?;
+            }
             self.raise(now, &seen).await?;
         }
         self.show(now.wall, blind, &seen);

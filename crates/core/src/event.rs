@@ -157,6 +157,7 @@ kinds! {
     Outage "outage" P1 "区域断联" "Outage of an area";
     Gap "gap" P2 "序号缺口" "Events missing by number";
     StoreLoss "store_loss" P2 "存储丢失" "Store lost";
+    Untested "untested" P2 "测试逾期" "Test overdue";
     Back "back" P3 "学校恢复" "School back";
     Watched "watched" P3 "派出所恢复值守" "Station watched again";
     OutageOver "outage_over" P3 "区域恢复" "Outage over";
@@ -171,7 +172,14 @@ impl Kind {
     pub fn is_of_region(&self) -> bool {
         matches!(
             self,
-            Kind::Silent | Kind::Back | Kind::Unwatched | Kind::Watched | Kind::Outage | Kind::OutageOver | Kind::Gap
+            Kind::Silent
+                | Kind::Back
+                | Kind::Unwatched
+                | Kind::Watched
+                | Kind::Outage
+                | Kind::OutageOver
+                | Kind::Gap
+                | Kind::Untested
         )
     }
 

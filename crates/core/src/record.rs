@@ -52,7 +52,7 @@ pub use plan::{
     ApplyPlan, PlanDigest, PlanImage, PlanOutcome, PlanRefusal, PlanState, PlanVersion, StageId, StagePlan, Staged,
 };
 pub use state::{Applied, Effect, RecordLimits, RecordState};
-pub use untested::{Untested, untested};
+pub use untested::{Untested, overdue_since, untested};
 
 #[cfg(test)]
 mod tests;

@@ -188,7 +188,7 @@ impl Supervisor {
                         desk.track = Track::Silent { since };
                     }
                 }
-                About::Silent(_) | About::Outage(_) | About::Gap(_) | About::StoreLoss(_) => {}
+                About::Silent(_) | About::Outage(_) | About::Gap(_) | About::StoreLoss(_) | About::Untested(_) => {}
             }
         }
     }

@@ -5,10 +5,10 @@
 use crate::broker::machine::Broker;
 use crate::broker::port::Output;
 use crate::event::{Class, Kind, Sealed};
-use crate::id::{EventId, NodeName, SeatId, StationId};
+use crate::id::{EventId, NodeName, SchoolId, SeatId, StationId};
 use crate::receipt::Trail;
-use crate::record::{Admission, Command};
-use crate::time::{Now, Timestamp};
+use crate::record::{Admission, Command, overdue_since};
+use crate::time::{Now, Timestamp, WallTime};
 use crate::trouble::{About, Gap, Numbers, Seen, Told};
 
 impl Broker {
@@ -26,7 +26,25 @@ impl Broker {
         let filled = open.keys().filter_map(filled).collect();
         let reused = self.numbers.reused(now.mono);
         let reused = reused.map(|(relay, epoch, seq)| (relay.clone(), epoch, seq)).collect();
-        Seen { open, gaps, filled, reused }
+        let tested = |about: &About| match about {
+            About::Untested(school) => overdue_since(self.plan(), self.record.tests(), now, school).is_none(),
+            _ => false,
+        };
+        let school = |about: &About| match about {
+            About::Untested(school) => Some(school.clone()),
+            _ => None,
+        };
+        let tested = open.keys().filter(|about| tested(about)).filter_map(school).collect();
+        Seen { open, gaps, filled, reused, overdue: Vec::new(), tested }
+    }
+
+    /// Schools whose test by hand is overdue, and when the last one was. One that never had any is in the list of `huxiao report untested` alone: on the
+    /// day on which a province begins, that is every school. Looks at all schools that were ever tested, so it is not for every second.
+    #[must_use]
+    pub fn overdue_tests(&self, now: Now) -> Vec<(SchoolId, WallTime)> {
+        let (plan, tests) = (self.plan(), self.record.tests());
+        let schools = tests.iter().map(|(school, _)| school);
+        schools.filter_map(|school| Some((school.clone(), overdue_since(plan, tests, now, school)?))).collect()
     }
 
     /// The region found these out.

@@ -66,6 +66,10 @@ pub struct Seen {
     pub filled: BTreeSet<RelayId>,
     /// Numbers that two events have: relay, epoch, number.
     pub reused: Vec<(RelayId, u64, u64)>,
+    /// Schools whose test is overdue, and when they were tested last. Looked at now and then.
+    pub overdue: Vec<(SchoolId, WallTime)>,
+    /// Schools with an open trouble about that, whose test has come or need not.
+    pub tested: BTreeSet<SchoolId>,
 }
 
 /// Who raises events for the region at one node.
@@ -93,6 +97,7 @@ impl Raiser {
         self.unwatched(now, plan, supervisor, &seen.open, &mut changes);
         self.silent(now, plan, supervisor, &seen.open, &mut changes);
         self.numbers(now, plan, seen, &mut changes);
+        self.untested(now, plan, seen, &mut changes);
         changes
     }
 
@@ -119,6 +124,7 @@ impl Raiser {
                 }
                 About::Gap(relay) => seen.filled.contains(relay),
                 About::StoreLoss(_) => told_long_since(now.wall, open),
+                About::Untested(school) => seen.tested.contains(school),
             };
             if over && self.ask(now, about, changes) {
                 let event = about.over_kind().map(|kind| {
@@ -228,6 +234,22 @@ impl Raiser {
         }
     }
 
+    fn untested(&mut self, now: Now, plan: &Plan, seen: &Seen, changes: &mut Vec<Change>) {
+        for (school, last) in &seen.overdue {
+            let (about, stations) = (About::Untested(school.clone()), plan.route(school).to_vec());
+            if stations.is_empty() || seen.open.contains_key(&about) || !self.ask(now, &about, changes) {
+                continue;
+            }
+            let name = plan.school(school).map(|school| school.name.to_string()).unwrap_or_default();
+            let last = china(*last);
+            let note =
+                format!("{name} 自 {last} 起未做按键测试，已逾期  nobody has pressed a test since {last}: overdue");
+            let relay = self.named(&about);
+            let event = self.event(now, Kind::Untested, Class::P2, relay, note.trim());
+            changes.push(Change { about, over: false, event: Some(event), stations });
+        }
+    }
+
     fn of_relay(&mut self, now: Now, plan: &Plan, seen: &Seen, about: About, note: &str, changes: &mut Vec<Change>) {
         let (About::Gap(relay) | About::StoreLoss(relay)) = &about else { return };
         let (relay, stations) = (relay.clone(), plan.route(&relay.school).to_vec());
@@ -244,6 +266,7 @@ impl Raiser {
         let of = |code: Name, subject| RelayId { school: SchoolId(code), device: word(subject) };
         match about {
             About::Silent(relay) | About::Gap(relay) | About::StoreLoss(relay) => relay.clone(),
+            About::Untested(school) => of(school.0.clone(), Subject::School),
             About::Unwatched(station) => of(station.0.clone(), Subject::Station),
             About::Outage(Scope::Area(code)) => {
                 of(Name::new(&code.to_string()).unwrap_or_else(|_| self.region.clone()), Subject::Area)

@@ -1,5 +1,5 @@
 //! What a region finds out by itself and raises as an event: a school that fell silent, a station that nobody watches, an outage, numbers of a
-//! relay that never came, a store that came back shorter.
+//! relay that never came, a store that came back shorter, a test that is overdue.
 //!
 //! ```text
 //!  Supervisor, Numbers (each node sees the same) ─► Raiser at the leader ─► Command::TroubleBegan, TroubleOver ─► record ─► screens
@@ -11,7 +11,7 @@
 //!
 //! # Whom such an event names
 //!
-//! An event names a relay, as a school and a device. One about a school names that school and its relay. One about a station has the station's code
+//! An event names a relay, as a school and a device. One about a school names that school and its relay, or `school` where it is about no relay. One about a station has the station's code
 //! in the place of the school's and `station` in that of the relay's; one about an area has the area's six digits and `area`, one about all of a
 //! region the region's name and `region`. Its kind says which ([`Subject`]), and no relay may raise such a kind. Its epoch and number are 0, which no
 //! relay's are.
@@ -65,6 +65,8 @@ pub enum About {
     Gap(RelayId),
     /// A relay whose store came back with less than it had.
     StoreLoss(RelayId),
+    /// A school whose equipment nobody has tested for longer than the plan allows.
+    Untested(SchoolId),
 }
 
 impl About {
@@ -77,13 +79,14 @@ impl About {
             About::Outage(_) => Kind::Outage,
             About::Gap(_) => Kind::Gap,
             About::StoreLoss(_) => Kind::StoreLoss,
+            About::Untested(_) => Kind::Untested,
         }
     }
 
     /// Whether a trouble begins with an event of this kind.
     #[must_use]
     pub fn begins_with(kind: &Kind) -> bool {
-        matches!(kind, Kind::Silent | Kind::Unwatched | Kind::Outage | Kind::Gap | Kind::StoreLoss)
+        matches!(kind, Kind::Silent | Kind::Unwatched | Kind::Outage | Kind::Gap | Kind::StoreLoss | Kind::Untested)
     }
 
     /// The kind of the event that says that it is over; `None` where no event does, only the receipt of the first one.
@@ -93,7 +96,7 @@ impl About {
             About::Silent(_) => Some(Kind::Back),
             About::Unwatched(_) => Some(Kind::Watched),
             About::Outage(_) => Some(Kind::OutageOver),
-            About::Gap(_) | About::StoreLoss(_) => None,
+            About::Gap(_) | About::StoreLoss(_) | About::Untested(_) => None,
         }
     }
 
@@ -111,6 +114,7 @@ impl About {
             About::Unwatched(_) => "已有人值守，自动解除  it is watched again: cleared by the region",
             About::Outage(_) => "断联已恢复，自动解除  the outage is over: cleared by the region",
             About::Gap(_) => "缺号已补齐或已过期，自动解除  the numbers came, or are given up: cleared by the region",
+            About::Untested(_) => "已测试或不再要求，自动解除  it was tested, or need not be: cleared by the region",
             About::StoreLoss(_) => "已通报，自动解除  it has been told: cleared by the region",
         }
     }
@@ -125,6 +129,7 @@ impl About {
             About::Outage(scope) => ("outage", scope.to_string(), String::new()),
             About::Gap(id) => ("gap", relay(id).0, relay(id).1),
             About::StoreLoss(id) => ("store_loss", relay(id).0, relay(id).1),
+            About::Untested(school) => ("untested", school.to_string(), String::new()),
         }
     }
 
@@ -139,6 +144,7 @@ impl About {
             "silent" => relay().map(About::Silent),
             "gap" => relay().map(About::Gap),
             "store_loss" => relay().map(About::StoreLoss),
+            "untested" => Ok(About::Untested(SchoolId(name(first)?))),
             "unwatched" => Ok(About::Unwatched(StationId(name(first)?))),
             "outage" if first == "region" => Ok(About::Outage(Scope::Region)),
             "outage" => first

@@ -8,8 +8,9 @@ use super::*;
 use crate::Machine;
 use crate::broker::{Broker, BrokerConfig, Input, Output};
 use crate::case::State;
-use crate::event::Sealed;
+use crate::event::{Mode, Sealed};
 use crate::id::{NodeName, SeatId};
+use crate::limits;
 use crate::plan::{Area, Change as PlanChange, Duty, Hours, Plan, School, Station, Weekdays};
 use crate::receipt::{Receipt, Stage, Standing};
 use crate::record::{Command, RecordLimits, RecordState};
@@ -103,7 +104,8 @@ impl Node {
 
     /// A look, and what this node proposes by it.
     fn look(&mut self, now: Now) -> Vec<Command> {
-        let seen = self.broker.seen(now);
+        let mut seen = self.broker.seen(now);
+        seen.overdue = self.broker.overdue_tests(now);
         self.supervisor.recall(now, &seen.open);
         self.supervisor.tick(now);
         let told = self.raiser.look(now, &self.plan, &self.supervisor, &seen);
@@ -426,6 +428,42 @@ fn a_gap_in_a_relays_numbers_is_told_and_cleared_when_it_is_filled() {
 }
 
 #[test]
+fn an_overdue_test_is_told_once_and_cleared_by_the_next_one() {
+    let mut world = World::new();
+    let press = |number: u8, days_ago: i64| {
+        let mut event = crate::relay::tests_support::event(Kind::Panic);
+        event.id = EventId::from_bytes([number; 16]);
+        (event.relay, event.seq, event.mode) = (relay_id(2), u64::from(number), Mode::Test);
+        let when = WallTime(at(0).wall.0 - days_ago * 86_400_000_000);
+        Command::Admit(crate::record::Admission {
+            sealed: seal(&event),
+            trail: crate::receipt::Trail::default(),
+            at: when,
+            by: NodeName::Broker { region: name("r1"), node: name("n1") },
+            stations: vec![StationId(name("p1"))],
+            owed: false,
+            joins: false,
+        })
+    };
+    // Of a school that nobody ever tested nothing is said.
+    world.pass(3, true);
+    assert_eq!(world.kinds(), [""; 0]);
+    world.commit(vec![press(1, i64::from(limits::TEST_EVERY_DAYS) + 1)]);
+    world.pass(3, false);
+    world.lead(1);
+    world.pass(5, true);
+    world.lead(0);
+    world.pass(5, true);
+    let told = world.told();
+    assert_eq!(told[1..], [("untested".to_owned(), Class::P2, "s2".to_owned(), vec!["p1".to_owned()])]);
+    assert!(world.nodes[0].broker.record().troubles().contains_key(&About::Untested(relay_id(2).school)));
+    world.commit(vec![press(2, 0)]);
+    world.pass(5, true);
+    assert!(world.nodes[1].broker.record().troubles().is_empty());
+    assert_eq!(world.kinds().len(), 3, "no event says that it is over but the test itself");
+}
+
+#[test]
 fn what_a_trouble_is_about_is_read_back() {
     let area = About::Outage(Scope::Area("361102".parse().unwrap()));
     let all = [
@@ -435,6 +473,7 @@ fn what_a_trouble_is_about_is_read_back() {
         About::Outage(Scope::Region),
         About::Gap(relay_id(1)),
         About::StoreLoss(relay_id(1)),
+        About::Untested(relay_id(1).school),
     ];
     for about in all {
         let (what, first, second) = about.parts();

@@ -297,6 +297,7 @@ fn about() -> impl Strategy<Value = About> {
         (110_000..829_999_u32).prop_map(|code| About::Outage(Scope::Area(AreaCode::new(code).unwrap()))),
         relay().prop_map(About::Gap),
         relay().prop_map(About::StoreLoss),
+        name().prop_map(|school| About::Untested(SchoolId(school))),
     ]
 }
 

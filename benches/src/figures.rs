@@ -36,6 +36,14 @@ impl Samples {
         }
     }
 
+    /// Takes those of another one in.
+    pub(crate) fn add(&mut self, other: &Self) {
+        if let (Some(histogram), Some(other)) = (&mut self.0, &other.0) {
+            // Both have the same bounds, so that each value of one has its place in the other.
+            let _ = histogram.add(other);
+        }
+    }
+
     /// What they come to; nothing without samples.
     pub(crate) fn round(&self) -> Option<Round> {
         let histogram = self.0.as_ref().filter(|histogram| !histogram.is_empty())?;

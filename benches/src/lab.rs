@@ -1,7 +1,7 @@
-//! A relay, a station and the broker nodes of a region as processes of the real program, made by `huxiao lab init`: on this machine's
+//! Relays, stations and the broker nodes of a region as processes of the real program, made by `huxiao lab init`: on this machine's
 //! loopback, or with the relay at one end of an emulated line and the others at the other.
 //!
-//! Invariant: a lab that has started is connected: the relay and the station each have a session with a broker node, and every node is
+//! Invariant: a lab that has started is connected: each relay and each station has a session with a broker node, and every node is
 //! ready.
 
 use std::fs::{self, File};
@@ -52,6 +52,8 @@ impl Site<'static> {
 /// The processes. They end with it.
 pub(crate) struct Lab {
     relay: Node,
+    /// Those of other schools.
+    others: Vec<Node>,
     stations: Vec<Node>,
     brokers: Vec<Node>,
     sessions: Vec<SocketAddr>,
@@ -82,7 +84,34 @@ impl Lab {
     /// # Errors
     /// The program failed, with the last it said.
     pub(crate) fn start(program: &Path, scratch: &Path, site: &Site<'_>) -> Result<Self, BenchError> {
-        Self::of(&Made::new(program, scratch, site.clone(), 1)?)
+        Self::of(&Made::new(program, scratch, site.clone(), 1, 1)?)
+    }
+
+    /// The same with so many schools, each with a relay of its own and one station for all; `rules` stand in the plan at each of them.
+    ///
+    /// # Errors
+    /// As [`Lab::start`]; and the plan cannot be written.
+    pub(crate) fn start_many(
+        program: &Path,
+        scratch: &Path,
+        site: &Site<'_>,
+        schools: u16,
+        rules: &str,
+    ) -> Result<Self, BenchError> {
+        let made = Made::new(program, scratch, site.clone(), schools, 1)?;
+        let file = made.dir.join("plan.toml");
+        let plan = fs::read_to_string(&file).trying_on("read", &file)?;
+        let mut ruled = String::new();
+        for line in plan.lines() {
+            ruled.push_str(line);
+            ruled.push('\n');
+            // The last line of each school.
+            if line.starts_with("stations") {
+                ruled.push_str(rules);
+            }
+        }
+        fs::write(&file, ruled).trying_on("write", &file)?;
+        Self::of(&made)
     }
 
     /// The same with so many stations, and schools in the plan that have no relay here: for each its code and the number of its station,
@@ -97,7 +126,7 @@ impl Lab {
         stations: u16,
         schools: impl Iterator<Item = (String, u16)>,
     ) -> Result<Self, BenchError> {
-        let made = Made::new(program, scratch, site.clone(), stations)?;
+        let made = Made::new(program, scratch, site.clone(), 1, stations)?;
         let file = made.dir.join("plan.toml");
         let mut plan = fs::read_to_string(&file).trying_on("read", &file)?;
         for (school, station) in schools {
@@ -109,22 +138,32 @@ impl Lab {
     }
 
     fn of(made: &Made<'_>) -> Result<Self, BenchError> {
-        let (brokers, stations, relay) = (made.run("broker")?, made.run("station")?, made.one("relay")?);
+        let (brokers, stations) = (made.run("broker")?, made.run("station")?);
+        let mut relays = made.run("relay")?.into_iter();
+        let relay = relays.next().ok_or_else(|| BenchError::answer("lab.json", "no relay"))?;
         let (site, authority) = (&made.site, made.dir.join("ca"));
-        let mut lab = Self { brokers, stations, relay, sessions: site.brokers.clone(), authority };
+        let sessions = site.brokers.clone();
+        let mut lab = Self { brokers, stations, relay, others: relays.collect(), sessions, authority };
         for broker in &mut lab.brokers {
             broker.wait(site.police, ready)?;
         }
         for station in &mut lab.stations {
             station.wait(site.police, connected)?;
         }
-        lab.relay.wait(site.school, connected)?;
+        for relay in std::iter::once(&mut lab.relay).chain(&mut lab.others) {
+            relay.wait(site.school, connected)?;
+        }
         Ok(lab)
     }
 
-    /// Where the relay's API is.
+    /// Where the API of the (first) relay is.
     pub(crate) fn relay(&self) -> &str {
         &self.relay.base
+    }
+
+    /// Where the APIs of the other schools' relays are.
+    pub(crate) fn other_relays(&self) -> impl Iterator<Item = &str> {
+        self.others.iter().map(|relay| relay.base.as_str())
     }
 
     /// Where the (first) station's API is.
@@ -198,14 +237,20 @@ impl Lab {
 }
 
 impl<'a> Made<'a> {
-    fn new(program: &'a Path, scratch: &'a Path, site: Site<'a>, stations: u16) -> Result<Self, BenchError> {
+    fn new(
+        program: &'a Path,
+        scratch: &'a Path,
+        site: Site<'a>,
+        schools: u16,
+        stations: u16,
+    ) -> Result<Self, BenchError> {
         let dir = scratch.join("lab");
         // It looks for free ports where it runs. The police side is either the same place or one where nothing runs yet.
         let mut init = clean(program, site.school);
         let brokers: Vec<String> = site.brokers.iter().map(ToString::to_string).collect();
         init.args(["lab", "init"]).arg(&dir).args(["--brokers", &brokers.join(",")]);
-        let made =
-            init.args(["--schools", "1", "--stations", &stations.to_string()]).output().trying_on("run", program)?;
+        let [schools, stations] = [schools, stations].map(|count| count.to_string());
+        let made = init.args(["--schools", &schools, "--stations", &stations]).output().trying_on("run", program)?;
         if !made.status.success() {
             let output = String::from_utf8_lossy(&made.stderr).into_owned();
             return Err(BenchError::Program {
@@ -218,12 +263,6 @@ impl<'a> Made<'a> {
         let text = fs::read_to_string(&list).trying_on("read", &list)?;
         let list = serde_json::from_str(&text).map_err(|error| BenchError::answer("lab.json", error.to_string()))?;
         Ok(Self { program, site, scratch, dir, list })
-    }
-
-    /// Starts the one node of this role.
-    fn one(&self, role: &str) -> Result<Node, BenchError> {
-        let none = || BenchError::answer("lab.json", format!("no {role} with name, config and http"));
-        self.run(role)?.into_iter().next().ok_or_else(none)
     }
 
     /// Starts every node of this role.

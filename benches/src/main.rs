@@ -7,6 +7,7 @@ mod drill;
 mod emulate;
 mod error;
 mod figures;
+mod flood;
 mod foundation;
 mod http;
 mod lab;
@@ -49,6 +50,8 @@ enum Bench {
     Record(record::Args),
     /// Every school of a region presses within one second: when the alarms are in the stations' inboxes
     Drill(drill::Args),
+    /// A thousand person warnings a second beside panic alarms: whether an alarm is the slower for it
+    Flood(flood::Args),
     /// A link as bad as asked between two network namespaces, to try any program on (needs root)
     Emulate(emulate::Args),
 }
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Bench::Plan(args) => plan::run(&args),
         Bench::Record(args) => record::run(&args),
         Bench::Drill(args) => drill::run(&args),
+        Bench::Flood(args) => flood::run(&args),
         Bench::Emulate(args) => emulate::run(&args),
     });
     match outcome {

@@ -7,7 +7,7 @@
 
 mod cluster;
 mod failures;
-mod storm;
+pub(crate) mod storm;
 mod throughput;
 mod volume;
 

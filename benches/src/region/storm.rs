@@ -19,15 +19,15 @@ const PERIOD: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What became of the presses of a storm.
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// Presses that the relay has taken.
-    pub(super) pressed: usize,
+    pub(crate) pressed: usize,
     /// From the press to the screen, each.
-    pub(super) shown: Vec<Duration>,
+    pub(crate) shown: Vec<Duration>,
     /// From the press to `stored` at the relay's reader, each.
-    pub(super) stored: Vec<Duration>,
+    pub(crate) stored: Vec<Duration>,
     /// What must not be: lost, or shown twice.
-    pub(super) faults: Vec<String>,
+    pub(crate) faults: Vec<String>,
 }
 
 enum Said {
@@ -37,7 +37,7 @@ enum Said {
 }
 
 /// A storm under way.
-pub(super) struct Storm {
+pub(crate) struct Storm {
     said: Receiver<Said>,
     presser: JoinHandle<Result<(), BenchError>>,
 }
@@ -47,12 +47,13 @@ impl Storm {
     ///
     /// # Errors
     /// A node does not answer.
-    pub(super) fn begin(lab: &Lab, first: usize, span: Duration) -> Result<Self, BenchError> {
+    pub(crate) fn begin(lab: &Lab, first: usize, span: Duration) -> Result<Self, BenchError> {
         let (tell, said) = mpsc::channel();
         let mut station = Stream::open(lab.station(), "/v1/events")?;
         while station.next()?.name != "live" {}
         follow(station, tell.clone(), |name, data, at| {
-            (name == "alarm").then(|| Some(Said::Shown(id(data)?, at))).flatten()
+            // What else comes to that screen is nothing that was pressed here.
+            (name == "alarm" && data["kind"] == "panic").then(|| Some(Said::Shown(id(data)?, at))).flatten()
         })?;
         follow(Stream::open(lab.relay(), "/v1/events/stream")?, tell.clone(), |name, data, at| {
             let stored = name == "stage" && data["change"]["stage"] == "stored";
@@ -88,7 +89,7 @@ impl Storm {
     ///
     /// # Errors
     /// The relay did not take a press.
-    pub(super) fn end(self, what: &str, await_stored: bool) -> Result<Outcome, BenchError> {
+    pub(crate) fn end(self, what: &str, await_stored: bool) -> Result<Outcome, BenchError> {
         let pressed = self.presser.join().unwrap_or_else(|_| Err(BenchError::answer("the presser", "it broke off")));
         let until = Instant::now() + PATIENCE;
         let mut heard = Heard::default();

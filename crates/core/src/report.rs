@@ -8,6 +8,7 @@
 //! between them.
 
 mod quantile;
+mod silence;
 mod standard;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::id::{EventId, SchoolId, StationId};
 use crate::time::{Span, WallTime};
 
 pub use quantile::{Quantiles, quantile};
+pub use silence::{SilenceWord, SilentSchool, silent_schools};
 pub use standard::{Judgement, Limit, Standard};
 
 /// Alarms that are named as the slowest.

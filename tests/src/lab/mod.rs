@@ -20,6 +20,7 @@ mod ports;
 mod province;
 mod socket;
 pub mod sse;
+mod wall_clock;
 mod watch;
 
 pub use binary::program;
@@ -28,4 +29,5 @@ pub use dsl::{say, wait_until};
 pub use node::{Launcher, Node};
 pub use ports::free_block;
 pub use province::{Command, Lab, Output, wall_now};
+pub use wall_clock::WallClock;
 pub use watch::{Manner, Watch};

@@ -15,7 +15,7 @@ use super::guard::Guard;
 use super::keeper::Keeper;
 use super::load::Posts;
 use super::nemesis::Trouble;
-use crate::lab::{Lab, http, wait_until};
+use crate::lab::{Lab, WallClock, http, wait_until};
 use crate::power::{self, Disk, Mounted, Remote};
 
 /// Where broker nodes listen on their hosts.
@@ -33,8 +33,6 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 const SMALL_DISK_MIB: u32 = 192;
 /// What a relay's copies may take of its line. Each stands for many schools, and for their presses the lines that they have together.
 const COPY_RATE: &str = "1MiB";
-/// Where Debian has the library that fakes a process's wall clock (package `faketime`).
-const FAKE_CLOCK: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 /// One broker node.
 #[derive(Debug, Clone)]
@@ -79,8 +77,8 @@ pub struct Site {
     small: SmallDisk,
     /// The disk of one node that can be slowed down, where that can be had.
     slow: Option<Mounted>,
-    /// Files that say by how much each broker's wall clock is wrong, where that can be had.
-    clocks: Option<Vec<PathBuf>>,
+    /// Each broker's wall clock, where that can be had.
+    clocks: Option<Vec<WallClock>>,
     lab: Lab,
     _guard: Guard,
 }
@@ -102,7 +100,10 @@ impl Site {
         let small = SmallDisk::mount(&lab.dir().join("small-disk")).map_err(Trouble::Skipped)?;
         // The last node stands on the small disk.
         let slow = if brokers > 1 && power::available().is_ok() { Mounted::new(Disk::default()).ok() } else { None };
-        let clocks = Path::new(FAKE_CLOCK).exists().then(|| clock_files(&lab, brokers));
+        let clocks = WallClock::is_available().then(|| {
+            let clock = |at: usize| WallClock::new(lab.dir().join(format!("clock-{at}")), 0);
+            (0..brokers).map(clock).collect::<Vec<_>>()
+        });
 
         let names: Vec<String> = (1..=brokers).map(|at| format!("broker-{at}")).collect();
         let relays: Vec<String> = (1..=SCHOOLS).map(|at| format!("relay-{at:03}")).collect();
@@ -124,8 +125,8 @@ impl Site {
             if node.role() == "relay" {
                 node.set("relay.copy_rate", COPY_RATE);
             }
-            let (network, clock) = (switch.clone(), clocks.as_ref().and_then(|files| files.get(host).cloned()));
-            node.launch_by(move |program| launch(&network, host, clock.as_deref(), program));
+            let (network, clock) = (switch.clone(), clocks.as_ref().and_then(|clocks| clocks.get(host).cloned()));
+            node.launch_by(move |program| launch(&network, host, clock.as_ref(), program));
             if host < brokers {
                 let (base, member) = (node.base().to_owned(), format!("b{}", host + 1));
                 of_brokers.push(BrokerNode { name: name.clone(), member, base, data });
@@ -196,7 +197,7 @@ impl Site {
     /// Sets the wall clock of broker node `at` wrong by so many seconds.
     pub fn set_clock(&self, at: usize, seconds: i64) {
         if let Some(clocks) = &self.clocks {
-            write_clock(&clocks[at], seconds);
+            clocks[at].set(seconds);
         }
     }
 
@@ -297,31 +298,13 @@ impl Site {
     }
 }
 
-/// The command that runs `program` on a host, with a wall clock of its own if there is a file for it.
-fn launch(network: &Switch, host: usize, clock: Option<&Path>, program: &Path) -> Command {
-    let Some(clock) = clock else { return network.host(host).command(program) };
-    // `env` comes after `ip`, so that the library is loaded by the program alone.
-    let mut command = network.host(host).command("env");
-    command.arg(format!("LD_PRELOAD={FAKE_CLOCK}")).arg(format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()));
-    // Looked at once a second; timers and files keep the real time, as on a machine whose clock is set.
-    command.args(["FAKETIME_CACHE_DURATION=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1"]).arg(program);
-    command
-}
-
-fn clock_files(lab: &Lab, brokers: usize) -> Vec<PathBuf> {
-    let file = |at: usize| {
-        let path = lab.dir().join(format!("clock-{at}"));
-        write_clock(&path, 0);
-        path
-    };
-    (0..brokers).map(file).collect()
-}
-
-/// Renamed into place, so that nobody reads half of it.
-fn write_clock(path: &Path, seconds: i64) {
-    let new = path.with_extension("new");
-    fs::write(&new, format!("{seconds:+}")).unwrap();
-    fs::rename(&new, path).unwrap();
+/// The command that runs `program` on a host, with a wall clock of its own if there is one for it.
+fn launch(network: &Switch, host: usize, clock: Option<&WallClock>, program: &Path) -> Command {
+    match clock {
+        // `env` comes after `ip`, so that the library is loaded by the program alone.
+        Some(clock) => clock.run(network.host(host).command("env"), program),
+        None => network.host(host).command(program),
+    }
 }
 
 /// A tmpfs that is gone with this value.

@@ -31,6 +31,7 @@ mod school;
 mod supervision;
 mod troubles;
 mod whole_way;
+mod wrong_clock;
 
 use std::time::Duration;
 

@@ -122,6 +122,13 @@ fn a_silent_school_and_an_unwatched_station_are_on_screens_and_cleared_when_they
     let silent = recorded(&lab, "broker-1", silent["id"].as_str().unwrap()).unwrap();
     assert!(silent["trouble"]["over"].is_string(), "{silent}");
     assert_eq!(of_kind(&lab, "station-002", "silent").iter().filter(|row| row["class"] == "P2").count(), 1);
+    let asked = ["report", "--since", "1h", "--by", "silence", "--output", "json", "--broker", &lab.base("broker-1")];
+    let report = lab.run(&asked);
+    assert_eq!(report.code, Some(0), "{report:?}");
+    let report: Value = serde_json::from_str(&report.stdout).unwrap();
+    let [school] = report["silent_schools"].as_array().unwrap().as_slice() else { panic!("one school: {report}") };
+    assert_eq!((&school["name"], &school["times"], &school["still"]), (&json!("school-001"), &json!(1), &json!(false)));
+    assert!(school["total_ms"].as_f64() > Some(0.0), "{school}");
     lab.assert_calm();
 }
 

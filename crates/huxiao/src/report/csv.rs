@@ -1,6 +1,6 @@
 //! An account for spreadsheets: RFC 4180, one table with one line of names at its head.
 
-use super::sheet::{Cell, Sheet, alarms, cities, schools, stations};
+use super::sheet::{Cell, Sheet, alarms, cities, schools, silences, stations};
 use super::{Account, By};
 
 /// The break-down that is asked for, or a line for each alarm.
@@ -9,6 +9,7 @@ pub(super) fn account(account: &Account) -> String {
         Some(By::School) => csv(&schools(account)),
         Some(By::Station) => csv(&stations(account)),
         Some(By::City) => csv(&cities(account)),
+        Some(By::Silence) => csv(&silences(account)),
         None => csv(&alarms(account)),
     }
 }

@@ -4,7 +4,7 @@
 
 use super::moment::china;
 use super::sheet::{Cell, Sheet, sheets};
-use super::table::headline;
+use super::table::{headline, silent};
 use super::{Account, missing_words};
 
 const STYLE: &str = "\
@@ -26,6 +26,7 @@ pub(super) fn account(account: &Account) -> String {
     page.push_str("<h1>护校报警统计 <small>Huxiao alarm report</small></h1>\n");
     page.push_str(&paragraph("", &format!("{} – {}", china(account.since), china(account.until))));
     page.push_str(&paragraph("", &headline(account)));
+    page.push_str(&paragraph("", &silent(account)));
     if let Some([zh, en]) = missing_words(account.missing) {
         page.push_str(&paragraph("bad", &format!("{zh}  {en}")));
     }

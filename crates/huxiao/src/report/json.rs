@@ -1,6 +1,6 @@
 //! An account for programs.
 
-use huxiao_core::report::{Alarm, Counts, Judgement, Measure, Place, Quantiles};
+use huxiao_core::report::{Alarm, Counts, Judgement, Measure, Place, Quantiles, SilentSchool};
 use huxiao_core::{Class, Kind, Mode, Span, StationId};
 use huxiao_runtime::time_format::rfc3339;
 use serde_json::{Value, json};
@@ -44,6 +44,9 @@ pub(super) fn account(account: &Account) -> Value {
     }
     if account.by == Some(By::City) {
         json["cities"] = account.cities.iter().map(place).collect();
+    }
+    if account.has(By::Silence) {
+        json["silent_schools"] = account.silent.iter().map(silence).collect();
     }
     if account.has(By::Station) {
         let station = |station: &Place<StationId>| {
@@ -91,6 +94,13 @@ fn place<N: ToString>(place: &Place<N>) -> Value {
     json["rehearsed"] = place.rehearsed.into();
     json["displayed"] = quantiles(&place.displayed);
     json
+}
+
+fn silence(silent: &SilentSchool) -> Value {
+    json!({
+        "name": silent.school.to_string(), "times": silent.times, "total_ms": millis(Some(silent.total)),
+        "unclear": silent.unclear, "still": silent.still,
+    })
 }
 
 fn slow(alarm: &Alarm) -> Value {

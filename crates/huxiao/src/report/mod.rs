@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand, ValueEnum};
 use huxiao_core::WallTime;
-use huxiao_core::report::{Alarm, Place, Report, Standard, by_group};
+use huxiao_core::report::{Alarm, Place, Report, SilentSchool, Standard, by_group, silent_schools};
 use huxiao_runtime::clock::Clock;
 
 use crate::args::{ConfigFiles, Global};
@@ -82,13 +82,15 @@ enum By {
     Station,
     /// The city of its school, by the plan in force.
     City,
+    /// The schools that were silent: how often, for how long, and whether they are still.
+    Silence,
 }
 
 impl By {
     /// The column that names what it is broken down by.
     fn column(self) -> &'static str {
         match self {
-            By::School => "school",
+            By::School | By::Silence => "school",
             By::Station => "station",
             By::City => "city",
         }
@@ -141,6 +143,8 @@ struct Account {
     report: Report,
     /// By city, if that is asked for.
     cities: Vec<Place<String>>,
+    /// Schools that were silent, the longest first.
+    silent: Vec<SilentSchool>,
 }
 
 impl Account {
@@ -178,12 +182,17 @@ pub async fn run(args: ReportArgs, global: &Global) -> Outcome {
     if since >= until {
         return Err(Failure::new(Code::Usage, "--since is not before --until (which is now, where it is not given)"));
     }
-    let fetched = fetch::alarms(&mut Client::new(node.clone()), since, until, global).await?;
-    if let Some([zh, en]) = missing_words(fetched.missing) {
+    let client = &mut Client::new(node.clone());
+    let fetched = fetch::alarms(client, since, until, global).await?;
+    // In this order: whoever is back meanwhile has said so in what is read afterwards.
+    let open = fetch::silent_now(client, global).await?;
+    let silences = fetch::silences(client, since, global).await?;
+    let missing = fetched.missing.max(silences.missing);
+    if let Some([zh, en]) = missing_words(missing) {
         output::say(&format!("{zh}  {en}"));
     }
     let cities = match args.by {
-        Some(By::City) => fetch::cities(&mut Client::new(node.clone())).await?,
+        Some(By::City) => fetch::cities(client).await?,
         _ => BTreeMap::new(),
     };
     let standard = args.sla.into();
@@ -194,10 +203,11 @@ pub async fn run(args: ReportArgs, global: &Global) -> Outcome {
         node: node.to_string(),
         standard,
         by: args.by,
-        missing: fetched.missing,
-        report: Report::of(&fetched.alarms, standard),
-        cities: by_group(&fetched.alarms, &cities),
-        alarms: fetched.alarms,
+        missing,
+        report: Report::of(&fetched.all, standard),
+        cities: by_group(&fetched.all, &cities),
+        silent: silent_schools(&silences.all, &open, &(since..until)),
+        alarms: fetched.all,
     };
     match args.output {
         Shape::Json => output::finish_json(Code::Ok, &json::account(&account)),

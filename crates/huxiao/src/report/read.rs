@@ -1,9 +1,12 @@
-//! One alarm of a broker node's JSON, as far as an account needs it.
+//! One alarm of a broker node's JSON, or one word about a silent school, as far as an account needs it.
 //!
 //! Invariant: a time that was read on no common clock is [`Reach::Unclear`], never a figure.
 
-use huxiao_core::report::{Alarm, Measure, Reach};
-use huxiao_core::{Class, Mode, NodeName, Span, Stage, StationId};
+use std::collections::BTreeSet;
+
+use huxiao_core::report::{Alarm, Measure, Reach, SilenceWord};
+use huxiao_core::trouble::About;
+use huxiao_core::{Class, Kind, Mode, NodeName, RelayId, SchoolId, Span, Stage, StationId};
 use huxiao_runtime::time_format::parse_rfc3339;
 use serde_json::Value;
 
@@ -61,6 +64,43 @@ pub(super) fn alarm(event: &Value) -> Result<Alarm, String> {
             .is_object()
             .then(|| event["case"]["close_reason"].as_str().is_some_and(|reason| FALSE_REASONS.contains(&reason))),
     })
+}
+
+/// What `event` says of a relay's silence.
+///
+/// # Errors
+/// What of it cannot be read.
+pub(super) fn silence(event: &Value) -> Result<SilenceWord, String> {
+    let text = |name: &str| event[name].as_str().unwrap_or_default();
+    let wrong = |name: &str, why: String| format!("event {:?} of the node's answer: {name}: {why}", text("id"));
+    let name =
+        |member: &str| text(member).parse().map_err(|error: huxiao_core::NameError| wrong(member, error.to_string()));
+    let over = event["trouble"]["over"].as_str().map(parse_rfc3339).transpose();
+    Ok(SilenceWord {
+        at: parse_rfc3339(text("raised_at")).map_err(|error| wrong("raised_at", error.to_string()))?,
+        relay: RelayId { school: SchoolId(name("school")?), device: name("relay")? },
+        back: text("kind") == Kind::Back.as_str(),
+        over: over.map_err(|error| wrong("trouble.over", error.to_string()))?,
+    })
+}
+
+/// The relays that are silent by what a node says of supervision.
+///
+/// # Errors
+/// It is no such answer.
+pub(super) fn silent_now(supervision: &Value) -> Result<BTreeSet<RelayId>, String> {
+    let troubles = supervision["troubles"].as_array();
+    let troubles = troubles.ok_or("the node's answer says nothing of troubles: is it a broker node?")?;
+    let relay = |trouble: &Value| {
+        // What a newer node tells of beside it is not asked for.
+        let mut parts = trouble["about"].as_str()?.split('/');
+        let parts = [parts.next()?, parts.next()?, parts.next()?];
+        match About::from_parts(parts[0], parts[1], parts[2]) {
+            Ok(About::Silent(relay)) => Some(relay),
+            _ => None,
+        }
+    };
+    Ok(troubles.iter().filter_map(relay).collect())
 }
 
 fn laps(event: &Value) -> Vec<Lap> {
@@ -218,6 +258,37 @@ mod tests {
         assert_eq!(of(json!({ "state": "raised" })), Some(false));
         assert_eq!(of(json!({ "close_reason": "real" })), Some(false));
         assert_eq!(of(json!({ "close_reason": "accidental" })), Some(true));
+    }
+
+    #[test]
+    fn what_the_region_raised_about_a_silent_school_is_read() {
+        let event = json!({
+            "id": "x", "kind": "silent", "school": "s1", "relay": "gate", "raised_at": "2026-03-01T08:30:00.000000Z",
+            "trouble": { "about": "silent/s1/gate", "over": "2026-03-01T08:40:00.000000Z" },
+        });
+        let word = silence(&event).unwrap();
+        assert_eq!(
+            (word.relay.school.to_string(), word.relay.device.to_string(), word.back),
+            ("s1".into(), "gate".into(), false)
+        );
+        assert_eq!(word.over.map(|over| over - word.at), Some(600_000_000));
+        let mut back = event.clone();
+        (back["kind"], back["trouble"]) = ("back".into(), Value::Null);
+        assert!(silence(&back).is_ok_and(|word| word.back && word.over.is_none()));
+        for name in ["school", "relay", "raised_at"] {
+            let mut event = event.clone();
+            event[name] = "no such".into();
+            assert!(silence(&event).unwrap_err().contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn of_all_troubles_only_silent_relays_are_asked_for() {
+        let abouts = ["silent/s1/gate", "outage/361100", "gap/s2/gate", "flood/s3/gate"];
+        let troubles: Vec<Value> = abouts.iter().map(|about| json!({ "about": about })).collect();
+        let silent = silent_now(&json!({ "troubles": troubles })).unwrap();
+        assert_eq!(silent.iter().map(|relay| relay.school.to_string()).collect::<Vec<_>>(), ["s1"]);
+        assert!(silent_now(&json!({})).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The tables of an account: what stands in each, once for people and once for programs.
 
-use huxiao_core::report::{Alarm, Counts, Judgement, Measure, Place, Quantiles, Reach};
+use huxiao_core::report::{Alarm, Counts, Judgement, Measure, Place, Quantiles, Reach, SilentSchool};
 use huxiao_core::{Class, Kind, Mode, Span, WallTime};
 use huxiao_runtime::time_format::rfc3339;
 
@@ -74,7 +74,9 @@ fn length(time: Span) -> String {
     match time.as_secs_f64() {
         seconds if seconds < 1.0 => format!("{:.1} ms", seconds * 1e3),
         seconds if seconds < 120.0 => format!("{seconds:.2} s"),
-        seconds => format!("{:.1} min", seconds / 60.0),
+        seconds if seconds < 7_200.0 => format!("{:.1} min", seconds / 60.0),
+        seconds if seconds < 172_800.0 => format!("{:.1} h", seconds / 3_600.0),
+        seconds => format!("{:.1} d", seconds / 86_400.0),
     }
 }
 
@@ -102,6 +104,9 @@ pub(super) fn sheets(account: &Account) -> Vec<Sheet> {
     }
     if account.by == Some(By::City) {
         sheets.push(cities(account));
+    }
+    if account.has(By::Silence) {
+        sheets.push(silences(account));
     }
     sheets.push(slowest(account));
     sheets
@@ -251,6 +256,37 @@ pub(super) fn stations(account: &Account) -> Sheet {
         title: ("按派出所（用时：按下到本所显示）", "By station (times: press to a screen there)"),
         columns: place_columns(account, ("station", "派出所", "station"), true),
         rows: account.report.stations.iter().map(|station| place(account, station, true)).collect(),
+    }
+}
+
+/// The schools that were silent.
+pub(super) fn silences(account: &Account) -> Sheet {
+    let row = |silent: &SilentSchool| {
+        let still = if silent.still { ("true", "仍失联", "still silent") } else { ("false", "已恢复", "back") };
+        // Of one whose end nobody knows it cannot be said that it is back.
+        let unknown = ("", "不明", "unclear");
+        let state = if silent.unclear > 0 && !silent.still { unknown } else { still };
+        vec![
+            Cell::Name(silent.school.to_string()),
+            Cell::Count(silent.times),
+            Cell::Time(Some(silent.total)),
+            Cell::Count(silent.unclear),
+            word(state.0, (state.1, state.2)),
+        ]
+    };
+    Sheet {
+        title: (
+            "失联学校（自通报起计时；区域断联不计）",
+            "Silent schools (from when the region told of it; outages of an area not counted)",
+        ),
+        columns: vec![
+            ("school", "学校", "school"),
+            ("times", "次数", "times"),
+            ("total_ms", "合计时长", "in all"),
+            ("unclear", "时长不明", "of unknown length"),
+            ("still", "现状", "now"),
+        ],
+        rows: account.silent.iter().map(row).collect(),
     }
 }
 

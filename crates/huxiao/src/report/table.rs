@@ -15,6 +15,7 @@ pub(super) fn account(account: &Account) -> String {
         ("alarms", headline(account)),
         ("limits", both(account.standard.words())),
     ];
+    rows.push(("silent", silent(account)));
     rows.extend(missing_words(account.missing).map(|[zh, en]| ("INCOMPLETE", format!("{zh}  {en}"))));
     let mut text = output::pairs(&rows);
     for sheet in sheets(account).iter().filter(|sheet| account.by.is_some() || !is_break_down(sheet)) {
@@ -25,7 +26,7 @@ pub(super) fn account(account: &Account) -> String {
 
 fn is_break_down(sheet: &Sheet) -> bool {
     let first = sheet.columns.first().map(|(name, ..)| *name);
-    [By::School, By::Station, By::City].into_iter().any(|by| first == Some(by.column()))
+    [By::School, By::Station, By::City, By::Silence].into_iter().any(|by| first == Some(by.column()))
 }
 
 /// What was meant in one sentence, and how many others there were.
@@ -37,6 +38,15 @@ pub(super) fn headline(account: &Account) -> String {
         "真实报警 {} 起，已接警 {answered}，未接警 {unanswered}；演练 {drills}，测试 {tests}  {} live, {answered} answered, \
          {unanswered} unanswered; {drills} drills, {tests} tests",
         live.raised, live.raised
+    )
+}
+
+/// How many schools were silent.
+pub(super) fn silent(account: &Account) -> String {
+    let (schools, still) = (account.silent.len(), account.silent.iter().filter(|school| school.still).count());
+    format!(
+        "曾失联学校 {schools} 所，其中 {still} 所仍失联（不计区域断联）  {schools} schools were silent, {still} of them still \
+         (outages of an area not counted)"
     )
 }
 

@@ -27,6 +27,10 @@ fn alarm(number: u64, displayed: Reach) -> Alarm {
     }
 }
 
+fn silent_school(school: &str, times: usize, seconds: u64, unclear: usize, still: bool) -> SilentSchool {
+    SilentSchool { school: school.parse().unwrap(), times, total: Span::from_secs(seconds), unclear, still }
+}
+
 fn account_of(alarms: Vec<Alarm>, by: Option<By>) -> Account {
     Account {
         since: WallTime(NOW.0 - DAY),
@@ -38,6 +42,11 @@ fn account_of(alarms: Vec<Alarm>, by: Option<By>) -> Account {
         missing: 0,
         report: Report::of(&alarms, Standard::Good),
         cities: by_group(&alarms, &[("s1".parse().unwrap(), "361100 上饶".to_owned())].into()),
+        silent: vec![
+            silent_school("s9", 3, 7_500, 0, true),
+            silent_school("s2", 1, 90, 0, false),
+            silent_school("s5", 1, 0, 1, false),
+        ],
         alarms,
     }
 }
@@ -161,4 +170,32 @@ fn an_account_of_nothing_says_so() {
     assert!(table::account(&account).contains("无  none"));
     assert!(html::account(&account).contains("无 none"));
     assert_eq!(json::account(&account)["limits"][0]["met"], serde_json::Value::Null);
+}
+
+#[test]
+fn silent_schools_are_told_of_in_every_shape() {
+    let silence = account(Some(By::Silence));
+    assert_eq!(
+        csv::account(&silence),
+        "school,times,total_ms,unclear,still\r\ns9,3,7500000.000,0,true\r\ns2,1,90000.000,0,false\r\ns5,1,0.000,1,\r\n"
+    );
+    let text = table::account(&silence);
+    for words in [
+        "曾失联学校 3 所，其中 1 所仍失联",
+        "3 schools were silent, 1 of them still",
+        "2.1 h",
+        "90.00 s",
+        "已恢复 back",
+        "不明 unclear",
+    ] {
+        assert!(text.contains(words), "{words} in\n{text}");
+    }
+    let brief = table::account(&account(None));
+    assert!(brief.contains("3 schools were silent") && !brief.contains("仍失联 still silent"), "{brief}");
+    let page = html::account(&account(None));
+    assert!(page.contains("仍失联 still silent") && page.contains("3 schools were silent"), "{page}");
+    let json = json::account(&account(None));
+    let first = serde_json::json!({ "name": "s9", "times": 3, "total_ms": 7_500_000.0, "unclear": 0, "still": true });
+    assert_eq!(json["silent_schools"][0], first);
+    assert!(json::account(&account(Some(By::School)))["silent_schools"].is_null());
 }

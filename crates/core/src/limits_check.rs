@@ -59,7 +59,10 @@ const _: () = assert!(RECEIPTS_PER_EVENT > 3 * 7, "after the first receipt of ea
 const _: () =
     assert!(KEEP_ALIVE.as_millis() * 2 < IDLE_TIMEOUT.as_millis(), "one lost keep-alive must not end a session");
 const _: () = assert!(METERED_KEEP_ALIVE.as_millis() * 2 < METERED_IDLE_TIMEOUT.as_millis());
-const _: () = assert!(COPY_BURST_BYTES as usize > 4 * EVENT_BYTES, "an alarm's first copies are never held back");
+const _: () = assert!(
+    COPY_BURST_BYTES as usize > 4 * (EVENT_BYTES + EVENT_CERTIFICATE_BYTES + SIGNATURE_BYTES),
+    "an alarm's first copies are never held back"
+);
 const _: () = assert!(PRESSES_APART > 0, "a press is an event unless there are many");
 const _: () = assert!(
     STUCK_FOR_LONG.as_secs() * 10 < (RELAY_OPEN_EVENTS - RELAY_RESERVED_FOR_P0) as u64,

@@ -168,6 +168,15 @@ fn tell(report: Report) {
                 tracing::debug!(alarm_id = %event.id, school = %event.school(), kind = %event.kind, class = %event.class, to, "received");
             }
         }
+        Report::Signature(sealed, verdict, flaw) => {
+            metric::increment(Counter::EventSignatures, &[verdict.as_str()]);
+            let (id, school, relay) = (&sealed.event.id, sealed.event.school(), &sealed.event.relay.device);
+            if let Some(flaw) = flaw {
+                tracing::warn!(alarm_id = %id, %school, %relay, %flaw, "the signature of this alarm does not hold; it goes to its stations all the same");
+            } else {
+                tracing::debug!(alarm_id = %id, %school, %relay, signature = verdict.as_str(), "signature");
+            }
+        }
         Report::NoRoute(sealed) => {
             metric::increment(Counter::Refused, &["no_route"]);
             let event = &sealed.event;

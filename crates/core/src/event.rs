@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::id::{EventId, Name, RelayId, SchoolId};
 use crate::limits;
+use crate::signature::Signature;
 use crate::time::WallTime;
 
 pub use details::{Details, DetailsError};
@@ -322,14 +323,16 @@ impl Event {
 pub struct Sealed {
     /// What this version understands of the bytes.
     pub event: Arc<Event>,
-    /// The raiser's encoding: what is sent on, stored and, later, signed.
+    /// The raiser's encoding: what is sent on, stored and signed.
     pub bytes: Arc<[u8]>,
+    /// The raiser's signature over the bytes; `None` if it made none, or a node of an older version did not pass it on.
+    pub signature: Option<Signature>,
 }
 
 impl Sealed {
     /// About how many bytes one copy of it is on the wire, with its trail and the headers of frame, QUIC, UDP and IP.
     #[must_use]
     pub fn wire_bytes(&self) -> usize {
-        self.bytes.len() + 200
+        self.bytes.len() + self.signature.as_ref().map_or(0, Signature::wire_bytes) + 200
     }
 }

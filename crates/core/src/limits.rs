@@ -179,6 +179,8 @@ pub const COMMAND_BYTES: usize = 4_096;
 pub const SIGNING_CERTIFICATE_BYTES: usize = 1_536;
 /// Bytes of a signature. Ed25519 makes 64.
 pub const SIGNATURE_BYTES: usize = 128;
+/// Bytes of the signing certificate that an alarm carries: each of its copies does, and one with the longest names has less.
+pub const EVENT_CERTIFICATE_BYTES: usize = 768;
 /// The shortest and the longest time to live of a command.
 pub const COMMAND_TTL: (Span, Span) = (Span::from_secs(5), Span::from_secs(86_400));
 /// Zones that one command names.

@@ -6,6 +6,11 @@ const _: () = assert!(
     EVENT_BYTES + NOTE_BYTES + TRAIL_STEPS * 32 < BLACK_BOX_BLOCK_BYTES,
     "a P0 event with its trail must fit one black-box block"
 );
+const _: () = assert!(
+    EVENT_BYTES + EVENT_CERTIFICATE_BYTES + SIGNATURE_BYTES + IDEMPOTENCY_KEY_BYTES + 128 < BLACK_BOX_BLOCK_BYTES,
+    "a signed alarm with its key must fit one black-box block of its relay"
+);
+const _: () = assert!(EVENT_CERTIFICATE_BYTES <= SIGNING_CERTIFICATE_BYTES);
 const _: () = assert!(BLACK_BOX_BLOCK_BYTES <= STORE_VALUE_BYTES, "what fits the black box must fit the store");
 const _: () = assert!(
     // Names with their headers, numbers, the note, and each detail with three headers.
@@ -13,7 +18,12 @@ const _: () = assert!(
     "an event at its limits must be encodable"
 );
 const _: () = assert!(
-    EVENT_BYTES + TRAIL_STEPS * (2 * NAME_BYTES + 40) + STATIONS_PER_SCHOOL * (NAME_BYTES + 4) < STORE_VALUE_BYTES,
+    EVENT_BYTES
+        + EVENT_CERTIFICATE_BYTES
+        + SIGNATURE_BYTES
+        + TRAIL_STEPS * (2 * NAME_BYTES + 40)
+        + STATIONS_PER_SCHOOL * (NAME_BYTES + 4)
+        < STORE_VALUE_BYTES,
     "an admission with its trail and stations must fit one value"
 );
 const _: () = assert!(STATIONS_PER_SCHOOL <= STATIONS_PER_EVENT);
@@ -49,7 +59,10 @@ const _: () = assert!(RECEIPTS_PER_EVENT > 3 * 7, "after the first receipt of ea
 const _: () =
     assert!(KEEP_ALIVE.as_millis() * 2 < IDLE_TIMEOUT.as_millis(), "one lost keep-alive must not end a session");
 const _: () = assert!(METERED_KEEP_ALIVE.as_millis() * 2 < METERED_IDLE_TIMEOUT.as_millis());
-const _: () = assert!(COPY_BURST_BYTES as usize > 4 * EVENT_BYTES, "an alarm's first copies are never held back");
+const _: () = assert!(
+    COPY_BURST_BYTES as usize > 4 * (EVENT_BYTES + EVENT_CERTIFICATE_BYTES + SIGNATURE_BYTES),
+    "an alarm's first copies are never held back"
+);
 const _: () = assert!(PRESSES_APART > 0, "a press is an event unless there are many");
 const _: () = assert!(
     STUCK_FOR_LONG.as_secs() * 10 < (RELAY_OPEN_EVENTS - RELAY_RESERVED_FOR_P0) as u64,

@@ -8,7 +8,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::event::{Class, Sealed};
 use crate::id::NodeName;
+use crate::limits;
+use crate::time::WallTime;
 
 /// How a signature was made. Numbers are those of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +68,12 @@ impl Signature {
     pub fn wire_bytes(&self) -> usize {
         self.certificate.len() + self.bytes.len() + 16
     }
+
+    /// Whether it is small enough for an alarm.
+    #[must_use]
+    pub fn fits_an_event(&self) -> bool {
+        self.certificate.len() <= limits::EVENT_CERTIFICATE_BYTES && self.bytes.len() <= limits::SIGNATURE_BYTES
+    }
 }
 
 impl fmt::Debug for Signature {
@@ -88,6 +97,9 @@ pub enum Flaw {
     /// It was not made over these bytes by that key.
     #[error("it does not fit what it was made for")]
     Bytes,
+    /// The certificate was not valid then.
+    #[error("its certificate was not valid at that time")]
+    Expired,
     /// This node can check none.
     #[error("this node has no authority to check signatures by")]
     NoVerifier,
@@ -102,6 +114,7 @@ impl Flaw {
             Flaw::Certificate => "certificate",
             Flaw::Signer => "signer",
             Flaw::Bytes => "bytes",
+            Flaw::Expired => "expired",
             Flaw::NoVerifier => "no_verifier",
         }
     }
@@ -123,6 +136,9 @@ pub trait Verifier: Send + Sync {
     /// # Errors
     /// [`Flaw`]
     fn verify(&self, purpose: Purpose, message: &[u8], signature: &Signature, by: &NodeName) -> Result<(), Flaw>;
+
+    /// Whether the certificate of `signature` was valid `at` that time. Only for what is said of a signature, never for whether something is done.
+    fn was_valid(&self, signature: &Signature, at: WallTime) -> bool;
 }
 
 /// Knows nobody: refuses every signature.
@@ -133,4 +149,72 @@ impl Verifier for Nobody {
     fn verify(&self, _: Purpose, _: &[u8], _: &Signature, _: &NodeName) -> Result<(), Flaw> {
         Err(Flaw::NoVerifier)
     }
+
+    fn was_valid(&self, _: &Signature, _: WallTime) -> bool {
+        false
+    }
 }
+
+/// What is said of an alarm's signature. It is told, and changes nothing else: an alarm without a signature, or with a wrong one, goes the same
+/// way at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// The relay that it names made it over exactly these bytes.
+    Valid,
+    /// It has none: its relay has no signing certificate, or a node of an older version did not pass it on.
+    Missing,
+    /// It does not hold.
+    Invalid,
+    /// It was not looked at.
+    Unchecked,
+}
+
+impl Verdict {
+    /// All of them.
+    pub const ALL: [Verdict; 4] = [Verdict::Valid, Verdict::Missing, Verdict::Invalid, Verdict::Unchecked];
+
+    /// Its name in the API and in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Valid => "valid",
+            Verdict::Missing => "none",
+            Verdict::Invalid => "invalid",
+            Verdict::Unchecked => "unchecked",
+        }
+    }
+
+    /// What it is called on a screen: Chinese, English.
+    #[must_use]
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Verdict::Valid => ("签名有效", "Signature valid"),
+            Verdict::Missing => ("未签名", "Not signed"),
+            Verdict::Invalid => (
+                "签名无效，来源存疑，仍按真实警情处置",
+                "Signature invalid: its origin is in doubt; treat it as real all the same",
+            ),
+            Verdict::Unchecked => ("签名未核验", "Signature not checked"),
+        }
+    }
+}
+
+/// Looks at the signature of an event that came `at` that time, by a clock that is not its school's: what is to be said of it and, of one that
+/// does not hold, why. Nothing is said of classes that nobody signs.
+#[must_use]
+pub fn judge(verifier: Option<&dyn Verifier>, sealed: &Sealed, at: WallTime) -> Option<(Verdict, Option<Flaw>)> {
+    if sealed.event.class != Class::P0 {
+        return None;
+    }
+    let Some(verifier) = verifier else { return Some((Verdict::Unchecked, None)) };
+    let Some(signature) = &sealed.signature else { return Some((Verdict::Missing, None)) };
+    let by = NodeName::Relay(sealed.event.relay.clone());
+    Some(match verifier.verify(Purpose::Event, &sealed.bytes, signature, &by) {
+        Ok(()) if verifier.was_valid(signature, at) => (Verdict::Valid, None),
+        Ok(()) => (Verdict::Invalid, Some(Flaw::Expired)),
+        Err(flaw) => (Verdict::Invalid, Some(flaw)),
+    })
+}
+
+#[cfg(test)]
+mod tests;

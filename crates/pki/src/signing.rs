@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use ::ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use huxiao_core::signature::{Algorithm, Flaw, Purpose, Signature, Signer, Verifier};
-use huxiao_core::{Identity, NodeName};
+use huxiao_core::{Identity, NodeName, WallTime};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::credentials::Credentials;
 use crate::files::{self, FileError};
 use crate::leaf::{Leaf, PeerError};
+use crate::period::Validity;
 
 /// A node's signing key with its certificate. Cheap to clone.
 #[derive(Clone)]
@@ -152,5 +153,10 @@ impl Verifier for Signatures {
         let public = self.public_key(&CertificateDer::from(&signature.certificate[..]), by)?;
         let key = UnparsedPublicKey::new(&ED25519, public);
         key.verify(&signed(purpose, message), &signature.bytes).map_err(|_| Flaw::Bytes)
+    }
+
+    fn was_valid(&self, signature: &Signature, at: WallTime) -> bool {
+        let leaf = Leaf::read(&CertificateDer::from(&signature.certificate[..]));
+        leaf.is_ok_and(|leaf| leaf.period.at(at) == Validity::Valid)
     }
 }

@@ -367,7 +367,8 @@ fn peer_identity_refuses_what_is_no_certificate() {
 
 /// Signatures from end to end.
 mod signing {
-    use huxiao_core::signature::{Flaw, Purpose, Signature, Signer, Verifier};
+    use huxiao_core::signature::{Flaw, Purpose, Signature, Signer, Verdict, Verifier, judge};
+    use huxiao_core::{Class, Details, Event, EventId, Kind, Mode, NodeName, Sealed, Text};
 
     use super::*;
 
@@ -446,5 +447,61 @@ mod signing {
         let key = SigningKey::load(&cert, &key, &credentials).unwrap();
         let signature = key.sign(Purpose::Command, b"x").unwrap();
         assert_eq!(credentials.signatures().verify(Purpose::Command, b"x", &signature, &seat().node), Ok(()));
+    }
+
+    /// An alarm of the relay, with what stands for its bytes.
+    fn alarm(signature: Option<Signature>) -> Sealed {
+        let NodeName::Relay(relay) = relay().node else { panic!("no relay") };
+        let event = Event {
+            id: EventId::from_bytes([1; 16]),
+            relay,
+            epoch: 1,
+            seq: 1,
+            kind: Kind::Panic,
+            class: Class::P0,
+            mode: Mode::Live,
+            device: None,
+            zone: None,
+            note: Text::default(),
+            raised_at: WallTime(0),
+            count: 1,
+            details: Details::default(),
+        };
+        Sealed { event: Arc::new(event), bytes: Arc::from(&b"what is signed"[..]), signature }
+    }
+
+    #[test]
+    fn an_alarm_is_known_by_its_relays_certificate_of_those_days() {
+        let world = World::new();
+        let credentials = world.node(&relay(), Period::days(now(), YEAR));
+        let verifier = world.node(&seat(), Period::days(now(), YEAR)).signatures();
+        let say = |sealed: &Sealed, at: WallTime| judge(Some(&verifier), sealed, at).unwrap();
+        let sign = |key: &SigningKey, purpose| alarm(Some(key.sign(purpose, b"what is signed").unwrap()));
+        let key = signer(&world, &relay(), &credentials).unwrap();
+        let sealed = sign(&key, Purpose::Event);
+        let signature = sealed.signature.clone().unwrap();
+        assert!(signature.fits_an_event(), "{} bytes", signature.certificate.len());
+        assert_eq!(say(&sealed, now()), (Verdict::Valid, None));
+        assert_eq!(say(&sealed, WallTime(now().0 - days(1) / 48)), (Verdict::Valid, None), "half an hour slow");
+        for at in [days(i64::from(YEAR) + 1), -days(1)] {
+            assert_eq!(say(&sealed, WallTime(now().0 + at)), (Verdict::Invalid, Some(Flaw::Expired)), "{at}");
+        }
+        assert_eq!(say(&alarm(None), now()), (Verdict::Missing, None));
+        assert_eq!(say(&sign(&key, Purpose::Command), now()), (Verdict::Invalid, Some(Flaw::Bytes)));
+        for at in 0..sealed.bytes.len() {
+            let mut bytes = sealed.bytes.to_vec();
+            bytes[at] ^= 0x20;
+            let bent = Sealed { bytes: bytes.into(), ..sealed.clone() };
+            assert_eq!(say(&bent, now()), (Verdict::Invalid, Some(Flaw::Bytes)), "byte {at}");
+        }
+        // The certificates of another relay of the school, and of a seat.
+        for other in [identity("spiffe://province/relay/s1/other"), seat()] {
+            let key = signer(&world, &other, &world.node(&other, Period::days(now(), YEAR))).unwrap();
+            assert_eq!(say(&sign(&key, Purpose::Event), now()), (Verdict::Invalid, Some(Flaw::Signer)));
+        }
+        let longest = format!("spiffe://province/relay/{}/{}", "s".repeat(64), "r".repeat(64));
+        let longest = identity(&longest);
+        let key = signer(&world, &longest, &world.node(&longest, Period::days(now(), YEAR))).unwrap();
+        assert!(key.sign(Purpose::Event, b"x").unwrap().fits_an_event());
     }
 }

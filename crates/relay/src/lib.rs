@@ -34,6 +34,7 @@ use std::sync::Arc;
 use huxiao_core::body::Accepts;
 use huxiao_core::plan::{Hours, HoursError};
 use huxiao_core::relay::{HOMES, Relay, RelayConfig};
+use huxiao_core::signature::Signer;
 use huxiao_core::{NodeName, Role, limits};
 use huxiao_link::{Expect, LinkConfig, LinkEvent};
 use huxiao_runtime::bodies::Bodies;
@@ -50,7 +51,7 @@ use crate::keeper::{Ingredients, Keeper};
 use crate::traffic::ledger::Ledger;
 use crate::uplink::interfaces::{self, Reader};
 
-const OWN_KEYS: [Key; 6 + output::KEYS.len() + uplink::KEYS.len() + cameras::KEYS.len()] = [
+const OWN_KEYS: [Key; 8 + output::KEYS.len() + uplink::KEYS.len() + cameras::KEYS.len()] = [
     Key {
         path: "relay.brokers",
         kind: Kind::List(&Kind::Address),
@@ -104,6 +105,20 @@ const OWN_KEYS: [Key; 6 + output::KEYS.len() + uplink::KEYS.len() + cameras::KEY
     cameras::KEYS[0],
     cameras::KEYS[1],
     cameras::KEYS[2],
+    Key {
+        path: "sign.cert",
+        kind: Kind::PathOrEmpty,
+        default: Some(""),
+        reloadable: false,
+        help: "This relay's signing certificate (PEM, Ed25519); without it alarms leave here unsigned.",
+    },
+    Key {
+        path: "sign.key",
+        kind: Kind::PathOrEmpty,
+        default: Some(""),
+        reloadable: false,
+        help: "The signing certificate's private key (PEM), readable by this node alone.",
+    },
 ];
 const ALL_KEYS: [Key; COMMON_KEYS.len() + OWN_KEYS.len()] = join_keys(OWN_KEYS);
 
@@ -130,6 +145,7 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
     let school = school::SchoolFile::new(&base.config.path("data.dir"));
     let commands = commands::read(&base.store)?;
     let verifier = Arc::new(base.credentials.signatures());
+    let signer = signer(&base)?;
     let (link, events) = base.link(LinkConfig::accepting(&[Role::Broker]))?;
     let expect = Expect::broker(base.region("relay.region")?);
     let dials = Dials::default();
@@ -164,7 +180,8 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
         },
         rows,
     )
-    .commanded(base.host.clock.now(), verifier, commands);
+    .commanded(base.host.clock.now(), verifier, commands)
+    .signing(signer);
     let (handle, inbox) = drive::channel();
     let around = (base.host.clock.clone(), base.host.shutdown.clone());
     let opened_bodies = Bodies::open(&base.config, Accepts::Wanted, link.clone(), around).await;
@@ -199,6 +216,15 @@ async fn start_with(config: Config, host: Host, reader: Reader) -> Result<Runnin
     base.spawn(keeper.run(handle.clone(), stop.clone()));
     base.spawn(status::watch(handle.clone(), upstream, paths, clock, stop));
     Ok(base.run(link, machine, shell, (handle, inbox), router).await?.dialling(dials))
+}
+
+/// What alarms are signed with, if the configuration says.
+fn signer(base: &Base) -> Result<Option<Arc<dyn Signer>>, StartError> {
+    let Some(key) = base.signing_key()? else {
+        tracing::info!("sign.cert is not set: alarms leave here unsigned");
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(key)))
 }
 
 /// What is wrong with the part of the day in which a relay is to test itself, if anything is.

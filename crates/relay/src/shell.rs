@@ -146,6 +146,9 @@ impl RelayShell {
                 metric::increment(Counter::CommandsRefused, &["relay", flaw.as_str()]);
                 tracing::error!(command = %id, %flaw, "a command whose signature does not hold is not carried out");
             }
+            Report::NotSigned(id, why) => {
+                tracing::error!(alarm_id = %id, why, "it could not be signed, and goes unsigned");
+            }
             Report::NotKept(sealed, why) => {
                 tracing::error!(alarm_id = %sealed.event.id, why, "it is being sent but could not be kept here");
                 self.told.push(("not_kept", sealed.event.id, None));

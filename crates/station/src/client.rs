@@ -133,6 +133,7 @@ impl Client {
         let NodeName::Station(me) = credentials.identity().node.clone() else { return Err(ConnectError::NotAStation) };
         let clock = Clock::system();
         let opened = run::open_store(&config, &clock).await?;
+        let verifier = Arc::new(credentials.signatures());
         let (events, received) = huxiao_link::events();
         let link = Link::new(credentials, LinkConfig::accepting(&[Role::Broker]), events)?;
         let dials = seat::dial(&link, &config.brokers, config.region.as_ref());
@@ -147,6 +148,7 @@ impl Client {
             seed: RandomState::new().hash_one(opened.epoch),
             software: concat!("huxiao-station/", env!("CARGO_PKG_VERSION")).to_owned(),
             signer: None,
+            verifier,
         })
         .await?;
         let Assembled { seat, machine, shell, inputs, .. } = assembled;

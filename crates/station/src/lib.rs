@@ -31,7 +31,6 @@ use huxiao_core::body::Accepts;
 use huxiao_core::signature::Signer;
 use huxiao_core::{NodeName, Role};
 use huxiao_link::LinkConfig;
-use huxiao_pki::SigningKey;
 use huxiao_runtime::bodies::Bodies;
 use huxiao_runtime::config::{Config, Key, Kind};
 use huxiao_runtime::health::Relevance;
@@ -85,7 +84,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     };
     let region = base.region("station.region")?;
     let (link, events) = base.link(LinkConfig::accepting(&[Role::Broker]))?;
-    let signer = signer(&base)?;
+    let signer = base.signing_key()?.map(|key| Arc::new(key) as Arc<dyn Signer>);
     let brokers: Vec<String> = base.config.addresses("station.brokers").iter().map(ToString::to_string).collect();
     let dials = seat::dial(&link, &brokers, region.as_ref());
     let assembled = seat::assemble(seat::Ingredients {
@@ -99,6 +98,7 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
         seed: base.host.seed,
         software: base.host.software(),
         signer,
+        verifier: Arc::new(base.credentials.signatures()),
     })
     .await?;
     let around = (base.host.clock.clone(), base.host.shutdown.clone());
@@ -135,17 +135,4 @@ pub async fn start(config: Config, host: Host) -> Result<Running, StartError> {
     base.spawn(status::watch(seat.clone(), context, upstream, clock, stop));
     let running = base.run(link, assembled.machine, assembled.shell, (seat.handle, inputs), router).await?;
     Ok(running.dialling(dials))
-}
-
-/// What commands are signed with, if the configuration says.
-fn signer(base: &Base) -> Result<Option<Arc<dyn Signer>>, StartError> {
-    match (base.config.path_if_set("sign.cert"), base.config.path_if_set("sign.key")) {
-        (Some(cert), Some(key)) => {
-            let key = SigningKey::load(&cert, &key, &base.credentials);
-            let key = key.map_err(|error| StartError::Role(error.to_string()))?;
-            Ok(Some(Arc::new(key)))
-        }
-        (None, None) => Ok(None),
-        _ => Err(StartError::Role("sign.cert and sign.key belong together: set both, or neither".to_owned())),
-    }
 }

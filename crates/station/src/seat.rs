@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use huxiao_core::case::{Action, ActionId, CaseOrder};
 use huxiao_core::drill::{Drill, DrillId, DrillOrder};
-use huxiao_core::signature::Signer;
+use huxiao_core::signature::{Signer, Verifier};
 use huxiao_core::station::{InboxRow, Input, Station, StationConfig};
 use huxiao_core::{EventId, Lane, Name, NodeName, Now, Rng, SeatId, StationId, Text, WallTime};
 use huxiao_link::{DialHandle, Expect, Link, LinkEvent, Target, Uplink};
@@ -72,6 +72,8 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) seed: u64,
     pub(crate) software: String,
     pub(crate) signer: Option<Arc<dyn Signer>>,
+    /// What alarms' signatures are checked by.
+    pub(crate) verifier: Arc<dyn Verifier>,
 }
 
 /// Reads the inbox and builds the machine around it.
@@ -95,7 +97,7 @@ pub(crate) async fn assemble(from: Ingredients<'_>) -> Result<Assembled, StoreEr
         software: from.software,
     };
     let board = Board::new(&kept.rows, next_seq);
-    let machine = Station::new(from.now, config, kept.rows);
+    let machine = Station::new(from.now, config, kept.rows).verifying(from.verifier);
     let (handle, inputs) = drive::channel();
     let seat = Seat {
         handle,

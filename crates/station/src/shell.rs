@@ -169,6 +169,14 @@ impl StationShell {
                 metric::increment(Counter::Duplicates, &["station"]);
                 tracing::debug!(alarm_id = %id, "a repeat");
             }
+            Report::Signature(id, verdict, flaw) => {
+                metric::increment(Counter::EventSignatures, &[verdict.as_str()]);
+                if let Some(flaw) = flaw {
+                    tracing::warn!(alarm_id = %id, %flaw, "the signature of this alarm does not hold; it is shown all the same");
+                } else {
+                    tracing::debug!(alarm_id = %id, signature = verdict.as_str(), "signature");
+                }
+            }
             Report::Stage(row, receipt) => self.stage(&row, receipt),
             Report::Ownership(row, ownership) => self.ownership(&row, ownership),
             Report::Case(row) => self.case(row),

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use huxiao_core::case::{LastStep, Owner, State, Summary, Verb};
 use huxiao_core::record::Bond;
+use huxiao_core::signature::Verdict;
 use huxiao_core::station::{Acknowledged, CaseDone, InboxRow};
 use huxiao_core::video::Pictures;
 use huxiao_core::{Class, Escalate, Ownership, Receipt, Stage};
 use huxiao_runtime::case_json::CaseJson;
 use huxiao_runtime::event_json::{
-    EventFields, LapJson, OwnershipJson, ReceiptJson, StepJson, assisting, stages_on_the_way, timeline,
+    EventFields, LapJson, OwnershipJson, ReceiptJson, StepJson, Words, assisting, stages_on_the_way, timeline,
 };
 use huxiao_runtime::time_format::rfc3339;
 use huxiao_runtime::video_json::PictureJson;
@@ -35,6 +36,9 @@ pub(crate) struct EventJson {
     /// Whether an officer has it by the region's record, or none need take it.
     finished: bool,
     durable: bool,
+    /// What was found of its signature when it came: `valid`, `none`, `invalid` or `unchecked`; null for what nobody signs.
+    signature: Option<&'static str>,
+    signature_text: Option<Words>,
     /// What the police do about it; nothing below P1.
     case: Option<CaseJson>,
     /// What cameras showed at the alarm.
@@ -67,6 +71,8 @@ impl EventJson {
             ownership: row.ownership.as_ref().map(OwnershipJson::new),
             finished: row.is_finished(),
             durable,
+            signature: row.signature.map(Verdict::as_str),
+            signature_text: row.signature.map(|verdict| verdict.words().into()),
             case: case_of(row).as_ref().map(CaseJson::new),
             pictures: Vec::new(),
             live: Vec::new(),

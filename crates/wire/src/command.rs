@@ -160,7 +160,7 @@ pub(crate) fn sealed(raw: Option<&proto::SealedCommand>) -> Result<SealedCommand
     unseal_command(&raw.command, self::signature(signature)?)
 }
 
-fn raw_signature(signature: &Signature) -> proto::Signature {
+pub(crate) fn raw_signature(signature: &Signature) -> proto::Signature {
     proto::Signature {
         algorithm: signature.algorithm.0,
         certificate: signature.certificate.to_vec(),
@@ -168,7 +168,7 @@ fn raw_signature(signature: &Signature) -> proto::Signature {
     }
 }
 
-fn signature(raw: &proto::Signature) -> Result<Signature, WireError> {
+pub(crate) fn signature(raw: &proto::Signature) -> Result<Signature, WireError> {
     field::within("signature.certificate", raw.certificate.len(), limits::SIGNING_CERTIFICATE_BYTES)?;
     field::within("signature.bytes", raw.bytes.len(), limits::SIGNATURE_BYTES)?;
     let (certificate, bytes) = (raw.certificate.as_slice().into(), raw.bytes.as_slice().into());

@@ -27,7 +27,7 @@ pub fn seal(event: &Event) -> Sealed {
         count: if event.count == 1 { 0 } else { event.count },
         details: event.details.iter().map(raw_detail).collect(),
     };
-    Sealed { event: event.clone().into(), bytes: raw.encode_to_vec().into() }
+    Sealed { event: event.clone().into(), bytes: raw.encode_to_vec().into(), signature: None }
 }
 
 /// Decodes an event and keeps its bytes as they are, fields unknown to this version included.
@@ -59,7 +59,7 @@ pub fn unseal(bytes: &[u8]) -> Result<Sealed, WireError> {
         details: details(&raw.details)?,
     };
     let event = event.checked().map_err(|why| field::bad("event", why))?;
-    Ok(Sealed { event: event.into(), bytes: bytes.into() })
+    Ok(Sealed { event: event.into(), bytes: bytes.into(), signature: None })
 }
 
 fn raw_detail((name, text): (&str, &str)) -> proto::Detail {

@@ -1,5 +1,8 @@
 //! Messages of a session, from and to their Protocol Buffers form.
 
+use std::sync::Arc;
+
+use huxiao_core::signature::{Algorithm, Signature};
 use huxiao_core::{
     Degraded, Echo, EventCopy, EventId, Hello, Message, Receipt, Refusal, Resume, Stage, Step, Trail, WallTime, limits,
 };
@@ -167,6 +170,7 @@ pub(crate) fn from_body(body: Body) -> Result<Message, WireError> {
 fn raw_copy(copy: &EventCopy) -> proto::EventCopy {
     proto::EventCopy {
         event: copy.sealed.bytes.to_vec(),
+        signature: raw_signature(&copy.sealed),
         trail: raw_trail(&copy.trail),
         receipts: raw_receipts_of_event(&copy.receipts),
     }
@@ -174,15 +178,30 @@ fn raw_copy(copy: &EventCopy) -> proto::EventCopy {
 
 fn copy(raw: &proto::EventCopy) -> Result<EventCopy, WireError> {
     Ok(EventCopy {
-        sealed: sealed("event", &raw.event)?,
+        sealed: sealed("event", &raw.event, raw.signature.as_ref())?,
         trail: trail("event.trail", &raw.trail)?,
         receipts: receipts("event.receipts", &raw.receipts, limits::RECEIPTS_PER_EVENT)?,
     })
 }
 
-/// An event inside another message.
-pub(crate) fn sealed(field: &'static str, bytes: &[u8]) -> Result<huxiao_core::Sealed, WireError> {
-    if bytes.is_empty() { Err(WireError::Missing(field)) } else { unseal(bytes) }
+/// An event inside another message, with its signature. One that no node makes never costs the event: it is kept as one that does not hold.
+pub(crate) fn sealed(
+    field: &'static str,
+    bytes: &[u8],
+    signature: Option<&proto::Signature>,
+) -> Result<huxiao_core::Sealed, WireError> {
+    let sealed = if bytes.is_empty() { Err(WireError::Missing(field)) } else { unseal(bytes) }?;
+    let signature = signature.map(|raw| {
+        let signature = command::signature(raw).ok().filter(Signature::fits_an_event);
+        let (certificate, bytes) = (Arc::from([].as_slice()), Arc::from([].as_slice()));
+        signature.unwrap_or(Signature { algorithm: Algorithm(raw.algorithm), certificate, bytes })
+    });
+    Ok(huxiao_core::Sealed { signature, ..sealed })
+}
+
+/// The signature of an event.
+pub(crate) fn raw_signature(sealed: &huxiao_core::Sealed) -> Option<proto::Signature> {
+    sealed.signature.as_ref().map(command::raw_signature)
 }
 
 pub(crate) fn raw_trail(trail: &Trail) -> Vec<proto::Step> {

@@ -2,11 +2,12 @@
 //!
 //! Invariant: what an encoder here makes, its decoder takes. Since a row too large for the store would be an alarm that is
 //! not kept, an encoder leaves out what matters least until a row fits [`limits::STORE_VALUE_BYTES`]: notes of receipts, the
-//! last first, then receipts that repeat a stage, the last first, then who owns an alarm that nobody took. It takes several notes of full length on one event to come
-//! to that.
+//! last first, then receipts that repeat a stage, the last first, then who owns an alarm that nobody took, then its signature. It takes several
+//! notes of full length on one event to come to that.
 
 use huxiao_core::record::{Admission, Command, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
+use huxiao_core::signature::Verdict;
 use huxiao_core::station::InboxRow;
 use huxiao_core::{Case, Rung, Stage, StationId, WallTime, limits};
 use prost::Message;
@@ -36,6 +37,7 @@ pub fn encode_relay_row(row: &RelayRow) -> Vec<u8> {
     let mut raw = proto::RelayRow {
         slot: row.slot,
         event: row.sealed.bytes.to_vec(),
+        signature: message::raw_signature(&row.sealed),
         idempotency_key: key.cloned(),
         receipts: message::raw_receipts_of_event(&row.receipts),
     };
@@ -55,7 +57,7 @@ pub fn decode_relay_row(bytes: &[u8]) -> Result<RelayRow, WireError> {
     }
     Ok(RelayRow {
         slot: raw.slot,
-        sealed: message::sealed("row.event", &raw.event)?,
+        sealed: message::sealed("row.event", &raw.event, raw.signature.as_ref())?,
         idempotency_key: raw.idempotency_key,
         receipts: message::receipts("row.receipts", &raw.receipts, limits::RECEIPTS_PER_EVENT)?,
     })
@@ -67,6 +69,8 @@ pub fn encode_inbox_row(row: &InboxRow) -> Vec<u8> {
     let mut raw = proto::InboxRow {
         seq: row.seq,
         event: row.sealed.bytes.to_vec(),
+        signature: message::raw_signature(&row.sealed),
+        verdict: row.signature.map_or(0, raw_verdict),
         trail: message::raw_trail(&row.trail),
         received_at_us: row.received_at.0,
         receipts: message::raw_receipts_of_event(&row.receipts),
@@ -78,6 +82,10 @@ pub fn encode_inbox_row(row: &InboxRow) -> Vec<u8> {
     if raw.encoded_len() >= limits::STORE_VALUE_BYTES {
         // The region says it again to a seat that greets it.
         raw.ownership = None;
+    }
+    if raw.encoded_len() >= limits::STORE_VALUE_BYTES {
+        // What was found of it stays.
+        raw.signature = None;
     }
     versioned(&raw)
 }
@@ -91,7 +99,7 @@ pub fn decode_inbox_row(bytes: &[u8]) -> Result<InboxRow, WireError> {
     field::at_most("row.unconfirmed", raw.unconfirmed.len(), Stage::ALL.len())?;
     Ok(InboxRow {
         seq: raw.seq,
-        sealed: message::sealed("row.event", &raw.event)?,
+        sealed: message::sealed("row.event", &raw.event, raw.signature.as_ref())?,
         trail: message::trail("row.trail", &raw.trail)?,
         received_at: WallTime(raw.received_at_us),
         receipts: message::receipts("row.receipts", &raw.receipts, limits::RECEIPTS_PER_EVENT)?,
@@ -102,6 +110,27 @@ pub fn decode_inbox_row(bytes: &[u8]) -> Result<InboxRow, WireError> {
             .collect::<Result<_, _>>()?,
         ownership: raw.ownership.as_ref().map(overdue::ownership).transpose()?,
         case: raw.case.as_ref().map(case::summary).transpose()?.map(Box::new),
+        signature: verdict(raw.verdict),
+    })
+}
+
+fn raw_verdict(verdict: Verdict) -> i32 {
+    i32::from(match verdict {
+        Verdict::Valid => proto::SignatureVerdict::Valid,
+        Verdict::Missing => proto::SignatureVerdict::None,
+        Verdict::Invalid => proto::SignatureVerdict::Invalid,
+        Verdict::Unchecked => proto::SignatureVerdict::Unchecked,
+    })
+}
+
+/// What a newer version found and this one has no word for was not looked at here.
+fn verdict(number: i32) -> Option<Verdict> {
+    Some(match proto::SignatureVerdict::try_from(number) {
+        Ok(proto::SignatureVerdict::Unspecified) => return None,
+        Ok(proto::SignatureVerdict::Valid) => Verdict::Valid,
+        Ok(proto::SignatureVerdict::None) => Verdict::Missing,
+        Ok(proto::SignatureVerdict::Invalid) => Verdict::Invalid,
+        Ok(proto::SignatureVerdict::Unchecked) | Err(_) => Verdict::Unchecked,
     })
 }
 
@@ -260,6 +289,7 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, WireError> {
 pub(crate) fn raw_admission(admission: &Admission) -> proto::Admit {
     proto::Admit {
         event: admission.sealed.bytes.to_vec(),
+        signature: message::raw_signature(&admission.sealed),
         trail: message::raw_trail(&admission.trail),
         at_us: admission.at.0,
         by: admission.by.to_string(),
@@ -271,7 +301,7 @@ pub(crate) fn raw_admission(admission: &Admission) -> proto::Admit {
 
 pub(crate) fn admission(raw: &proto::Admit) -> Result<Admission, WireError> {
     Ok(Admission {
-        sealed: message::sealed("admit.event", &raw.event)?,
+        sealed: message::sealed("admit.event", &raw.event, raw.signature.as_ref())?,
         trail: message::trail("admit.trail", &raw.trail)?,
         at: WallTime(raw.at_us),
         by: field::node("admit.by", &raw.by)?,

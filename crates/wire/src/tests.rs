@@ -132,8 +132,13 @@ fn a_kind_of_a_newer_relay_is_carried_with_the_class_that_it_states() {
 fn fields_of_a_newer_relay_pass_through_to_the_next_node() {
     let mut original = event().encode_to_vec();
     original.extend_from_slice(&[0xA2, 0x06, 0x03, b'n', b'e', b'w', 0xA8, 0x06, 0x2A]);
-    let received =
-        decode(Body::Event(proto::EventCopy { event: original.clone(), trail: vec![], receipts: vec![] })).unwrap();
+    let received = decode(Body::Event(proto::EventCopy {
+        event: original.clone(),
+        trail: vec![],
+        receipts: vec![],
+        signature: None,
+    }))
+    .unwrap();
     let Message::Event(copy) = &received else { panic!("{received:?}") };
     assert_eq!(copy.sealed.bytes[..], original[..]);
 
@@ -174,6 +179,7 @@ fn lists_beyond_their_limit_are_refused_and_full_ones_are_taken() {
             event: event().encode_to_vec(),
             trail: vec![step.clone(); steps],
             receipts: receipts(count),
+            signature: None,
         })
     };
     let bodies = |extra: usize| {
@@ -249,4 +255,20 @@ fn each_error_has_a_code_and_a_name_of_its_own() {
     let names: std::collections::BTreeSet<_> = all.iter().map(WireError::name).collect();
     assert_eq!(names.len(), all.len());
     assert_eq!(all.iter().filter(|error| error.is_skippable()).count(), 1);
+}
+
+#[test]
+fn a_signature_that_no_node_makes_costs_no_event() {
+    for (certificate, bytes) in [
+        (limits::SIGNING_CERTIFICATE_BYTES + 1, 64),
+        (limits::EVENT_CERTIFICATE_BYTES + 1, 64),
+        (400, limits::SIGNATURE_BYTES + 1),
+    ] {
+        let signature =
+            Some(proto::Signature { algorithm: 1, certificate: vec![1; certificate], bytes: vec![1; bytes] });
+        let copy = proto::EventCopy { event: event().encode_to_vec(), trail: vec![], receipts: vec![], signature };
+        let Ok(Message::Event(copy)) = decode(Body::Event(copy)) else { panic!("no event came out") };
+        let signature = copy.sealed.signature.expect("that there was one is known");
+        assert!(signature.certificate.is_empty() && signature.bytes.is_empty(), "{signature:?}");
+    }
 }

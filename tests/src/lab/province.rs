@@ -224,6 +224,17 @@ impl Lab {
         (cert, key)
     }
 
+    /// The same for signatures, with its key.
+    #[must_use]
+    pub fn issue_signing(&self, node: &str, period: Period) -> (PathBuf, PathBuf) {
+        let authority = self.authority();
+        let identity: Identity = format!("spiffe://{}/{node}", authority.domain()).parse().unwrap();
+        let file = |end: &str| self.dir.path().join(format!("{}-{end}", node.replace('/', "-")));
+        let (cert, key) = (file("sign.pem"), file("sign-key.pem"));
+        authority.issue_signing(&identity, period).unwrap().save(&cert, &key).unwrap();
+        (cert, key)
+    }
+
     /// A further node like `model`, with an identity, a data folder and a port of its own.
     pub fn add_like(&mut self, model: &str, name: &str, identity: &str) {
         let (cert, key) = self.issue(identity, Period::days(wall_now(), 10));
@@ -236,8 +247,8 @@ impl Lab {
         let files = [("tls.cert", cert), ("tls.key", key), ("data.dir", data)];
         files.iter().for_each(|(setting, path)| node.set(setting, path.to_str().unwrap()));
         node.set("http.listen", &http);
-        if identity.starts_with("station/") {
-            // The model's signing certificate is another seat's.
+        if !identity.starts_with("broker/") {
+            // The model's signing certificate is another node's.
             ["sign.cert", "sign.key"].into_iter().for_each(|setting| node.set(setting, ""));
         }
         self.nodes.insert(name.to_owned(), node);

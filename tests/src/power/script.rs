@@ -211,8 +211,17 @@ impl Script {
             Role::Station => {
                 let (trail, received_at) = (rows::trail(rng), rows::time(rng));
                 let (receipts, unconfirmed) = (Vec::new(), BTreeSet::from([Stage::Delivered]));
-                let row =
-                    InboxRow { seq, sealed, trail, received_at, receipts, unconfirmed, ownership: None, case: None };
+                let row = InboxRow {
+                    seq,
+                    sealed,
+                    trail,
+                    received_at,
+                    receipts,
+                    unconfirmed,
+                    ownership: None,
+                    case: None,
+                    signature: None,
+                };
                 self.items.push(Item::Inbox(row.clone()));
                 inbox(&row, true)
             }

@@ -28,6 +28,7 @@ mod region;
 mod report;
 mod rogue;
 mod school;
+mod signatures;
 mod supervision;
 mod troubles;
 mod whole_way;

@@ -13,6 +13,7 @@ use crate::message::{EventCopy, Message, Refusal};
 use crate::path::Form;
 use crate::receipt::{Receipt, Stage, Standing};
 use crate::record::{Admission, joins};
+use crate::signature::judge;
 use crate::time::Now;
 
 impl Broker {
@@ -100,11 +101,18 @@ impl Broker {
         if admission.stations.is_empty() {
             self.report(Report::NoRoute(admission.sealed.clone()));
         }
+        let sealed = admission.sealed.clone();
         self.insert_pending(Pending::new(admission, Wait::default()));
         self.express(now, id);
         self.track(now, id);
         self.follow(now, id, None);
         self.propose(now, &Claim::Admit(id));
+        // Last of all: it is on its way whatever is found.
+        if self.verifier.is_some()
+            && let Some((verdict, flaw)) = judge(self.verifier.as_deref(), &sealed, now.wall)
+        {
+            self.report(Report::Signature(sealed, verdict, flaw));
+        }
     }
 
     pub(super) fn insert_pending(&mut self, pending: Pending) {

@@ -67,7 +67,7 @@ pub struct Broker {
     pub(super) recalls: Recalls,
     pub(super) cases: CaseOrders,
     pub(super) commands: Commands,
-    /// By which signatures of commands are checked; without it that is left to the schools.
+    /// By which signatures of commands and alarms are checked; without it that is left to the schools and the seats.
     pub(super) verifier: Option<Arc<dyn Verifier>>,
     pub(super) watching: Watching,
     /// That it is without a quorum.
@@ -158,7 +158,7 @@ impl Broker {
         self
     }
 
-    /// The same, checking the signatures of commands by `verifier` as they come.
+    /// The same, checking the signatures of commands and of alarms by `verifier` as they come.
     #[must_use]
     pub fn verifying(mut self, verifier: Arc<dyn Verifier>) -> Self {
         self.verifier = Some(verifier);

@@ -13,6 +13,7 @@ use crate::path::{Form, PathInfo};
 use crate::plan::Plan;
 use crate::receipt::Receipt;
 use crate::record::{Command, Entry, PlanRefusal, RecordState};
+use crate::signature::{Flaw, Verdict};
 use crate::trouble::Told;
 use crate::video::Look;
 
@@ -152,6 +153,8 @@ pub enum Output {
 pub enum Report {
     /// An event came in for the first time, and goes to these stations.
     Received(Sealed, Vec<StationId>),
+    /// What was found of its signature, and of one that does not hold, why. It goes its way all the same.
+    Signature(Sealed, Verdict, Option<Flaw>),
     /// No plan names a station for it: it is kept, and somebody must act.
     NoRoute(Sealed),
     /// It is in the record.

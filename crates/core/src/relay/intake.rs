@@ -2,7 +2,7 @@
 //!
 //! Invariant: whoever is told of an event, is told after its row is on disk, or that it could not be kept.
 
-use crate::event::{Class, Event, Kind, Mode};
+use crate::event::{Class, Event, Kind, Mode, Sealed};
 use crate::id::{EventId, Name};
 use crate::limits;
 use crate::relay::machine::Relay;
@@ -10,6 +10,7 @@ use crate::relay::port::Report;
 use crate::relay::raise::{Press, RaiseError, Raised, Ticket};
 use crate::relay::row::RelayRow;
 use crate::relay::view::EventView;
+use crate::signature::Purpose;
 use crate::time::Now;
 
 impl Relay {
@@ -90,8 +91,7 @@ impl Relay {
         self.next_seq += 1;
         let slot = self.config.next_slot;
         self.config.next_slot += 1;
-        let row =
-            RelayRow { slot, sealed: (self.config.seal)(&event), idempotency_key: key.clone(), receipts: Vec::new() };
+        let row = RelayRow { slot, sealed: self.seal(&event), idempotency_key: key.clone(), receipts: Vec::new() };
         let mut view = EventView::new(now.mono, row, false);
         view.waiting.extend(ticket.map(|ticket| (ticket, Raised { id, repeated: false, joined: false })));
         self.report(Report::Raised(view.row.sealed.clone()));
@@ -106,6 +106,18 @@ impl Relay {
         self.keep(id);
         self.courier.offer(now.mono, id, class, false, bytes);
         id
+    }
+
+    /// The event's bytes, made once; of an alarm with their signature. What cannot be signed goes unsigned: no alarm waits for a key.
+    fn seal(&mut self, event: &Event) -> Sealed {
+        let mut sealed = (self.config.seal)(event);
+        let Some(signer) = self.signer.as_ref().filter(|_| event.class == Class::P0) else { return sealed };
+        match signer.sign(Purpose::Event, &sealed.bytes) {
+            Ok(signature) if signature.fits_an_event() => sealed.signature = Some(signature),
+            Ok(_) => self.report(Report::NotSigned(event.id, "its certificate is too large".to_owned())),
+            Err(why) => self.report(Report::NotSigned(event.id, why)),
+        }
+        sealed
     }
 
     /// The id of a new event; with a key it is that of the press, so that a press repeated to a relay that has lost its memory is still one event.

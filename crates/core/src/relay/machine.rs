@@ -27,7 +27,7 @@ use crate::relay::row::RelayRow;
 use crate::relay::self_test::SelfTests;
 use crate::relay::view::EventView;
 use crate::rng::Rng;
-use crate::signature::{Nobody, Verifier};
+use crate::signature::{Nobody, Signer, Verifier};
 use crate::time::{Now, Span, Timestamp};
 
 /// How often the driver is told to hurry while an alarm waits without a path.
@@ -72,6 +72,8 @@ pub struct Relay {
     hurry_at: Option<Timestamp>,
     pub(super) commands: Commands,
     pub(super) verifier: Arc<dyn Verifier>,
+    /// By which alarms are signed; without it they go unsigned.
+    pub(super) signer: Option<Arc<dyn Signer>>,
     pub(super) out: VecDeque<Output>,
 }
 
@@ -115,6 +117,7 @@ impl Relay {
             hurry_at: None,
             commands: Commands::new(command_seed),
             verifier: Arc::new(Nobody),
+            signer: None,
             out: VecDeque::new(),
             config,
         };
@@ -131,6 +134,13 @@ impl Relay {
     pub fn commanded(mut self, now: Now, verifier: Arc<dyn Verifier>, rows: Vec<CommandRow>) -> Self {
         self.verifier = verifier;
         self.restore_commands(now, rows);
+        self
+    }
+
+    /// The same, signing alarms of class P0 by `signer` from now on.
+    #[must_use]
+    pub fn signing(mut self, signer: Option<Arc<dyn Signer>>) -> Self {
+        self.signer = signer;
         self
     }
 

@@ -3,7 +3,7 @@
 use crate::command::{CommandId, CommandReceipt};
 use crate::duty::Sensor;
 use crate::event::{Class, Event, Sealed, Text};
-use crate::id::{Name, NodeName, PathId, PersistSeq, RelayId};
+use crate::id::{EventId, Name, NodeName, PathId, PersistSeq, RelayId};
 use crate::lamp::Lamp;
 #[cfg(doc)]
 use crate::limits;
@@ -139,6 +139,8 @@ pub enum Report {
     Refused(Sealed, Refusal),
     /// The disk does not take it.
     NotKept(Sealed, String),
+    /// It goes unsigned: the key store says why.
+    NotSigned(EventId, String),
     /// Presses are another thing from now on.
     Mode(ModeView),
     /// A broker node lost its quorum, or has it again (`None`).

@@ -34,7 +34,7 @@ pub(crate) fn event(kind: Kind) -> Event {
 
 /// Bytes that stand for an event, where nobody looks into them.
 pub(crate) fn seal(event: &Event) -> Sealed {
-    Sealed { event: Arc::new(event.clone()), bytes: Arc::from(event.id.as_bytes().as_slice()) }
+    Sealed { event: Arc::new(event.clone()), bytes: Arc::from(event.id.as_bytes().as_slice()), signature: None }
 }
 
 /// A command that this seat signs with a lead that only [`Lead`] takes.
@@ -81,5 +81,9 @@ impl crate::signature::Verifier for Lead {
     ) -> Result<(), crate::signature::Flaw> {
         let fits = message.first() == signature.bytes.first();
         if fits { Ok(()) } else { Err(crate::signature::Flaw::Bytes) }
+    }
+
+    fn was_valid(&self, _: &crate::signature::Signature, _: WallTime) -> bool {
+        true
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::event::Class;
-use crate::id::{PathId, PersistSeq};
+use crate::id::{PathId, PersistSeq, Role};
 use crate::limits;
 use crate::message::{EventCopy, Message};
 use crate::overdue::Ownership;
 use crate::path::Form;
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage};
+use crate::signature::{Verdict, judge};
 use crate::station::machine::{Held, Station};
 use crate::station::officer::carried_as;
 use crate::station::port::{AckError, Output, Report};
@@ -31,6 +32,7 @@ impl Station {
         }
         let seq = self.config.next_seq;
         self.config.next_seq += 1;
+        let signature = self.judge(now, &copy);
         let trail = copy.trail.arrived(&self.me, now.wall, self.prober.skew_of(path));
         let mut row = InboxRow {
             seq,
@@ -43,6 +45,7 @@ impl Station {
             unconfirmed: BTreeSet::from([Stage::Delivered]),
             ownership: None,
             case: self.cases.take_early(&id).map(Box::new),
+            signature,
         };
         for receipt in copy.receipts.into_iter().filter(|receipt| receipt.event == id) {
             if receipt.stage != Stage::Delivered || receipt.by != self.me {
@@ -58,6 +61,16 @@ impl Station {
         self.keep(seq);
         self.file(now, seq);
         while self.rows.len() > limits::INBOX_EVENTS && self.make_room() {}
+    }
+
+    /// What is to be said of an alarm's signature. Its certificate has to have been valid when a broker node first had the alarm, by that node's
+    /// clock: what comes late, or to a seat whose calendar is wrong, is judged no worse for that.
+    fn judge(&mut self, now: Now, copy: &EventCopy) -> Option<Verdict> {
+        let mut nodes = copy.trail.steps().iter().filter(|step| step.node.role() == Role::Broker);
+        let at = nodes.next().map_or(now.wall, |step| step.arrived);
+        let (verdict, flaw) = judge(self.verifier.as_deref(), &copy.sealed, at)?;
+        self.out.push_back(Output::Report(Report::Signature(copy.sealed.event.id, verdict, flaw)));
+        Some(verdict)
     }
 
     /// Nobody has taken an alarm, and these own it now. One that is not here yet is told of again when it has come.

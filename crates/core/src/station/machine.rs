@@ -1,6 +1,7 @@
 //! The machine itself: its state, the region's side, and the disk.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use crate::Machine;
 use crate::condition::Conditions;
@@ -15,6 +16,7 @@ use crate::message::{Degraded, Hello, Message, Resume, STANDING_SINCE, WIRE_MINO
 use crate::path::{Form, PathInfo};
 use crate::probe::{PathHealth, Prober};
 use crate::receipt::{RECEIPT_WIRE_BYTES, Receipt, Stage, Standing};
+use crate::signature::{Verdict, Verifier};
 use crate::station::case::CaseOrders;
 use crate::station::commands::Commands;
 use crate::station::drills::Drills;
@@ -62,6 +64,8 @@ pub struct Station {
     pub(super) unkept: Unkept<u64>,
     pub(super) answers: BTreeMap<PersistSeq, Vec<(AckTicket, Acknowledged)>>,
     pub(super) show_by: BTreeSet<(Timestamp, u64)>,
+    /// By which signatures of alarms are checked; without it they are not.
+    pub(super) verifier: Option<Arc<dyn Verifier>>,
     pub(super) out: VecDeque<Output>,
     next_persist: u64,
     /// Rows by the write that is under way.
@@ -94,11 +98,19 @@ impl Station {
             writing: BTreeMap::new(),
             answers: BTreeMap::new(),
             show_by: BTreeSet::new(),
+            verifier: None,
             out: VecDeque::new(),
             config,
         };
         rows.into_iter().for_each(|row| station.restore(now, row));
         station
+    }
+
+    /// The same, checking the signatures of alarms by `verifier` as they come.
+    #[must_use]
+    pub fn verifying(mut self, verifier: Arc<dyn Verifier>) -> Self {
+        self.verifier = Some(verifier);
+        self
     }
 
     /// The rows from number `seq` on that may be shown, in order.
@@ -157,6 +169,10 @@ impl Station {
         if row.said(Stage::Delivered, &self.me).is_none() {
             row.receipts.push(self.own_receipt(event.id, Stage::Delivered, row.received_at));
             row.unconfirmed.insert(Stage::Delivered);
+        }
+        if event.class == Class::P0 {
+            // An older version wrote nothing of it.
+            row.signature.get_or_insert(Verdict::Unchecked);
         }
         // What is not there cannot be said: a row written short has lost it.
         let lost: Vec<Stage> = row.unconfirmed.iter().copied().filter(|s| row.said(*s, &self.me).is_none()).collect();

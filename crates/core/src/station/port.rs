@@ -14,6 +14,7 @@ use crate::message::{Degraded, Message, Refusal, Resume};
 use crate::overdue::Ownership;
 use crate::path::{Form, PathInfo};
 use crate::receipt::{Receipt, Stage};
+use crate::signature::{Flaw, Verdict};
 use crate::station::row::InboxRow;
 use crate::time::Span;
 
@@ -299,6 +300,8 @@ pub enum EscalateError {
 pub enum Report {
     /// A repeat of what the inbox has.
     Duplicate(EventId),
+    /// What was found of the signature of an alarm that has come, and of one that does not hold, why. It is shown all the same.
+    Signature(EventId, Verdict, Option<Flaw>),
     /// An event reached a stage.
     Stage(InboxRow, Receipt),
     /// Nobody has taken an alarm, and its ownership went up.

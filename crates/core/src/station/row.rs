@@ -7,6 +7,7 @@ use crate::event::{Class, Sealed};
 use crate::id::NodeName;
 use crate::overdue::Ownership;
 use crate::receipt::{Receipt, Stage, Standing, Trail, add_receipt};
+use crate::signature::Verdict;
 use crate::time::WallTime;
 
 /// One event in the inbox.
@@ -28,6 +29,8 @@ pub struct InboxRow {
     pub ownership: Option<Ownership>,
     /// How its case stands, if a broker node has said so. Before that, nothing was done but what the receipts say.
     pub case: Option<Box<Summary>>,
+    /// What was found of its signature when it came; `None` for what nobody signs.
+    pub signature: Option<Verdict>,
 }
 
 impl InboxRow {

@@ -393,6 +393,7 @@ fn a_full_inbox_lets_go_of_what_is_done_and_keeps_what_is_open() {
             unconfirmed: [].into(),
             ownership: None,
             case: None,
+            signature: None,
         }
     });
     let mut bench = Bench::new(rows.collect());

@@ -39,7 +39,7 @@ fn relay_id(number: usize) -> RelayId {
 }
 
 fn seal(event: &Event) -> Sealed {
-    Sealed { event: Arc::new(event.clone()), bytes: Arc::from(event.id.as_bytes().as_slice()) }
+    Sealed { event: Arc::new(event.clone()), bytes: Arc::from(event.id.as_bytes().as_slice()), signature: None }
 }
 
 /// Two counties of one city, forty schools in the first and five in the second, a station for each county; the first school is guarded from 10:00 to

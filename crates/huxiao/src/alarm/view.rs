@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use huxiao_core::signature::Verdict;
 use huxiao_core::{Kind, Mode, Stage, Standing};
 use huxiao_runtime::time_format::parse_rfc3339;
 use serde_json::Value;
@@ -123,6 +124,13 @@ impl View {
         Some(format!("{words}  {}", owners.join(", ")))
     }
 
+    /// What the seat found of its signature, Chinese first; nothing for what nobody signs.
+    #[must_use]
+    pub fn signature(&self) -> Option<String> {
+        let words = &self.0["signature_text"];
+        both(words["zh"].as_str().unwrap_or_default(), words["en"].as_str().unwrap_or_default())
+    }
+
     /// One line for a list that people read.
     #[must_use]
     pub fn line(&self) -> String {
@@ -130,7 +138,9 @@ impl View {
         let place: Vec<_> = place.into_iter().filter(|text| !text.is_empty()).collect();
         let seq = self.0["seq"].as_u64().map_or_else(String::new, |seq| seq.to_string());
         let (at, class, place) = (self.text("raised_at"), self.text("class"), place.join("/"));
-        format!("{seq:>6}  {at}  {class}  {place}  {}  {}", self.title(), self.text("id"))
+        let doubt = if self.text("signature") == Verdict::Invalid.as_str() { self.signature() } else { None };
+        let doubt = doubt.map_or_else(String::new, |words| format!("  [{words}]"));
+        format!("{seq:>6}  {at}  {class}  {place}  {}  {}{doubt}", self.title(), self.text("id"))
     }
 
     /// All of it, for people.
@@ -141,6 +151,7 @@ impl View {
         rows.extend(named.map(|name| (name, self.text(name).to_owned())));
         rows.extend(self.lamp_words().map(|words| ("lamp", words)));
         rows.extend(self.owner().map(|owner| ("acknowledged_by", owner)));
+        rows.extend(self.signature().map(|words| ("signature", words)));
         rows.extend(self.ownership().map(|words| ("overdue", words)));
         rows.extend(self.0["assisting"].as_array().into_iter().flatten().map(|by| ("assisting", officer(by))));
         if self.0["case"]["steps"].as_u64().is_some_and(|steps| steps > 0) {

@@ -159,9 +159,9 @@ impl Node {
         }
     }
 
-    /// Its signing certificate, from its configuration's folder: seats sign what they have schools do.
+    /// Its signing certificate, from its configuration's folder: seats sign what they have schools do, relays their alarms.
     pub(crate) fn sign_cert(&self) -> Option<String> {
-        matches!(self.identity, NodeName::Station(_)).then(|| match self.runner {
+        matches!(self.identity, NodeName::Station(_) | NodeName::Relay(_)).then(|| match self.runner {
             Runner::Processes => format!("certs/{}-sign.pem", self.name),
             Runner::Compose => "sign.pem".to_owned(),
         })
@@ -169,7 +169,7 @@ impl Node {
 
     /// The key of its signing certificate, from its configuration's folder.
     pub(crate) fn sign_key(&self) -> Option<String> {
-        matches!(self.identity, NodeName::Station(_)).then(|| match self.runner {
+        matches!(self.identity, NodeName::Station(_) | NodeName::Relay(_)).then(|| match self.runner {
             Runner::Processes => format!("certs/{}-sign-key.pem", self.name),
             Runner::Compose => "sign-key.pem".to_owned(),
         })

@@ -35,9 +35,9 @@ pub(super) fn node(layout: &Layout, node: &Node) -> String {
         listens = node.listens(),
     );
     if let (Some(cert), Some(key)) = (node.sign_cert(), node.sign_key()) {
+        let what = if matches!(node.identity, NodeName::Relay(_)) { "alarms" } else { "commands to schools" };
         // Writing to a String does not fail.
-        let _ =
-            write!(out, "# What commands to schools are signed with.\n[sign]\ncert = \"{cert}\"\nkey = \"{key}\"\n\n");
+        let _ = write!(out, "# What {what} are signed with.\n[sign]\ncert = \"{cert}\"\nkey = \"{key}\"\n\n");
     }
     // Writing to a String does not fail.
     let _ = match &node.quic {

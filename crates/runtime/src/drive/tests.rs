@@ -220,7 +220,7 @@ fn copy(class: Class, number: u64) -> LinkEvent {
         count: 1,
         details: huxiao_core::Details::default(),
     };
-    let sealed = Sealed { event: Arc::new(event), bytes: Arc::from(Vec::new()) };
+    let sealed = Sealed { event: Arc::new(event), bytes: Arc::from(Vec::new()), signature: None };
     let message = Message::Event(EventCopy { sealed, trail: Trail::default(), receipts: Vec::new() });
     LinkEvent::Message { path: PathId(number), message }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use huxiao_core::{Identity, Machine, Name, Role, WallTime};
 use huxiao_link::{EventReceiver, Link, LinkConfig};
-use huxiao_pki::Credentials;
+use huxiao_pki::{Credentials, SigningKey};
 use huxiao_store::{Loss, Observation, Store};
 use tokio::task::JoinSet;
 
@@ -93,6 +93,21 @@ impl Base {
         match self.config.text(path) {
             "" => Ok(None),
             name => name.parse().map(Some).map_err(|why| StartError::Role(format!("{path}: {why}"))),
+        }
+    }
+
+    /// What the node signs with, if the configuration says: `sign.cert` and `sign.key`.
+    ///
+    /// # Errors
+    /// [`StartError::Role`]: one without the other, or they are not this node's.
+    pub fn signing_key(&self) -> Result<Option<SigningKey>, StartError> {
+        match (self.config.path_if_set("sign.cert"), self.config.path_if_set("sign.key")) {
+            (Some(cert), Some(key)) => {
+                let key = SigningKey::load(&cert, &key, &self.credentials);
+                key.map(Some).map_err(|error| StartError::Role(error.to_string()))
+            }
+            (None, None) => Ok(None),
+            _ => Err(StartError::Role("sign.cert and sign.key belong together: set both, or neither".to_owned())),
         }
     }
 

@@ -60,6 +60,7 @@ metrics! {
     enum Counter {
         AlarmsReceived "huxiao_alarms_received_total" ["kind", "mode"] "Events of class P0 and P1 taken in for the first time.";
         Duplicates "huxiao_duplicates_total" ["role"] "Copies of events that were here already.";
+        EventSignatures "huxiao_event_signatures_total" ["outcome"] "Alarms of class P0 by what was found of their signature when they came first, at a broker node or a station: valid, none, invalid or unchecked. None is held back for it.";
         Refused "huxiao_refused_total" ["reason"] "Events that were not taken; their relays keep them.";
         CommandStages "huxiao_command_stages_total" ["role", "kind", "stage"] "Stages that commands to schools reached, as this node counts them: a broker node of every school, a relay of its own, a station each time that it heard how one stands.";
         CommandsRefused "huxiao_commands_refused_total" ["role", "reason"] "Commands to schools that were not taken: at a broker node by the region's rules, at a relay for a signature that does not hold.";

@@ -91,6 +91,7 @@ impl Bench {
             seed: 1,
             software: String::new(),
             signer: None,
+            verifier: Arc::new(huxiao_core::signature::Nobody),
         };
         let parts = seat::assemble(ingredients).await.unwrap();
         let (disk, shutdown) = (Arc::new(Mutex::new(Disk::Works)), Shutdown::new());

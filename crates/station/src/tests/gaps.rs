@@ -47,6 +47,7 @@ async fn start(world: &World, opened: &Opened, losses: &[Loss]) -> (usize, usize
         seed: 1,
         software: String::new(),
         signer: None,
+        verifier: std::sync::Arc::new(huxiao_core::signature::Nobody),
     })
     .await
     .unwrap();

@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use huxiao_core::relay::RelayRow;
+use huxiao_core::signature::Verdict;
 use huxiao_core::{InboxRow, Message};
 use huxiao_wire::{
     decode_command, decode_entry, decode_frame, decode_inbox_row, decode_relay_row, encode, encode_command,
@@ -139,6 +141,14 @@ fn rows_keep_their_bytes() {
     });
     frozen("inbox_row", &encode_inbox_row(&inbox), &mut wrong, |bytes| {
         assert_eq!(decode_inbox_row(bytes).as_ref(), Ok(&inbox));
+    });
+    let signed = RelayRow { sealed: samples::signed(), ..relay };
+    frozen("relay_row_signed", &encode_relay_row(&signed), &mut wrong, |bytes| {
+        assert_eq!(decode_relay_row(bytes).as_ref(), Ok(&signed));
+    });
+    let signed = InboxRow { sealed: samples::signed(), signature: Some(Verdict::Valid), ..inbox };
+    frozen("inbox_row_signed", &encode_inbox_row(&signed), &mut wrong, |bytes| {
+        assert_eq!(decode_inbox_row(bytes).as_ref(), Ok(&signed));
     });
     let row = crate::samples_command::row();
     frozen("command_row", &huxiao_wire::encode_command_row(&row), &mut wrong, |bytes| {

@@ -24,6 +24,7 @@ fn framed(body: &[u8]) -> Vec<u8> {
 
 fn check_sealed(sealed: &Sealed) {
     assert!(sealed.bytes.len() <= limits::EVENT_BYTES);
+    assert!(sealed.signature.as_ref().is_none_or(huxiao_core::signature::Signature::fits_an_event));
     assert!(sealed.event.note.as_str().len() <= limits::NOTE_BYTES);
     assert!(sealed.event.relay.school.0.as_str().len() <= limits::NAME_BYTES);
     assert!(sealed.event.kind.as_str().len() <= limits::NAME_BYTES);

@@ -8,11 +8,12 @@ use huxiao_core::case::{
 };
 use huxiao_core::record::{Admission, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
+use huxiao_core::signature::{Algorithm, Signature, Verdict};
 use huxiao_core::station::InboxRow;
 use huxiao_core::video::{Picture, Shot};
 use huxiao_core::{
     Class, Event, EventCopy, EventId, Kind, Message, Mode, Name, NodeName, Overdue, Ownership, Receipt, RelayId, Rung,
-    SchoolId, SeatId, Stage, Standing, StationId, Step, Text, Trail, WallTime, limits,
+    SchoolId, Sealed, SeatId, Stage, Standing, StationId, Step, Text, Trail, WallTime, limits,
 };
 use huxiao_wire::{
     decode_entry, decode_frame, decode_inbox_row, decode_relay_row, encode, encode_entry, encode_inbox_row,
@@ -42,6 +43,14 @@ fn event() -> Event {
         count: u32::MAX,
         details: huxiao_core::Details::default(),
     }
+}
+
+/// The event with the largest signature that an alarm may have.
+fn signed() -> Sealed {
+    let certificate = vec![255; limits::EVENT_CERTIFICATE_BYTES].into();
+    let bytes = vec![255; limits::SIGNATURE_BYTES].into();
+    let signature = Signature { algorithm: Algorithm(u32::MAX), certificate, bytes };
+    Sealed { signature: Some(signature), ..seal(&event()) }
 }
 
 fn note() -> Text {
@@ -125,7 +134,7 @@ fn step(number: u64) -> CaseStep {
 #[test]
 fn an_event_with_a_case_at_all_its_limits_fits_the_rows_of_the_archive() {
     let admission = Admission {
-        sealed: seal(&event()),
+        sealed: signed(),
         trail: trail(),
         at: LATE,
         by: seat("b"),
@@ -203,7 +212,7 @@ fn an_event_at_all_its_limits_is_within_the_bytes_of_an_event() {
 
 #[test]
 fn a_copy_at_all_its_limits_fits_an_express_frame() {
-    let copy = EventCopy { sealed: seal(&event()), trail: trail(), receipts: receipts(0) };
+    let copy = EventCopy { sealed: signed(), trail: trail(), receipts: receipts(0) };
     let bytes = encode(&Message::Event(copy.clone()));
     assert_eq!(decode_frame(&bytes, limits::EXPRESS_FRAME_BYTES).unwrap(), Message::Event(copy));
 }
@@ -211,7 +220,7 @@ fn a_copy_at_all_its_limits_fits_an_express_frame() {
 #[test]
 fn a_copy_with_too_many_receipts_is_sent_with_the_first_of_each_stage_rather_than_refused() {
     let all = receipts(2);
-    let copy = EventCopy { sealed: seal(&event()), trail: trail(), receipts: all.clone() };
+    let copy = EventCopy { sealed: signed(), trail: trail(), receipts: all.clone() };
     let bytes = encode(&Message::Event(copy));
     let Message::Event(back) = decode_frame(&bytes, limits::EXPRESS_FRAME_BYTES).unwrap() else {
         panic!("no event came out")
@@ -276,7 +285,7 @@ fn rows_at_all_limits_fit_the_store_and_keep_the_first_of_each_stage() {
         let key = "k".repeat(limits::IDEMPOTENCY_KEY_BYTES);
         let row = RelayRow {
             slot: u64::MAX,
-            sealed: seal(&event()),
+            sealed: signed(),
             idempotency_key: Some(key.clone()),
             receipts: receipts.clone(),
         };
@@ -288,18 +297,24 @@ fn rows_at_all_limits_fit_the_store_and_keep_the_first_of_each_stage() {
 
         let row = InboxRow {
             seq: u64::MAX,
-            sealed: seal(&event()),
+            sealed: signed(),
             trail: trail(),
             received_at: LATE,
             receipts: receipts.clone(),
             unconfirmed: Stage::ALL.into_iter().collect(),
             ownership: Some(ownership()),
             case: Some(Box::new(case())),
+            signature: Some(Verdict::Valid),
         };
         let bytes = encode_inbox_row(&row);
         assert!(bytes.len() <= limits::STORE_VALUE_BYTES, "{} bytes", bytes.len());
         let back = decode_inbox_row(&bytes).unwrap();
-        assert_eq!((back.sealed, back.trail, back.unconfirmed), (row.sealed, row.trail, row.unconfirmed));
+        assert_eq!((back.trail, back.unconfirmed), (row.trail, row.unconfirmed));
+        // The signature is the last to go, and what was found of it stays.
+        assert_eq!((back.sealed.bytes, back.signature), (row.sealed.bytes, row.signature));
+        if extra == 0 {
+            assert!(back.sealed.signature.is_none() || back.sealed.signature == row.sealed.signature);
+        }
         assert_eq!(back.case, row.case);
         assert_eq!(first_of_each_stage(&back.receipts), first_of_each_stage(&receipts));
     }
@@ -308,7 +323,7 @@ fn rows_at_all_limits_fit_the_store_and_keep_the_first_of_each_stage() {
 #[test]
 fn notes_go_from_the_last_receipt_on_and_only_as_far_as_needed() {
     let receipts: Vec<_> = Stage::ALL.into_iter().map(|stage| receipt(stage, "a")).collect();
-    let row = RelayRow { slot: 1, sealed: seal(&event()), idempotency_key: None, receipts: receipts.clone() };
+    let row = RelayRow { slot: 1, sealed: signed(), idempotency_key: None, receipts: receipts.clone() };
     let back = decode_relay_row(&encode_relay_row(&row)).unwrap();
     assert_eq!(back.receipts.len(), receipts.len());
     let kept = back.receipts.iter().take_while(|one| !one.note.is_empty()).count();
@@ -319,7 +334,7 @@ fn notes_go_from_the_last_receipt_on_and_only_as_far_as_needed() {
 #[test]
 fn an_idempotency_key_that_is_too_long_does_not_cost_the_alarm() {
     let key = Some("k".repeat(limits::IDEMPOTENCY_KEY_BYTES + 1));
-    let row = RelayRow { slot: 1, sealed: seal(&event()), idempotency_key: key, receipts: vec![] };
+    let row = RelayRow { slot: 1, sealed: signed(), idempotency_key: key, receipts: vec![] };
     assert_eq!(decode_relay_row(&encode_relay_row(&row)).unwrap().idempotency_key, None);
 }
 

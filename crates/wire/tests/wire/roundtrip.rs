@@ -8,12 +8,13 @@ use huxiao_core::case::{
 use huxiao_core::plan::AreaCode;
 use huxiao_core::record::{Admission, Bond, Command, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
+use huxiao_core::signature::{Algorithm, Signature, Verdict};
 use huxiao_core::station::InboxRow;
 use huxiao_core::trouble::Scope;
 use huxiao_core::{
     About, Class, Degraded, Details, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name,
-    NodeName, Overdue, Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, SeatId, Stage, Standing,
-    StationId, Step, Text, Trail, Trouble, WallTime, limits,
+    NodeName, Overdue, Ownership, Receipt, RecordId, Refusal, RelayId, Resume, Rung, SchoolId, Sealed, SeatId, Stage,
+    Standing, StationId, Step, Text, Trail, Trouble, WallTime, limits,
 };
 use huxiao_wire::{
     decode_command, decode_entry, decode_frame, decode_inbox_row, decode_relay_row, encode, encode_command,
@@ -92,6 +93,20 @@ fn event() -> impl Strategy<Value = Event> {
     )
 }
 
+fn signature() -> impl Strategy<Value = Signature> {
+    let (certificate, bytes) = (vec(any::<u8>(), 0..60), vec(any::<u8>(), 0..=limits::SIGNATURE_BYTES));
+    (any::<u32>(), certificate, bytes).prop_map(|(algorithm, certificate, bytes)| Signature {
+        algorithm: Algorithm(algorithm),
+        certificate: certificate.into(),
+        bytes: bytes.into(),
+    })
+}
+
+/// An event as it travels, with a signature or without.
+fn sealed() -> impl Strategy<Value = Sealed> {
+    (event(), option::of(signature())).prop_map(|(event, signature)| Sealed { signature, ..seal(&event) })
+}
+
 fn receipt() -> impl Strategy<Value = Receipt> {
     let standing = select(&Standing::ALL[..]);
     (id(), stage(), wall(), node(), option::of(name()), text(), option::of(any::<i64>()), standing).prop_map(
@@ -124,8 +139,8 @@ fn hello() -> impl Strategy<Value = Message> {
 }
 
 fn copy() -> impl Strategy<Value = Message> {
-    (event(), trail(), vec(receipt(), 0..6))
-        .prop_map(|(event, trail, receipts)| Message::Event(EventCopy { sealed: seal(&event), trail, receipts }))
+    (sealed(), trail(), vec(receipt(), 0..6))
+        .prop_map(|(sealed, trail, receipts)| Message::Event(EventCopy { sealed, trail, receipts }))
 }
 
 fn some_stations(least: usize) -> impl Strategy<Value = Vec<StationId>> {
@@ -253,17 +268,25 @@ fn message() -> impl Strategy<Value = Message> {
 }
 
 fn relay_row() -> impl Strategy<Value = RelayRow> {
-    (any::<u64>(), event(), option::of("[!-~]{0,128}"), vec(receipt(), 0..6)).prop_map(
-        |(slot, event, idempotency_key, receipts)| RelayRow { slot, sealed: seal(&event), idempotency_key, receipts },
-    )
+    (any::<u64>(), sealed(), option::of("[!-~]{0,128}"), vec(receipt(), 0..6))
+        .prop_map(|(slot, sealed, idempotency_key, receipts)| RelayRow { slot, sealed, idempotency_key, receipts })
 }
 
 fn inbox_row() -> impl Strategy<Value = InboxRow> {
     let unconfirmed = btree_set(stage(), 0..5);
     let ownership = option::of(ownership());
-    (any::<u64>(), event(), trail(), wall(), vec(receipt(), 0..6), unconfirmed, ownership).prop_map(
-        |(seq, event, trail, received_at, receipts, unconfirmed, ownership): (_, _, _, _, _, BTreeSet<Stage>, _)| {
-            InboxRow { case: None, ownership, seq, sealed: seal(&event), trail, received_at, receipts, unconfirmed }
+    let signed = (sealed(), option::of(select(&Verdict::ALL[..])));
+    (any::<u64>(), signed, trail(), wall(), vec(receipt(), 0..6), unconfirmed, ownership).prop_map(
+        |(seq, (sealed, signature), trail, received_at, receipts, unconfirmed, ownership): (
+            _,
+            _,
+            _,
+            _,
+            _,
+            BTreeSet<Stage>,
+            _,
+        )| {
+            InboxRow { case: None, signature, ownership, seq, sealed, trail, received_at, receipts, unconfirmed }
         },
     )
 }
@@ -310,16 +333,8 @@ fn stages() -> impl Strategy<Value = Vec<Stage>> {
 }
 
 fn admission() -> impl Strategy<Value = Admission> {
-    (event(), trail(), wall(), node(), stations(), any::<[bool; 2]>()).prop_map(
-        |(event, trail, at, by, stations, [owed, joins])| Admission {
-            sealed: seal(&event),
-            trail,
-            at,
-            by,
-            stations,
-            owed,
-            joins,
-        },
+    (sealed(), trail(), wall(), node(), stations(), any::<[bool; 2]>()).prop_map(
+        |(sealed, trail, at, by, stations, [owed, joins])| Admission { sealed, trail, at, by, stations, owed, joins },
     )
 }
 

@@ -14,6 +14,7 @@ use huxiao_core::drill::{CloseDrill, Drill, DrillId, DrillOrder, DrillRefusal, O
 use huxiao_core::plan::{Label, PlanMark, School, SchoolPart};
 use huxiao_core::record::{Admission, Bond, Command, Entry, Escalation, Part};
 use huxiao_core::relay::RelayRow;
+use huxiao_core::signature::{Algorithm, Signature};
 use huxiao_core::station::InboxRow;
 use huxiao_core::{
     About, Class, Degraded, Details, Echo, Escalate, Event, EventCopy, EventId, Hello, Kind, Message, Mode, Name,
@@ -78,6 +79,12 @@ pub(crate) fn person() -> Event {
 
 pub(crate) fn sealed() -> Sealed {
     seal(&alarm())
+}
+
+/// The same alarm, signed.
+pub(crate) fn signed() -> Sealed {
+    let (certificate, bytes) = (b"a certificate".as_slice().into(), [7; 64].as_slice().into());
+    Sealed { signature: Some(Signature { algorithm: Algorithm::ED25519, certificate, bytes }), ..sealed() }
 }
 
 pub(crate) fn other_id() -> EventId {
@@ -292,6 +299,7 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("receipts_closed", Message::Receipts(vec![closed()])),
         ("cases_live", Message::Cases(vec![Summary { live: true, ..case_summary() }])),
         ("event_skewed", Message::Event(EventCopy { sealed: sealed(), trail: skewed(), receipts: vec![ahead()] })),
+        ("event_signed", Message::Event(EventCopy { sealed: signed(), trail: trail(), receipts: vec![] })),
         ("seat_state", Message::SeatState { audible: true }),
         ("seat_state_deaf", Message::SeatState { audible: false }),
     ];
@@ -379,6 +387,7 @@ pub(crate) fn inbox_row() -> InboxRow {
         unconfirmed: BTreeSet::from([Stage::Displayed, Stage::Acknowledged]),
         ownership: None,
         case: None,
+        signature: None,
     }
 }
 
@@ -426,6 +435,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         trouble: None,
         part: Part::WHOLE,
     };
+    let signed = Entry { admission: Admission { sealed: signed(), ..admission() }, ..plain.clone() };
     let mut full = Entry {
         routed_at: 70_001,
         notes: vec![acknowledged(), assisting()],
@@ -455,6 +465,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         ("entry_case_part", part),
         ("entry_joined", joined),
         ("entry_pictures", pictured),
+        ("entry_signed", signed),
     ]
 }
 
@@ -483,6 +494,7 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         joins: false,
     };
     let owed = Admission { owed: true, ..admission.clone() };
+    let signed = Admission { sealed: signed(), ..admission.clone() };
     let joining = Admission { joins: true, ..admission.clone() };
     let escalate = Command::Escalate {
         event: alarm().id,
@@ -511,6 +523,7 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command_note", Command::Note(acknowledged())),
         ("command_route", Command::Route { event: alarm().id, stations }),
         ("command_admit_owed", Command::Admit(owed)),
+        ("command_admit_signed", Command::Admit(signed)),
         ("command_admit_joining", Command::Admit(joining)),
         ("command_found", Command::Found { record: resume().record }),
         ("command_escalate", escalate),

@@ -271,6 +271,7 @@ fn what_began_later_is_found_out() {
         "drill_answer",
         "drill_answer_refused",
         "cases_live",
+        "event_signed",
         "seat_state",
         "seat_state_deaf",
     ];
